@@ -1,0 +1,55 @@
+# Everything installs into .venv; nothing else on the machine is touched.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: install demo test lint types layers record docs bench wheel check clean
+
+install: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("kinto-orm needs Python 3.11 or later") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[server]' --group dev
+	touch $(READY)
+
+demo: install
+	$(BIN)/python examples/todo.py
+
+test: install
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/typing
+
+layers: install
+	$(BIN)/lint-imports
+
+# Records the cassettes anew from a real Kinto; look at the differences before you commit them.
+record: install
+	$(BIN)/python -m pytest tests/test_cassettes.py --record
+
+docs: install
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+
+bench: install
+	for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+wheel: install
+	rm -rf dist build/wheel-test
+	$(BIN)/python -m build --outdir dist >/dev/null
+	$(PYTHON) -m venv build/wheel-test
+	build/wheel-test/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt "$$(echo dist/*.whl)[server]"
+	cd build && wheel-test/bin/python -W error ../tests/wheel/smoke.py
+
+check: lint types layers test docs wheel
+
+clean:
+	rm -rf $(VENV) build dist docs/_build

@@ -1,0 +1,139 @@
+"""Finding what changed: a dump made at load beside a dump made now, field by field."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic import JsonValue
+
+from kinto_orm.errors import InvalidData
+from kinto_orm.metaclass import stored_name
+
+if TYPE_CHECKING:
+    from kinto_orm.resource import Resource
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Changed and removed top-level fields, by stored names.
+
+    Attributes:
+        changed: The new values as JSON.
+        removed: What is to be taken away.
+    """
+
+    changed: dict[str, JsonValue]
+    removed: frozenset[str]
+
+    def __bool__(self) -> bool:
+        return bool(self.changed or self.removed)
+
+    @property
+    def names(self) -> set[str]:
+        """Every name that is not as it was."""
+        return set(self.changed) | self.removed
+
+    def operations(self) -> list[dict[str, Any]]:
+        """As JSON-Patch operations; `add` on an object sets or replaces a member (RFC 6902)."""
+        added = [
+            {"op": "add", "path": _pointer(name), "value": value}
+            for name, value in self.changed.items()
+        ]
+        return added + [{"op": "remove", "path": _pointer(name)} for name in sorted(self.removed)]
+
+
+def _pointer(name: str) -> str:
+    return "/data/" + name.replace("~", "~0").replace("/", "~1")
+
+
+def find_changes(now: Resource, pristine: Resource, raw: dict[str, Any]) -> Changes:
+    """What has to be sent so that the server has what the object has.
+
+    Args:
+        now: The object.
+        pristine: The same, loaded again from what the server sent.
+        raw: What the server sent.
+    """
+    old, new = pristine._dump(), now._dump()
+    changed = {
+        name: value
+        for name, value in new.items()
+        if not (name in old and _same_field(now, pristine, name, old[name], value))
+        and not _untouched_default(now, name, value, raw)
+    }
+    return Changes(changed, frozenset(name for name in old if name not in new and name in raw))
+
+
+def differing(one: Resource, other: Resource) -> set[str]:
+    """The stored names whose values differ between two objects of one model."""
+    try:
+        mine = one._dump()
+    except InvalidData:
+        mine = {}
+    theirs = other._dump()
+    names = mine.keys() | theirs.keys() | _left_out(one, theirs)
+    return {
+        name
+        for name in names
+        if (name in mine) != (name in theirs)
+        or name not in mine
+        or not _same_field(one, other, name, mine[name], theirs[name])
+    }
+
+
+def _left_out(model: Resource, dumped: dict[str, JsonValue]) -> set[str]:
+    """Stored names of fields that dumps leave out (`exclude=True`)."""
+    return set(model._python_names()) - dumped.keys() - {"id", "last_modified"}
+
+
+def _same_field(
+    one: Resource, other: Resource, name: str, mine: JsonValue, theirs: JsonValue
+) -> bool:
+    if same_json(mine, theirs):
+        return True
+    # Sets have no order, their dumps have one.
+    return bool(one._value(name) == other._value(name)) and same_json(
+        _in_order(mine), _in_order(theirs)
+    )
+
+
+def _untouched_default(now: Resource, name: str, value: JsonValue, raw: dict[str, Any]) -> bool:
+    """Whether this is a default that a factory made anew, for a field that the server lacks.
+
+    Containers may have been changed in place, so that they are sent when they differ.
+    """
+    python_name = now._python_names().get(name)
+    return (
+        name not in raw
+        and python_name is not None
+        and python_name not in now.model_fields_set
+        and not isinstance(value, dict | list)
+    )
+
+
+def same_json(one: JsonValue, other: JsonValue) -> bool:
+    """Whether two JSON values are the same; unlike in Python, 1 is neither True nor 1.0."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(  # type: ignore[union-attr]
+            same_json(value, other[name])  # type: ignore[call-overload, index]
+            for name, value in one.items()
+        )
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(same_json, one, other))  # type: ignore[arg-type]
+    return one == other
+
+
+def _in_order(value: JsonValue) -> JsonValue:
+    if isinstance(value, dict):
+        return {name: _in_order(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return sorted((_in_order(item) for item in value), key=repr)
+    return value
+
+
+def python_names(model: type[Resource]) -> dict[str, str]:
+    """Stored name to Python name, for all declared fields."""
+    return {stored_name(name, info): name for name, info in model.model_fields.items()}

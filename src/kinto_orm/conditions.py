@@ -1,0 +1,425 @@
+"""Conditions on fields, and the query string that means them on a Kinto server.
+
+A condition means what the same comparison in Python would mean over the stored JSON, with
+JSON's own types kept apart:
+
+- `== 2` finds 2 and 2.0, never "2" or true. `== None` finds a stored null, not a record
+  without the field.
+- `!=` and `not_in` find every record whose value differs, a record without the field included.
+- `<`, `<=`, `>`, `>=` find only values of the bound's own type: a string, a number or a boolean.
+  A record without the field is never found.
+- `exists()` asks whether the field is there at all: null, false, 0 and "" are there.
+
+Dates are stored as strings and compare as strings. That is their order in time where all have
+one form and one time zone; those that end in `Z` sort wrongly only within one second, when
+some have a fraction and some have none. Strings sort by code point on the memory backend and
+on a PostgreSQL database with the collation C or C.UTF-8; another collation has an order of
+its own.
+
+What a memory Kinto does differently, and no query string can cure:
+
+- `like`: a `*` stops at a line break there, and a few letters, such as the Turkish i and the
+  final sigma, have other partners in the other case.
+- `has("x")` also finds an object with a key "x".
+- Equality of whole arrays and objects takes `true` for 1 and `false` for 0 inside of them.
+- Numbers beyond 2**53 that are stored as floats equal their nearest integer there, and the
+  digits of their shortest form on PostgreSQL.
+
+The filters are Kinto's, as of its documentation of filtering and by experiment with 26.5.
+"""
+
+from __future__ import annotations
+
+import itertools
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Generic, NoReturn, TypeVar, overload
+
+from pydantic import JsonValue
+
+from kinto_orm.errors import InvalidData
+from kinto_orm.filters import (
+    ID,
+    LAST_MODIFIED,
+    OWN_TYPES,
+    Condition,
+    Filter,
+    Param,
+    compile_conditions,
+    dotted,
+    plain_name,
+)
+from kinto_orm.jsonvalues import (
+    ABSENT,
+    Stored,
+    contains,
+    dump,
+    escape,
+    is_bit,
+    is_container,
+    join,
+    kind,
+    matcher,
+    same,
+    spellings,
+    to_json,
+    twins,
+)
+
+__all__ = [
+    "Column",
+    "Condition",
+    "Filter",
+    "Order",
+    "col",
+    "compile_conditions",
+    "compile_order",
+    "field",
+]
+
+T = TypeVar("T")
+V = TypeVar("V")
+
+# Kinto orders null < string < number < boolean < array < object < absent, and every ordering
+# runs over all types. A second bound keeps it within one; that also keeps out the absent.
+# Arrays are no bound: PostgreSQL puts the empty one below null.
+LEAST_NUMBER: Final = "-1.7976931348623157e+308"
+FLOOR: Final = {
+    "string": ("min", '""'),
+    "number": ("min", LEAST_NUMBER),
+    "boolean": ("min", "false"),
+}
+ABOVE: Final = {
+    "string": ("lt", LEAST_NUMBER),
+    "number": ("lt", "false"),
+    "boolean": ("max", "true"),
+}
+ORDERINGS: Final[Mapping[str, tuple[Callable[[Any, Any], object], Mapping[str, Param]]]] = {
+    "lt": (operator.lt, FLOOR),
+    "max": (operator.le, FLOOR),
+    "gt": (operator.gt, ABOVE),
+    "min": (operator.ge, ABOVE),
+}
+
+
+@dataclass(frozen=True)
+class Order:
+    """A field to sort by, made by `Column.asc()` or `Column.desc()`."""
+
+    path: tuple[str, ...]
+    descending: bool = False
+
+
+class Column(Generic[T]):
+    """A field of a model in a condition, such as `Todo.title` on the class.
+
+    Comparing it makes a `Condition`. For type checkers `Todo.title` is a `str`; `col(Todo.title)`
+    is the same object under its true type, and offers the methods.
+
+    Args:
+        path: The field's name as the server stores it, with the names inside of it.
+        encode: Turns a value of the field into JSON, by the field's own serialisation.
+        encode_item: The same for one item of a list field.
+        owner: The model's name, for messages.
+        scalar: The field never holds an array or an object.
+        child: Makes the column of a field inside this one; without it the name is
+            taken as it is.
+    """
+
+    __iter__ = None
+    __contains__ = None
+
+    def __init__(
+        self,
+        path: tuple[str, ...],
+        *,
+        encode: Callable[[Any], JsonValue] = to_json,
+        encode_item: Callable[[Any], JsonValue] | None = None,
+        owner: str = "",
+        scalar: bool = False,
+        child: Callable[[str], Column[Any]] | None = None,
+    ) -> None:
+        self.path = path
+        self._encode = encode
+        self._encode_item = encode_item or to_json
+        self._owner = owner
+        self._scalar = scalar
+        self._child = child
+
+    def __repr__(self) -> str:
+        return ".".join((self._owner, *self.path)) if self._owner else f"field({self.name!r})"
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError(f"{self!r} is a field, not a value: compare it, as in {self!r} == True")
+
+    __hash__ = object.__hash__
+
+    @property
+    def name(self) -> str:
+        """The field's name in a query string, with dots between nested names."""
+        return ".".join(self.path)
+
+    def __getitem__(self, name: str) -> Column[Any]:
+        """A field inside this one, which holds an object: `col(Todo.address)["city"]`."""
+        if not isinstance(name, str):
+            raise TypeError(f"Kinto looks into objects by name, not into arrays by place: {name!r}")
+        return self._child(name) if self._child else Column((*self.path, name), owner=self._owner)
+
+    def __eq__(self, other: object) -> Condition:  # type: ignore[override]
+        """The field is there and has this value."""
+        return self._equal(self._value(other))
+
+    def __ne__(self, other: object) -> Condition:  # type: ignore[override]
+        """The field is not there, or has another value."""
+        return self.not_in([other])  # type: ignore[list-item]
+
+    def __lt__(self, other: T) -> Condition:
+        """The field is there, of the same type, and less."""
+        return self._ordering("lt", other)
+
+    def __le__(self, other: T) -> Condition:
+        """The field is there, of the same type, and less or equal."""
+        return self._ordering("max", other)
+
+    def __gt__(self, other: T) -> Condition:
+        """The field is there, of the same type, and greater."""
+        return self._ordering("gt", other)
+
+    def __ge__(self, other: T) -> Condition:
+        """The field is there, of the same type, and greater or equal."""
+        return self._ordering("min", other)
+
+    def eq(self, value: T | None) -> Condition:
+        """The same as `==`, but type checkers check the value."""
+        return self == value
+
+    def in_(self, values: Iterable[T | None]) -> Condition:
+        """The field is there and has one of these values; none given, nothing matches.
+
+        Raises:
+            InvalidData: Of several values one is an array or object, or the field is
+                last_modified.
+        """
+        items = self._values(values)
+        if len(items) < 2:
+            return self._equal(items[0]) if items else self._never()
+        if self.path == LAST_MODIFIED or any(map(is_container, items)):
+            raise InvalidData(
+                f"Kinto's in_ takes strings, numbers, booleans and null, and not last_modified: "
+                f"ask for {self!r} once with each value, by =="
+            )
+        return self._condition(
+            lambda value: contains(items, value),
+            ("in", join(items)),
+            *(("not", dump(twin)) for twin in twins(items)),
+        )
+
+    def not_in(self, values: Iterable[T | None]) -> Condition:
+        """The field is not there, or has none of these values; none given, everything matches."""
+        items = self._values(values)
+        # In a list, commas of arrays and objects would split it, and a memory Kinto takes true
+        # for 1; last_modified has no lists at all.
+        single = self.path == LAST_MODIFIED or len(items) == 1
+        alone = [item for item in items if single or is_container(item) or is_bit(item)]
+        listed = [item for item in items if not contains(alone, item)]
+        return self._condition(
+            lambda value: not contains(items, value),
+            *([("exclude", join(listed))] if listed else []),
+            *(("not", dump(item)) for item in alone),
+        )
+
+    def like(self, pattern: str) -> Condition:
+        """The field is a string that fits a pattern; upper and lower case are the same.
+
+        Args:
+            pattern: `*` stands for any characters, all else for itself; a `*` itself cannot be
+                asked for. Without any `*` the text may stand anywhere. Whether letters outside
+                ASCII have two cases depends on the database's locale.
+
+        Raises:
+            InvalidData: The field is last_modified.
+        """
+        if not isinstance(pattern, str):
+            raise TypeError(f"like takes a pattern, a str, not {pattern!r}")
+        if self.path == LAST_MODIFIED:
+            raise InvalidData("last_modified is a number: like is for strings")
+        # A memory Kinto fails on what is no string, unless an earlier filter keeps it out.
+        strings = () if self.path == ID else (FLOOR["string"], ABOVE["string"])
+        return self._condition(matcher(pattern), *strings, ("like", dump(escape(pattern))))
+
+    def has(
+        self: Column[list[V]] | Column[set[V]] | Column[frozenset[V]] | Column[tuple[V, ...]],
+        value: V,
+    ) -> Condition:
+        """The field is an array that has this item."""
+        return self.has_any([value])
+
+    def has_any(
+        self: Column[list[V]] | Column[set[V]] | Column[frozenset[V]] | Column[tuple[V, ...]],
+        values: Iterable[V],
+    ) -> Condition:
+        """The field is an array that has one of these items; none given, nothing matches.
+
+        Raises:
+            InvalidData: The field is id or last_modified, or an item is an array or object of
+                too many whole numbers.
+        """
+        if self.path in OWN_TYPES:
+            raise InvalidData(f"{self.name} is no array: has and has_any are for arrays")
+        items = self._values(values, self._encode_item)
+        if not items:
+            return self._never()
+        spelled = list(itertools.chain.from_iterable(map(spellings, items)))
+        return self._condition(
+            lambda value: isinstance(value, list) and any(contains(items, v) for v in value),
+            # A memory Kinto takes a string for the array of its characters.
+            ("gt", "true"),
+            ("contains_any", dump(spelled)),
+        )
+
+    def exists(self, yes: bool = True) -> Condition:
+        """The field is there at all, even as null, false, 0 or ""; or is not, for `False`."""
+        if self.path in OWN_TYPES:
+            return self._condition(lambda _: True) if yes else self._never()
+        bounds = (("min", "null"), ("max", "true")) if yes else (("gt", "true"),)
+        return Condition(
+            self.path,
+            lambda value: (value is not ABSENT) == bool(yes),
+            requires=self._named((("has", dump(bool(yes))),)),
+            instead=self._named(bounds) if self._scalar else (),
+        )
+
+    def asc(self) -> Order:
+        """Sort by this field upwards: null, strings, numbers, booleans, last those without it."""
+        return Order(self.path)
+
+    def desc(self) -> Order:
+        """Sort by this field downwards: first those without it, booleans, numbers, strings."""
+        return Order(self.path, descending=True)
+
+    def _condition(self, test: Callable[[Stored], bool], *filters: Param) -> Condition:
+        return Condition(self.path, test, self._named(filters))
+
+    def _never(self) -> Condition:
+        return Condition(self.path, lambda _: False, impossible=True)
+
+    def _equal(self, value: JsonValue) -> Condition:
+        params = ((self._equality(), dump(value)),)
+        return Condition(self.path, lambda stored: same(stored, value), params)
+
+    def _ordering(self, name: str, other: object) -> Condition:
+        bound = self._value(other)
+        wanted = kind(bound)
+        if wanted not in FLOOR:
+            raise InvalidData(
+                f"{self!r} cannot be ordered against {other!r}: Kinto orders strings, numbers "
+                "and booleans"
+            )
+        compare, within = ORDERINGS[name]
+        guard = () if self.path in OWN_TYPES else (within[wanted],)
+        return self._condition(
+            lambda value: kind(value) == wanted and bool(compare(value, bound)),
+            (name, dump(bound)),
+            *guard,
+        )
+
+    def _values(
+        self, values: Iterable[object], encode: Callable[[Any], JsonValue] | None = None
+    ) -> list[JsonValue]:
+        """The values as JSON, each once."""
+        if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
+            raise TypeError(f"{self!r} wants a list of values here, not {values!r}")
+        items: list[JsonValue] = []
+        for item in (self._value(value, encode) for value in values):
+            if not contains(items, item):
+                items.append(item)
+        return items
+
+    def _value(self, value: object, encode: Callable[[Any], JsonValue] | None = None) -> JsonValue:
+        if isinstance(value, Column | Condition):
+            raise TypeError(f"Kinto compares a field with a value, not {self!r} with {value!r}")
+        encoded = (encode or self._encode)(value)
+        own = OWN_TYPES.get(self.path)
+        if own and (type(encoded) is not own or (isinstance(encoded, int) and encoded < 0)):
+            raise InvalidData(f"{self.name} is always {own.__name__}, never {value!r}")
+        dump(encoded)
+        return encoded
+
+    def _named(self, filters: Iterable[Param]) -> tuple[Param, ...]:
+        """Operators and values as parameters; Kinto's operators take plain names only."""
+        name = plain_name(self.path)
+        if name is None:
+            raise InvalidData(
+                f"Kinto can only ask for equality (==) of {self.name!r}: its operators want names "
+                "of letters, digits and underscores"
+            )
+        return tuple((f"{prefix}_{name}", value) for prefix, value in filters)
+
+    def _equality(self) -> str:
+        """The parameter for `==`: bare where the name is not plain."""
+        name = dotted(self.path)
+        if plain_name(self.path):
+            return f"eq_{name}"
+        # Kinto ignores bare names in _, and reads values behind these prefixes as lists.
+        if name.startswith(("_", "in_", "exclude_", "contains_")):
+            raise InvalidData(f"Kinto cannot filter by a field with the name {name!r}")
+        return name
+
+
+@overload
+def col(x: Column[T]) -> Column[T]: ...
+@overload
+def col(x: T | None) -> Column[T]: ...
+def col(x: object) -> Column[Any]:
+    """Give a model's field its type as a column, so that checkers know the methods.
+
+    Args:
+        x: A field of a model class, such as `Todo.title`.
+
+    Raises:
+        TypeError: It is something else, such as a field of an object.
+    """
+    if not isinstance(x, Column):
+        raise TypeError(f"col takes a field of a model class, as in col(Todo.title), not {x!r}")
+    return x
+
+
+def field(name: str) -> Column[Any]:
+    """Name a field of untyped records in a condition.
+
+    Args:
+        name: The name as the server stores it; one inside of it is `field("a")["b"]`.
+
+    Raises:
+        InvalidData: The name is empty, has a dot, or Kinto cannot filter by it.
+    """
+    dotted((name,))
+    return Column((name,))
+
+
+def compile_order(orders: Iterable[object]) -> str:
+    """Write the value of `_sort` for these orders, the first the most important.
+
+    Args:
+        orders: `Order` objects or columns, which sort ascending; none gives an empty string.
+
+    Raises:
+        TypeError: One is neither.
+        InvalidData: Kinto cannot sort by a field of such a name.
+    """
+    return ",".join(_sort_key(each) for each in orders)
+
+
+def _sort_key(order: object) -> str:
+    if isinstance(order, Column):
+        order = order.asc()
+    if not isinstance(order, Order):
+        raise TypeError(f"order_by takes fields, such as col(Todo.title).desc(), not {order!r}")
+    name = plain_name(order.path)
+    if name is None:
+        raise InvalidData(
+            f"Kinto cannot sort by {'.'.join(order.path)!r}: it wants names of letters, digits and "
+            "underscores"
+        )
+    return f"-{name}" if order.descending else name

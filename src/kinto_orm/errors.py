@@ -1,0 +1,234 @@
+"""What can go wrong, one class for each remedy.
+
+KintoError
+├── ConfigurationError        no session, no collection, a missing extra, a bad URL
+│   ├── ModelError            a model class that cannot be, refused when it is defined
+│   └── NotLoaded             permissions or fields that were never fetched
+├── TransportError            no answer
+│   ├── ConnectFailed         the server cannot be reached
+│   ├── Timeout               it was reached and did not answer in time
+│   ├── BadReply              an answer that is not JSON, or is cut off
+│   └── BackoffError          the server asked to wait for longer than the deadline
+├── ResponseError             the server refused: .status .errno .details .request
+│   ├── Unauthorized          401
+│   ├── Forbidden             403
+│   ├── NotFound              404 (.resource says what is missing)
+│   ├── InvalidData           400 and its kin; also raised before sending
+│   ├── Unsupported           405, 410, or the server lacks the capability
+│   ├── Conflict              409, 412, or the object is gone
+│   └── ServerError           5xx
+├── MultipleFound             a LookupError: one object was asked for, several are there
+├── BatchError                an ExceptionGroup of what failed in a batch
+├── KeyNotFound               a KeyError: nothing at that key path
+├── PathError                 a ValueError: a key path that cannot be followed
+└── TemplateError             .name .lineno
+    ├── TemplateSyntaxError   it does not parse, or names an unknown filter or test
+    ├── UndefinedVariable     it uses a value that is not there
+    └── RenderLimit           it was stopped: too long, too large, too deep
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+if TYPE_CHECKING:
+    from kinto_orm.protocol import Request
+
+
+class KintoError(Exception):
+    """The root of all that this library raises."""
+
+
+class ConfigurationError(KintoError):
+    """The program has to be changed: no session, no collection, a missing extra, a bad URL."""
+
+
+class ModelError(ConfigurationError, TypeError):
+    """This model class cannot be: a field's name clashes, or a class keyword is wrong."""
+
+
+class NotLoaded(ConfigurationError, AttributeError):
+    """What is asked for was never fetched from the server; the message says how to fetch it."""
+
+
+class TransportError(KintoError):
+    """No usable answer came. Whether the server did the work is not known."""
+
+
+class ConnectFailed(TransportError):
+    """The server cannot be reached: unknown host, refused port, a failed TLS handshake."""
+
+
+class Timeout(TransportError, TimeoutError):
+    """The server did not answer in time."""
+
+
+class BadReply(TransportError):
+    """What came back is no answer of a Kinto server: not JSON, or cut off in the middle."""
+
+
+class BackoffError(TransportError):
+    """The server asked to wait for longer than the call's deadline allows."""
+
+
+class ResponseError(KintoError):
+    """The server refused the request.
+
+    Args:
+        message: What was being done to which object, what the server said, and the remedy.
+        status: The HTTP status; None when the library refused before sending.
+        errno: Kinto's error number, as listed in its documentation of error responses.
+        details: Kinto's `details`, a JSON object.
+        request: The request that was refused, without credentials.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        errno: int | None = None,
+        details: dict[str, Any] | None = None,
+        request: Request | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.errno = errno
+        self.details = details or {}
+        self.request = request
+
+
+class Unauthorized(ResponseError):
+    """401: no credentials, or wrong ones."""
+
+
+class Forbidden(ResponseError):
+    """403: not allowed, or the bucket does not exist; Kinto does not tell these apart."""
+
+
+class NotFound(ResponseError):
+    """404: `.resource` says what is missing: record, collection, group, bucket."""
+
+    @property
+    def resource(self) -> str | None:
+        """What the server calls the missing thing: record, collection, group or bucket."""
+        name = self.details.get("resource_name")
+        return name if isinstance(name, str) else None
+
+
+class InvalidData(ResponseError, ValueError):
+    """The server refuses this data (400), or the library knows that it would."""
+
+
+class Unsupported(ResponseError):
+    """405, 410, or a capability that the server does not have."""
+
+
+class ServerError(ResponseError):
+    """5xx: the server failed. It may or may not have done the work."""
+
+
+class Conflict(ResponseError):
+    """Somebody else was first: the object changed, exists already, or is gone.
+
+    Attributes:
+        base: The object as it was loaded, None when it was new.
+        local: The object that was to be written, with its changes.
+        remote: The object as it now is on the server, None when it is gone.
+        fields: The names of the fields that both sides changed to different values.
+    """
+
+    base: Any = None
+    local: Any = None
+    remote: Any = None
+    fields: frozenset[str] = frozenset()
+    _merger: Callable[[Conflict, str | None], Any] | None = None
+
+    def merge(self, prefer: Literal["local", "remote"] | None = None) -> Any:  # noqa: ANN401
+        """Put the two changes together: a three-way merge by field.
+
+        The local object is brought up to date in place and keeps its own changes; it is not
+        sent.
+
+        Args:
+            prefer: Whose value wins where both changed a field. None: nobody's.
+
+        Returns:
+            The local object, ready to save.
+
+        Raises:
+            Conflict: This one again, when both sides changed a field and `prefer` is None, or
+                when the object is gone and `prefer` is not "local".
+        """
+        if prefer not in (None, "local", "remote"):
+            raise ValueError(f"prefer must be None, 'local' or 'remote', not {prefer!r}")
+        if self._merger is None:
+            raise self
+        return self._merger(self, prefer)
+
+
+class MultipleFound(KintoError, LookupError):
+    """Query.one() was asked for the only object, and there are several."""
+
+
+class BatchError(KintoError, ExceptionGroup[Exception]):
+    """Some operations of a batch failed; what succeeded stays succeeded.
+
+    `.exceptions` has one error for each failure, in the order of the queue.
+    """
+
+    def __new__(cls, message: str, exceptions: Sequence[Exception]) -> Self:
+        """Make the group; `exceptions` must not be empty."""
+        return super().__new__(cls, message, exceptions)
+
+    def derive(self, excs: Sequence[Exception], /) -> BatchError:  # type: ignore[override]
+        """Make the part of the group that `except*` and `split` ask for."""
+        return BatchError(self.message, excs)
+
+
+class KeyNotFound(KintoError, KeyError):
+    """There is no value at this key path."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
+class PathError(KintoError, ValueError):
+    """This key path cannot be followed or is not well formed; the message names the segment."""
+
+
+class TemplateError(KintoError):
+    """A template cannot be saved or rendered.
+
+    Args:
+        message: What is wrong.
+        name: The template in which it is wrong.
+        lineno: The line, 1-based; None where there is none.
+    """
+
+    def __init__(self, message: str, *, name: str | None = None, lineno: int | None = None) -> None:
+        super().__init__(message)
+        self.name = name
+        self.lineno = lineno
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild_template_error, (type(self), str(self), self.name, self.lineno)
+
+
+class TemplateSyntaxError(TemplateError):
+    """The template does not parse, or names an unknown filter or test."""
+
+
+class UndefinedVariable(TemplateError):
+    """The template uses a value that is not there."""
+
+
+class RenderLimit(TemplateError):
+    """Rendering was stopped; the message names the limit."""
+
+
+def _rebuild_template_error(
+    cls: type[TemplateError], message: str, name: str | None, lineno: int | None
+) -> TemplateError:
+    return cls(message, name=name, lineno=lineno)

@@ -1,0 +1,165 @@
+"""From a reply's bytes to objects: pages are parsed whole, the pristine copy is kept as bytes."""
+
+from __future__ import annotations
+
+import gc
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from typing_extensions import NotRequired, TypedDict
+
+from kinto_orm.errors import BadReply, InvalidData
+from kinto_orm.protocol import Reply
+
+M = TypeVar("M", bound=BaseModel)
+
+# Below this many bytes the garbage collector has hardly a reason to run.
+_LARGE_PAGE = 100_000
+
+
+class Source:
+    """What the server sent, parsed again only when a change has to be found.
+
+    Args:
+        body: The reply's bytes, shared by all objects of a page.
+        raws: The objects themselves by id, when they are at hand.
+    """
+
+    __slots__ = ("_body", "_raws")
+
+    def __init__(
+        self, body: bytes | None = None, raws: Mapping[str, dict[str, Any]] | None = None
+    ) -> None:
+        self._body = body
+        self._raws = raws
+
+    def raw(self, id: str) -> dict[str, Any]:
+        """The object with this id as the server sent it; empty when it sent none."""
+        if self._raws is None:
+            found = json.loads(self._body or b"{}").get("data", [])
+            found = found if isinstance(found, list) else [found]
+            self._raws = {each["id"]: each for each in found}
+            self._body = None
+        return self._raws.get(id, {})
+
+
+def without(raw: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """A copy without some names."""
+    dropped = set(names)
+    return {name: value for name, value in raw.items() if name not in dropped}
+
+
+class Loader(Generic[M]):
+    """Builds objects of one model from JSON, with Pydantic's own parser.
+
+    Args:
+        model: The model class.
+    """
+
+    def __init__(self, model: type[M]) -> None:
+        self._model = model
+        page = TypedDict("page", {"data": list[model]})  # type: ignore[valid-type]
+        single = TypedDict(  # type: ignore[misc]
+            "single",
+            {"data": model, "permissions": NotRequired[dict[str, list[str]]]},  # type: ignore[valid-type]
+        )
+        self._page = TypeAdapter(page)
+        self._single = TypeAdapter(single)
+
+    def page(self, reply: Reply) -> list[M]:
+        """The objects of a list's page.
+
+        Raises:
+            InvalidData: One does not fit the model; the message names it and its field.
+            BadReply: The body is no JSON.
+        """
+        try:
+            with _collector_paused(len(reply.body)):
+                return self._page.validate_json(reply.body)["data"]  # type: ignore[no-any-return]
+        except ValidationError as error:
+            raise self._explain(error, reply) from error
+
+    def single(self, reply: Reply) -> tuple[M, dict[str, list[str]] | None]:
+        """The object of a reply, and its permissions if it has any.
+
+        Raises:
+            InvalidData: It does not fit the model.
+            BadReply: The body is no JSON.
+        """
+        try:
+            found = self._single.validate_json(reply.body)
+        except ValidationError as error:
+            raise self._explain(error, reply) from error
+        return found["data"], found.get("permissions")
+
+    def of(self, raw: Mapping[str, Any]) -> M:
+        """An object from its JSON data."""
+        return self.single(Reply(200, {}, json.dumps({"data": raw}).encode()))[0]
+
+    def partial(self, reply: Reply, fields: frozenset[str]) -> list[M]:
+        """Objects that have some fields only; the others are not set at all.
+
+        Args:
+            reply: A list's page, fetched with `_fields`.
+            fields: The Python names of the fields.
+        """
+        infos = {name: info for name, info in self._model.model_fields.items() if name in fields}
+        keys = {name: info.validation_alias or name for name, info in infos.items()}
+        adapters = {name: _adapter(info.annotation) for name, info in infos.items()}
+        return [self._assemble(raw, keys, adapters) for raw in reply.json["data"]]
+
+    def _assemble(
+        self, raw: dict[str, Any], keys: Mapping[str, Any], adapters: Mapping[str, TypeAdapter[Any]]
+    ) -> M:
+        found = self._model.__new__(self._model)
+        values = {
+            name: adapters[name].validate_json(json.dumps(raw[key]))
+            for name, key in keys.items()
+            if isinstance(key, str) and key in raw
+        }
+        extra = without(raw, keys.values())
+        object.__setattr__(found, "__dict__", values)
+        object.__setattr__(found, "__pydantic_fields_set__", set(values))
+        object.__setattr__(found, "__pydantic_extra__", extra)
+        object.__setattr__(found, "__pydantic_private__", None)
+        return found
+
+    def _explain(self, error: ValidationError, reply: Reply) -> InvalidData | BadReply:
+        first = error.errors(include_url=False)[0]
+        if first["type"] == "json_invalid" or first["loc"][:1] != ("data",):
+            return BadReply(reply.complaint())
+        where, raw = list(first["loc"][1:]), reply.json["data"]
+        if isinstance(raw, list) and where:
+            raw = raw[where.pop(0)]  # type: ignore[call-overload]
+        field = ".".join(str(part) for part in where) or "the whole object"
+        return InvalidData(
+            f"the stored {self._model.__name__} {raw.get('id')!r} does not fit the model: "
+            f"{field}: {first['msg']} ({error.error_count()} problem(s)). Change the model "
+            "(a default, another type, a validation_alias for a renamed field), or read it as "
+            "a plain Record to mend the data."
+        )
+
+
+def _adapter(annotation: Any) -> TypeAdapter[Any]:  # noqa: ANN401
+    return TypeAdapter(annotation)
+
+
+@contextmanager
+def _collector_paused(size: int) -> Iterator[None]:
+    """Keep the garbage collector from walking a page while it is built.
+
+    A page of thousands of objects starts the collector hundreds of times, and none of them finds
+    anything: parsing makes no cycles. The pause ends with the page, so that what can pile up
+    meanwhile is what other threads leave within some milliseconds.
+    """
+    if size < _LARGE_PAGE or not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()

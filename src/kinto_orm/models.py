@@ -1,0 +1,142 @@
+"""Buckets, groups, collections and accounts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field, JsonValue
+
+from kinto_orm.errors import ConfigurationError
+from kinto_orm.permissions import Permissions
+from kinto_orm.protocol import Parents, segment
+from kinto_orm.record import Children, Record
+from kinto_orm.resource import Resource, state_of
+from kinto_orm.session import Session
+
+
+class Bucket(Resource):
+    """A bucket: collections and groups under one roof of permissions. It takes any field."""
+
+    __kinto_kind__: ClassVar[str] = "bucket"
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            id: str = ...,
+            permissions: Permissions | Mapping[str, Iterable[str]] = ...,
+            **fields: Any,
+        ) -> None: ...
+
+    @classmethod
+    def _home(cls, session: Session) -> tuple[str, Parents | None]:
+        return "/buckets", None
+
+    @property
+    def collections(self) -> Children[Collection]:
+        """The collections inside: `.new(id=...)`, `.get(id)`, `.find()`."""
+        return Children(Collection, state_of(self).session, f"{self.uri}/collections")
+
+    @property
+    def groups(self) -> Children[Group]:
+        """The groups inside: `.new(id=..., members=[...])`, `.get(id)`, `.find()`."""
+        return Children(Group, state_of(self).session, f"{self.uri}/groups")
+
+
+class _InBucket(Resource):
+    """What lives directly in a bucket."""
+
+    @classmethod
+    def _plural(cls) -> str:
+        return f"{cls.__kinto_kind__}s"
+
+    @classmethod
+    def _placement(cls, given: dict[str, Any]) -> str | None:
+        bucket = given.pop("bucket", None)
+        if bucket is None:
+            return None
+        id = bucket.id if isinstance(bucket, Bucket) else bucket
+        return f"/buckets/{segment(id, 'bucket')}/{cls._plural()}"
+
+    @classmethod
+    def _home(cls, session: Session) -> tuple[str, Parents | None]:
+        bucket = session.resolve_bucket()
+        path = f"/buckets/{segment(bucket, 'bucket')}/{cls._plural()}"
+        return path, Parents(bucket, None, session.is_personal(bucket), cls.__name__)
+
+    @property
+    def bucket(self) -> str:
+        """The id of the bucket that it lives in, as it was given."""
+        parent = state_of(self).parent
+        if parent is not None:
+            return parent.split("/")[2]
+        return self._session(None, state_of(self).session).bucket
+
+
+class Group(_InBucket):
+    """A group of principals, in a bucket.
+
+    Attributes:
+        members: Principals such as "account:alice"; no groups, no system principals.
+    """
+
+    __kinto_kind__: ClassVar[str] = "group"
+
+    members: list[str] = []
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            id: str = ...,
+            members: list[str] = ...,
+            bucket: str | Bucket = ...,
+            permissions: Permissions | Mapping[str, Iterable[str]] = ...,
+            **fields: Any,
+        ) -> None: ...
+
+    @property
+    def principal(self) -> str:
+        """What to grant a permission to so that all members have it."""
+        if "/default/" in self.uri:
+            raise ConfigurationError(
+                "the principal of a group in the personal bucket is known once it is saved"
+            )
+        return self.uri
+
+
+class Collection(_InBucket):
+    """A collection of records, in a bucket. It takes any field.
+
+    Attributes:
+        json_schema: The JSON schema that the server checks records against; stored as `schema`.
+    """
+
+    __kinto_kind__: ClassVar[str] = "collection"
+
+    json_schema: dict[str, JsonValue] | None = Field(
+        default=None,
+        validation_alias="schema",
+        serialization_alias="schema",
+        exclude_if=lambda value: value is None,
+    )
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            id: str = ...,
+            json_schema: dict[str, JsonValue] | None = ...,
+            bucket: str | Bucket = ...,
+            permissions: Permissions | Mapping[str, Iterable[str]] = ...,
+            **fields: Any,
+        ) -> None: ...
+
+    @property
+    def records(self) -> Children[Record]:
+        """The records inside: `.new(**fields)`, `.get(id)`, `.find(...)`."""
+        return Children(Record, state_of(self).session, f"{self.uri}/records")

@@ -1,0 +1,288 @@
+"""Who may do what: sets of principals by permission, of which only differences are sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+
+from kinto_orm.errors import ConfigurationError, InvalidData, NotLoaded
+
+Everyone = "system.Everyone"
+"""The principal of every request, the anonymous included."""
+
+Authenticated = "system.Authenticated"
+"""The principal of every request with valid credentials."""
+
+JsonPatch = list[dict[str, Any]]
+
+# facts: https://docs.kinto-storage.org/en/stable/api/1.x/permissions.html
+BY_KIND: Mapping[str, frozenset[str]] = {
+    "bucket": frozenset({"read", "write", "collection:create", "group:create"}),
+    "collection": frozenset({"read", "write", "record:create"}),
+    "group": frozenset({"read", "write"}),
+    "record": frozenset({"read", "write"}),
+    "account": frozenset({"read", "write"}),
+}
+
+
+class PermissionsOwner:
+    """What a Permissions asks of the object that it belongs to."""
+
+    _name: Any = "no object"
+
+    def fetch_permissions(self) -> Permissions:
+        """Read them from the server."""
+        raise ConfigurationError("these permissions belong to no object; give them to one first")
+
+    def send_permissions(self, permissions: Permissions) -> None:
+        """Send the difference."""
+        raise ConfigurationError("these permissions belong to no object; give them to one first")
+
+    def clear_permissions(self) -> None:
+        """Empty every list that the server lets go."""
+        raise ConfigurationError("these permissions belong to no object; give them to one first")
+
+
+_NOBODY = PermissionsOwner()
+
+
+class Permissions(BaseModel):
+    """Sets of principals by permission.
+
+    A set that was never fetched is not an empty one: reading it is a NotLoaded error that says
+    to refresh. Granting works without fetching; only the difference is sent, so that two
+    administrators do not undo each other.
+
+    Args:
+        read: Who may read.
+        write: Who may change and delete; whoever writes is always added by the server.
+        record_create: Who may create records (of a collection).
+        collection_create: Who may create collections (of a bucket).
+        group_create: Who may create groups (of a bucket).
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", validate_by_name=True, validate_by_alias=True, validate_assignment=True
+    )
+
+    read: set[str] = set()
+    write: set[str] = set()
+    record_create: set[str] = Field(default=set(), alias="record:create")
+    collection_create: set[str] = Field(default=set(), alias="collection:create")
+    group_create: set[str] = Field(default=set(), alias="group:create")
+
+    _owner: Any = PrivateAttr(default=_NOBODY)
+    _kind: str | None = PrivateAttr(default=None)
+    # What the server has, by its names; None when that was never fetched.
+    _stored: dict[str, set[str]] | None = PrivateAttr(default_factory=dict)
+    # Grants made while that is not known.
+    _granted: dict[str, set[str]] = PrivateAttr(default_factory=dict)
+
+    def grant(self, name: str, *principals: str) -> Self:
+        """Add principals to a permission; `save()` sends it.
+
+        Args:
+            name: The server's name or this class's: "record:create" or "record_create".
+            *principals: Such as Everyone, "account:alice" or `group.principal`.
+
+        Raises:
+            InvalidData: The object has no such permission.
+        """
+        server_name = self._server_name(name)
+        added = _principals(principals)
+        if self.is_loaded:
+            self._current(server_name).update(added)
+        else:
+            self._granted.setdefault(server_name, set()).update(added)
+        return self
+
+    def revoke(self, name: str, *principals: str) -> Self:
+        """Take principals from a permission; `save()` sends it.
+
+        Fetches the permissions when they are not loaded. Those who do not have it are ignored.
+
+        Raises:
+            InvalidData: The object has no such permission.
+        """
+        server_name = self._server_name(name)
+        if not self.is_loaded:
+            self.refresh()
+        self._current(server_name).difference_update(_principals(principals))
+        return self
+
+    def save(self) -> Self:
+        """Send what changed (a JSON-Patch that adds and removes single principals).
+
+        Nothing changed, nothing sent.
+        """
+        if self.is_changed:
+            self._owner.send_permissions(self)
+        return self
+
+    def refresh(self) -> Self:
+        """Fetch them from the server (`GET` of the object); unsaved changes are dropped."""
+        self._take(self._owner.fetch_permissions())
+        return self
+
+    def delete(self) -> Self:
+        """Empty every list (`PATCH`); the server keeps the one who asks in `write`."""
+        self._owner.clear_permissions()
+        return self
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the server's sets are known."""
+        return self._stored is not None
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether there is something to save."""
+        return bool(self.patch())
+
+    def patch(self) -> JsonPatch:
+        """The difference to what the server has, as JSON-Patch operations."""
+        operations: JsonPatch = []
+        for name, (added, removed) in sorted(self._difference().items()):
+            operations += [_operation("add", name, who) for who in sorted(added)]
+            operations += [_operation("remove", name, who) for who in sorted(removed)]
+        return operations
+
+    def wanted(self) -> dict[str, list[str]]:
+        """The sets that are not empty, by the server's names, for a creation."""
+        if not self.is_loaded:
+            return {name: sorted(who) for name, who in sorted(self._granted.items())}
+        sets = {name: self._current(name) for name in _SERVER_NAMES.values()}
+        return {name: sorted(who) for name, who in sets.items() if who}
+
+    def _difference(self) -> dict[str, tuple[set[str], set[str]]]:
+        if self._stored is None:
+            return {name: (who, set()) for name, who in self._granted.items()}
+        names = _SERVER_NAMES.values()
+        stored = self._stored
+        pairs = {name: (self._current(name), stored.get(name, set())) for name in names}
+        return {name: (now - was, was - now) for name, (now, was) in pairs.items() if now != was}
+
+    def _current(self, server_name: str) -> set[str]:
+        return self.__dict__[_PYTHON_NAMES[server_name]]  # type: ignore[no-any-return]
+
+    def _server_name(self, name: str) -> str:
+        server_name = _SERVER_NAMES.get(name, name)
+        allowed = BY_KIND[self._kind] if self._kind else _PYTHON_NAMES.keys()
+        if server_name not in allowed:
+            raise InvalidData(
+                f"a {self._kind or 'Kinto object'} has no permission {name!r}; it has "
+                + ", ".join(sorted(allowed))
+            )
+        return server_name
+
+    def _bind(self, owner: Any, kind: str) -> Self:  # noqa: ANN401
+        self._owner, self._kind = owner, kind
+        for name in self.wanted():
+            self._server_name(name)
+        return self
+
+    def _take(self, other: Permissions) -> None:
+        self.__dict__.clear()
+        self.__dict__.update({name: set(value) for name, value in other.__dict__.items()})
+        self._stored = None if other._stored is None else dict(other._stored)
+        self._granted = {}
+
+    def _rebase(self, fresh: Permissions) -> None:
+        """Make the same changes to what the server has by now."""
+        difference = self._difference()
+        self._take(fresh)
+        for name, (added, removed) in difference.items():
+            if self.is_loaded:
+                self._current(name).update(added)
+                self._current(name).difference_update(removed)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+            if name in _SERVER_NAMES:
+                raise NotLoaded(
+                    f"the permissions of {self._owner._name} were not loaded (lists carry none, and "
+                    "the server shows them only to those who may write the object): call "
+                    ".permissions.refresh() first"
+                )
+            return super().__getattr__(name)
+
+        def __setattr__(self, name: str, value: object) -> None:
+            if name in _SERVER_NAMES:
+                self._server_name(name)
+                if not self.is_loaded:
+                    self.refresh()
+            super().__setattr__(name, value)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Permissions):
+            return NotImplemented
+        return (self.is_loaded, self.wanted()) == (other.is_loaded, other.wanted())
+
+    def __repr__(self) -> str:
+        if not self.is_loaded:
+            return f"Permissions(not loaded, granted={self.wanted()})"
+        return f"Permissions({', '.join(f'{k}={v}' for k, v in self.wanted().items())})"
+
+    __str__ = __repr__
+
+
+class PermissionsField:
+    """How type checkers see `permissions`: a dict may be given, a Permissions is read."""
+
+    def __get__(self, instance: object, owner: type | None = None) -> Permissions:
+        """The Permissions of an object."""
+        raise NotLoaded("for type checkers only")
+
+    def __set__(
+        self, instance: object, value: Permissions | Mapping[str, Iterable[str]]
+    ) -> None:
+        """Replace them."""
+
+
+_SERVER_NAMES = {name: info.alias or name for name, info in Permissions.model_fields.items()}
+_PYTHON_NAMES = {alias: name for name, alias in _SERVER_NAMES.items()}
+
+
+def unknown(owner: Any, kind: str) -> Permissions:  # noqa: ANN401
+    """Permissions that were not fetched."""
+    permissions = Permissions()
+    permissions.__dict__.clear()
+    permissions._stored = None
+    return permissions._bind(owner, kind)
+
+
+def loaded(stored: Mapping[str, Iterable[str]], owner: Any, kind: str) -> Permissions:  # noqa: ANN401
+    """Permissions as a reply shows them.
+
+    An empty object means that the server does not show them: whoever may write the object is
+    listed in `write`, and others get `{}`.
+    """
+    if not stored:
+        return unknown(owner, kind)
+    known = {name: set(who) for name, who in stored.items() if name in _PYTHON_NAMES}
+    permissions = Permissions.model_validate(known)
+    permissions._stored = {name: set(who) for name, who in known.items()}
+    return permissions._bind(owner, kind)
+
+
+def wished(value: Permissions | Mapping[str, Iterable[str]], owner: Any, kind: str) -> Permissions:  # noqa: ANN401
+    """Permissions for an object to be created, from a Permissions or a dict."""
+    given = value.wanted() if isinstance(value, Permissions) else dict(value)
+    return Permissions.model_validate(given)._bind(owner, kind)
+
+
+def _principals(principals: Iterable[str]) -> set[str]:
+    found = set(principals)
+    for each in found:
+        if not isinstance(each, str) or not each:
+            raise InvalidData(f"a principal is a text such as 'account:alice', not {each!r}")
+    return found
+
+
+def _operation(op: str, name: str, principal: str) -> dict[str, Any]:
+    escaped = principal.replace("~", "~0").replace("/", "~1")
+    operation: dict[str, Any] = {"op": op, "path": f"/permissions/{name}/{escaped}"}
+    return {**operation, "value": {}} if op == "add" else operation

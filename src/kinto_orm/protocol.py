@@ -1,0 +1,361 @@
+"""Kinto's HTTP protocol as plain data: paths, preconditions, requests, replies and calls.
+
+Nothing here sends anything. A model makes a `Call`; the session runs it, or a batch queues it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, NoReturn, TypeVar
+from urllib.parse import quote, urlencode
+
+from pydantic import JsonValue
+
+from kinto_orm.errors import (
+    BadReply,
+    Conflict,
+    Forbidden,
+    InvalidData,
+    KintoError,
+    NotFound,
+    ResponseError,
+    ServerError,
+    Unauthorized,
+    Unsupported,
+)
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+JSON_PATCH = "application/json-patch+json"
+
+# facts: https://docs.kinto-storage.org/en/stable/api/1.x/errors.html
+ERRNO_MISSING_PARENT = 111
+ERRNO_CONSTRAINT = 122
+
+_ID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]*")
+_ACCOUNT_ID = re.compile(r"[a-zA-Z0-9][+.@a-zA-Z0-9_-]*")
+_LONG_NUMBER = re.compile(rb"\d{19}")
+_LARGEST, _SMALLEST = 2**64 - 1, -(2**63)
+
+
+def segment(value: str, kind: str) -> str:
+    """Check an id against the server's rule and quote it for a path; it is never rewritten.
+
+    Args:
+        value: The id of a bucket, group, collection, record or account.
+        kind: What it is the id of, for the message.
+
+    Raises:
+        InvalidData: The server would refuse this id. Kinto's rule is
+            `^[a-zA-Z0-9][a-zA-Z0-9_-]*$` (accounts also `+.@`).
+    """
+    rule = _ACCOUNT_ID if kind == "account" else _ID
+    if not isinstance(value, str) or not rule.fullmatch(value):
+        raise InvalidData(
+            f"{value!r} cannot be the id of a {kind}: an id starts with a letter or digit, "
+            "then come letters, digits, '-' and '_' (no spaces, dots or slashes). "
+            "Nothing was sent."
+        )
+    return quote(value, safe="")
+
+
+def query_string(params: Iterable[tuple[str, str]]) -> str:
+    """Quote parameters for a URL; spaces become `%20`."""
+    return urlencode(list(params), quote_via=quote)
+
+
+def if_match(last_modified: int) -> dict[str, str]:
+    """The precondition for changing what has not changed since `last_modified` (milliseconds).
+
+    The server takes "0" for no condition at all, so 0 is refused here.
+    """
+    if last_modified <= 0:
+        raise InvalidData(f"last_modified must be a positive timestamp, not {last_modified}")
+    return {"If-Match": f'"{last_modified}"'}
+
+
+def if_none_match(last_modified: int | None = None) -> dict[str, str]:
+    """The precondition for a creation (None), or for fetching only what is newer."""
+    return {"If-None-Match": "*" if last_modified is None else f'"{last_modified}"'}
+
+
+def timestamp(headers: Mapping[str, str]) -> int | None:
+    """The ETag of a reply in milliseconds; None where there is none."""
+    digits = headers.get("ETag", "").removeprefix("W/").strip('"')
+    return int(digits) if digits.isdecimal() else None
+
+
+def encode(value: JsonValue, what: str = "this value") -> bytes:
+    """Write JSON for the server, refusing what it would change or choke on.
+
+    Args:
+        value: Any JSON value.
+        what: What it is, for the message.
+
+    Raises:
+        InvalidData: NaN or an infinity (JSON has none), an integer beyond 64 bits (the server
+            makes a float of it), a NUL character (PostgreSQL stores none) or half of a
+            surrogate pair.
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        body = text.encode()
+    except (ValueError, TypeError) as error:
+        raise InvalidData(f"{what} cannot be stored: {_complaint(error)}. Nothing was sent.") from None
+    if _LONG_NUMBER.search(body) or b"\\u0000" in body:
+        _refuse_unstorable(value, what, ())
+    return body
+
+
+def _complaint(error: Exception) -> str:
+    if isinstance(error, UnicodeEncodeError):
+        return "it contains half of a surrogate pair, which is no Unicode character"
+    if "JSON compliant" in str(error):
+        return "it contains NaN or an infinity, and JSON has neither"
+    return str(error)
+
+
+def _refuse_unstorable(value: JsonValue, what: str, path: tuple[str, ...]) -> None:
+    where = f" (at {'/'.join(path)})" if path else ""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _refuse_unstorable(key, what, (*path, "(name)"))
+            _refuse_unstorable(item, what, (*path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _refuse_unstorable(item, what, (*path, str(index)))
+    elif isinstance(value, str) and "\0" in value:
+        raise InvalidData(
+            f"{what} cannot be stored{where}: it contains a NUL character, which PostgreSQL "
+            "cannot keep. Nothing was sent."
+        )
+    elif isinstance(value, int) and not _SMALLEST <= value <= _LARGEST:
+        raise InvalidData(
+            f"{what} cannot be stored{where}: the server would turn an integer beyond 64 bits "
+            "into a float. Store it as a string. Nothing was sent."
+        )
+
+
+@dataclass(slots=True)
+class Request:
+    """One HTTP request, without server and credentials.
+
+    Attributes:
+        method: In capitals.
+        path: Below the server's URL, quoted, with a leading slash.
+        query: The quoted query string, without `?`.
+        body: JSON in UTF-8; None for none.
+        headers: Those of this request only.
+        alone: True when a batch must not carry it (a list as body, a change of structure).
+        repeatable: True when sending it twice does no more than sending it once.
+    """
+
+    method: str
+    path: str
+    query: str = ""
+    body: bytes | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    alone: bool = False
+    repeatable: bool = True
+
+    @property
+    def target(self) -> str:
+        """Path and query."""
+        return f"{self.path}?{self.query}" if self.query else self.path
+
+    def __repr__(self) -> str:
+        return f"<{self.method} {self.target}>"
+
+
+class Reply:
+    """One HTTP answer.
+
+    Args:
+        status: The HTTP status.
+        headers: Case does not matter in their names.
+        body: The bytes as they came; empty for none.
+        attempts: How often the request was sent until this came; above 1 an earlier sending
+            may have done the work.
+    """
+
+    __slots__ = ("_json", "attempts", "body", "headers", "status")
+
+    def __init__(
+        self, status: int, headers: Mapping[str, str], body: bytes, attempts: int = 1
+    ) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+        self.attempts = attempts
+        self._json: Any = None
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The body parsed, always an object.
+
+        Raises:
+            BadReply: It is no JSON object.
+        """
+        if self._json is None:
+            try:
+                parsed = json.loads(self.body)
+            except ValueError as error:
+                raise BadReply(self.complaint()) from error
+            if not isinstance(parsed, dict):
+                raise BadReply(self.complaint())
+            self._json = parsed
+        return self._json  # type: ignore[no-any-return]
+
+    def complaint(self) -> str:
+        """What is wrong with a body that is no JSON object."""
+        kind = self.headers.get("Content-Type", "no content type")
+        start = self.body[:60].decode("utf-8", "replace")
+        return (
+            f"the answer ({self.status}, {kind}) is not a JSON object of a Kinto server; it "
+            f"starts with {start!r}. Is the server URL right, and does a proxy answer instead?"
+        )
+
+
+@dataclass(slots=True)
+class Call(Generic[T]):
+    """A request, and what to do with its reply.
+
+    Attributes:
+        request: What is sent.
+        receive: Takes a reply below 400 and gives the call's result.
+        doing: The act and its object, for errors: "save Todo 'x'".
+        refused: Takes the error of a reply from 400 on; gives the result after all, or raises.
+        parents: What must exist first; see `Parents`. None: nothing is created.
+    """
+
+    request: Request
+    receive: Callable[[Reply], T]
+    doing: str = ""
+    refused: Callable[[ResponseError, Reply], T] | None = None
+    parents: Parents | None = None
+
+    def complete(self, reply: Reply) -> T:
+        """Give the reply back to whoever made the call.
+
+        Raises:
+            KintoError: What the reply means when it is a refusal.
+        """
+        try:
+            if reply.status < 300 or reply.status == 304:
+                return self.receive(reply)
+            error = self.error(reply)
+            if self.refused is None:
+                raise error
+            return self.refused(error, reply)
+        except BadReply as error:
+            self._say_what(error)
+
+    def error(self, reply: Reply) -> ResponseError:
+        """What a refusing reply means, with the remedy when a parent is missing."""
+        error = error_for(reply, self.request, self.doing)
+        if self.parents is not None and self.parents.missing(error):
+            error.args = (f"{error} {self.parents.remedy(error)}",)
+        return error
+
+    def _say_what(self, error: KintoError) -> NoReturn:
+        raise type(error)(f"cannot {self.doing}: {error}") from error
+
+    def then(self, step: Callable[[T], U]) -> Call[U]:
+        """The same request, its result passed through `step`."""
+        refused = self.refused
+        return Call(
+            self.request,
+            lambda reply: step(self.receive(reply)),
+            self.doing,
+            None if refused is None else lambda error, reply: step(refused(error, reply)),
+            self.parents,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Parents:
+    """The bucket and the collection that a call needs, made when they are missing.
+
+    Attributes:
+        bucket: The bucket's id.
+        collection: The collection's id; None when only the bucket is needed.
+        permitted: False when the library must not make them, but may explain.
+        model: The model's name for the explanation.
+    """
+
+    bucket: str
+    collection: str | None
+    permitted: bool
+    model: str = ""
+
+    def missing(self, error: ResponseError) -> bool:
+        """Whether this refusal says that one of the two does not exist.
+
+        An unknown bucket is 403 (401 for the anonymous), an unknown collection 404 with
+        errno 111.
+        """
+        if isinstance(error, NotFound):
+            return error.errno == ERRNO_MISSING_PARENT
+        return isinstance(error, Forbidden)
+
+    def remedy(self, error: ResponseError) -> str:
+        """What to do about it, for the message."""
+        if isinstance(error, NotFound):
+            return (
+                f"The collection {self.collection!r} of bucket {self.bucket!r} does not exist: "
+                f"call session.sync_schema({self.model}) or save "
+                f"Collection(id={self.collection!r}, bucket={self.bucket!r}) first."
+            )
+        return (
+            f"The bucket {self.bucket!r} does not exist, or you may not use it (the server does "
+            f"not say which): call session.sync_schema({self.model}), save "
+            f"Bucket(id={self.bucket!r}) first, or ask for permission."
+        )
+
+
+_BY_STATUS: dict[int, tuple[type[ResponseError], str]] = {
+    400: (InvalidData, "the server refuses the data"),
+    401: (Unauthorized, "no credentials, or wrong ones; check the session's auth"),
+    403: (Forbidden, "not allowed"),
+    404: (NotFound, "not found"),
+    405: (Unsupported, "the server does not allow this; it may be in read-only mode"),
+    406: (InvalidData, "the server refuses the data"),
+    409: (Conflict, "the server is busy with a conflicting write"),
+    410: (Unsupported, "the server's API has come to its end of life"),
+    412: (Conflict, "it was changed or created by somebody else"),
+    413: (InvalidData, "the data is too large"),
+    415: (InvalidData, "the server refuses the data"),
+    429: (ServerError, "too many requests"),
+}
+
+
+def error_for(reply: Reply, request: Request, doing: str) -> ResponseError:
+    """The error that a refusing reply means, by the table of statuses."""
+    cls, meaning = _BY_STATUS.get(reply.status, (ServerError, "the server failed"))
+    if 300 <= reply.status < 400:
+        cls, meaning = Unsupported, "the server redirects, which is not followed; correct the URL"
+    problem = _problem(reply)
+    said = problem.get("message") or problem.get("error") or reply.complaint()
+    details = problem.get("details")
+    return cls(
+        f"cannot {doing}: {meaning}. The server said {reply.status}: {said}",
+        status=reply.status,
+        errno=problem.get("errno"),
+        details=details if isinstance(details, dict) else _detail_of(details),
+        request=request,
+    )
+
+
+def _detail_of(details: object) -> dict[str, Any]:
+    return {"errors": details} if isinstance(details, list) else {}
+
+
+def _problem(reply: Reply) -> dict[str, Any]:
+    try:
+        return reply.json
+    except BadReply:
+        return {}

@@ -1,0 +1,331 @@
+"""Finding objects: a query is immutable, sends nothing until it is used, and streams."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from urllib.parse import urlsplit
+
+from kinto_orm.conditions import Column, Condition, Order, compile_conditions, compile_order
+from kinto_orm.errors import InvalidData, MultipleFound, NotFound
+from kinto_orm.protocol import Call, Parents, Reply, Request, query_string
+from kinto_orm.session import Session
+
+if TYPE_CHECKING:
+    from kinto_orm.resource import Resource
+
+    M = TypeVar("M", bound=Resource)
+else:
+    M = TypeVar("M")
+
+T = TypeVar("T")
+
+DEFAULT_PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Listing(Generic[M]):
+    """Where a model's objects are listed, and how a page of them is read.
+
+    Attributes:
+        session: Runs the calls.
+        path: The plural endpoint.
+        parents: What must exist for it.
+        load: Makes objects of a page's reply; with the Python names of the fields for partial
+            ones.
+    """
+
+    session: Session
+    path: str
+    parents: Parents | None
+    load: Callable[[Reply, frozenset[str] | None], list[M]]
+
+
+class Page(list[M]):
+    """One page of objects, in the order of the server.
+
+    Attributes:
+        position: Where the next page starts, for `Query.resume`; None on the last page.
+    """
+
+    def __init__(self, objects: Sequence[M], position: str | None) -> None:
+        super().__init__(objects)
+        self.position = position
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Query(Generic[M]):
+    """A question to the server, put together by chaining; each method gives a new query.
+
+    Iterating streams: one page is in memory, the next one is fetched ahead. Without `order_by`
+    it goes by id, so that no object is skipped or repeated while others write.
+    """
+
+    model: type[M]
+    session: Session | None = None
+    parent: str | None = None
+    conditions: tuple[Condition, ...] = ()
+    orders: tuple[Order, ...] = ()
+    most: int | None = None
+    fields: frozenset[str] | None = None
+    size: int | None = None
+    position: str | None = None
+
+    # Asking
+
+    def where(self, *conditions: Condition | bool) -> Self:
+        """Add conditions; an object has to meet all of them.
+
+        Raises:
+            TypeError: One is no condition, such as the bool of a comparison of two values.
+            InvalidData: One names a field that the model does not have.
+        """
+        for each in conditions:
+            if not isinstance(each, Condition):
+                raise TypeError(
+                    f"{each!r} is no condition; compare a field of the class with a value, as in "
+                    f"{self.model.__name__}.find({self.model.__name__}.id == 'x')"
+                )
+            self._check_field(each.path[0])
+        return self._with(conditions=(*self.conditions, *conditions))
+
+    def order_by(self, *orders: object) -> Self:
+        """Sort by these fields; `col(Todo.due).desc()` for descending.
+
+        While others write, a streamed order other than by id may skip or repeat objects that
+        move. Raises InvalidData for a field that the model does not have.
+        """
+        found = tuple(_order(each) for each in orders)
+        for each in found:
+            self._check_field(each.path[0])
+        return self._with(orders=(*self.orders, *found))
+
+    def limit(self, most: int) -> Self:
+        """Stop after so many objects, 1 or more."""
+        return self._with(most=_positive(most, "limit"))
+
+    def only(self, *fields: object) -> Self:
+        """Fetch these fields (and id, last_modified) only; such objects cannot be saved."""
+        names = {self._field_name(each) for each in fields}
+        return self._with(fields=frozenset(names | {"id", "last_modified"}))
+
+    def page_size(self, size: int) -> Self:
+        """Fetch so many objects with one request; the server may have a lower limit."""
+        return self._with(size=_positive(size, "page_size"))
+
+    def resume(self, position: str | None) -> Self:
+        """Go on where a page of the same query ended; see `Page.position`."""
+        return self._with(position=position)
+
+    # Answers
+
+    def __iter__(self) -> Iterator[M]:
+        for page in self.pages():
+            yield from page
+
+    def pages(self) -> Iterator[Page[M]]:
+        """The objects page by page, the next page being fetched ahead (`GET`).
+
+        Raises:
+            InvalidData: A stored object does not fit the model.
+        """
+        if self._compiled.impossible:
+            return
+        listing = self._listing()
+        left = self.most
+        for reply, position in self._replies(listing):
+            found = listing.load(reply, self.fields)
+            if left is not None:
+                found = found[:left]
+                left -= len(found)
+            if found:
+                yield Page(found, position)
+
+    def all(self) -> list[M]:
+        """All objects in one list."""
+        query = self if self.size or self.most else self._with(size=10_000)
+        return [each for page in query.pages() for each in page]
+
+    def first(self) -> M | None:
+        """The first object, or None when there is none."""
+        found = self.limit(1).all()
+        return found[0] if found else None
+
+    def one(self) -> M:
+        """The only object.
+
+        Raises:
+            NotFound: There is none.
+            MultipleFound: There are several.
+        """
+        found = self.limit(2).all()
+        if not found:
+            raise NotFound(f"no {self.model.__name__} meets {self!r}", status=404)
+        if len(found) > 1:
+            raise MultipleFound(f"more than one {self.model.__name__} meets {self!r}")
+        return found[0]
+
+    def count(self) -> int:
+        """How many objects there are (`HEAD`, the header Total-Objects); `limit` does not count."""
+        if self._compiled.impossible:
+            return 0
+        listing = self._listing()
+        request = Request("HEAD", listing.path, query_string(self._compiled.params))
+        call = Call(request, _total, f"count {self!r}", parents=listing.parents)
+        return listing.session.run(call)
+
+    def exists(self) -> bool:
+        """Whether there is any."""
+        return self.only("id").first() is not None
+
+    def delete(self) -> int:
+        """Delete all of them that you may write, not only the first page (`DELETE`, repeated).
+
+        Returns:
+            How many were deleted.
+
+        Raises:
+            InvalidData: The query has an order, a limit or a position.
+        """
+        if self.orders or self.most or self.position:
+            raise InvalidData(
+                "a query with an order, a limit or a position cannot be deleted: the server "
+                "deletes all that meet the conditions; delete the objects one by one, or in a "
+                "batch. Nothing was sent."
+            )
+        if self._compiled.impossible:
+            return 0
+        listing = self._listing()
+        request = Request(
+            "DELETE", listing.path, query_string(self._compiled.params), alone=True
+        )
+        call = Call(request, _deleted, f"delete {self!r}", parents=listing.parents)
+        total = 0
+        while found := listing.session.run(call):
+            total += found
+        return total
+
+    # Inside
+
+    def _with(self, **changes: Any) -> Self:
+        return dataclasses.replace(self, **changes)
+
+    @property
+    def _compiled(self) -> Any:  # noqa: ANN401
+        return compile_conditions(self.conditions)
+
+    def _listing(self) -> Listing[M]:
+        return self.model._listing(self.session, self.parent)
+
+    def _replies(self, listing: Listing[M]) -> Iterator[tuple[Reply, str | None]]:
+        """Replies with the position after each; the next one is asked for before it is needed."""
+        with _Ahead() as ahead:
+            query: str | None = self.position or query_string(self._params())
+            fetched = 0
+            upcoming = ahead.now(lambda: self._fetch(listing, query or ""))
+            while True:
+                reply = upcoming.result()
+                query = _next_position(reply)
+                fetched += self._request_size() or 0
+                more = query is not None and (self.most is None or fetched < self.most)
+                if more:
+                    upcoming = ahead.soon(self._fetch, listing, query)
+                yield reply, query
+                if not more:
+                    return
+
+    def _fetch(self, listing: Listing[M], query: str) -> Reply:
+        call = Call(
+            Request("GET", listing.path, query),
+            lambda reply: reply,
+            f"find {self!r}",
+            parents=listing.parents,
+        )
+        return listing.session.run(call)
+
+    def _request_size(self) -> int | None:
+        size = self.size or DEFAULT_PAGE
+        return min(size, self.most) if self.most else size
+
+    def _params(self) -> list[tuple[str, str]]:
+        params = list(self._compiled.params)
+        params.append(("_sort", compile_order(self.orders) or "id"))
+        params.append(("_limit", str(self._request_size())))
+        if self.fields is not None:
+            names = {name: stored for stored, name in self.model._python_names().items()}
+            params.append(("_fields", ",".join(sorted(names.get(f, f) for f in self.fields))))
+        return params
+
+    def _check_field(self, stored: str) -> None:
+        self.model._check_stored_name(stored)
+
+    def _field_name(self, given: object) -> str:
+        """The Python name of a field given as a name or as an expression."""
+        if isinstance(given, Column):
+            self._check_field(given.path[0])
+            return self.model._python_names().get(given.path[0], given.path[0])
+        if isinstance(given, str):
+            if given not in self.model.model_fields:
+                self._check_field(given)
+            return given
+        raise TypeError(f"only() takes fields or their names, not {given!r}")
+
+    def __repr__(self) -> str:
+        asked = ", ".join(f"{name}={value}" for name, value in self._compiled.params)
+        return f"{self.model.__name__}.find({asked})"
+
+
+class _Ahead:
+    """One thread that fetches the next page; started when there is one."""
+
+    def __init__(self) -> None:
+        self._pool: ThreadPoolExecutor | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def now(self, fetch: Callable[[], T]) -> Future[T]:
+        done: Future[T] = Future()
+        done.set_result(fetch())
+        return done
+
+    def soon(self, fetch: Callable[..., T], *args: object) -> Future[T]:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(1, "kinto-orm-page")
+        return self._pool.submit(fetch, *args)
+
+
+def _next_position(reply: Reply) -> str | None:
+    # Only its query counts: the URL is built from whatever host name the server was asked for,
+    # and credentials go to the session's own server only.
+    url = reply.headers.get("Next-Page")
+    return urlsplit(url).query if url else None
+
+
+def _total(reply: Reply) -> int:
+    return int(reply.headers.get("Total-Objects") or reply.headers["Total-Records"])
+
+
+def _deleted(reply: Reply) -> int:
+    return len(reply.json["data"])
+
+
+def _order(given: object) -> Order:
+    if isinstance(given, Order):
+        return given
+    if isinstance(given, Column):
+        return given.asc()
+    raise TypeError(f"order_by() takes fields, as in order_by(Todo.title), not {given!r}")
+
+
+def _positive(value: int, what: str) -> int:
+    if not isinstance(value, int) or value < 1:
+        raise InvalidData(f"{what} must be 1 or more, not {value!r}")
+    return value

@@ -1,0 +1,122 @@
+"""Records: typed ones by subclass, untyped ones that take any field."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from kinto_orm.errors import ConfigurationError, ModelError
+from kinto_orm.permissions import Permissions
+from kinto_orm.protocol import Parents, segment
+from kinto_orm.query import Query
+from kinto_orm.resource import NOT_DATA, Resource, State, set_state
+from kinto_orm.session import Session
+
+if TYPE_CHECKING:
+    from kinto_orm.conditions import Condition
+
+M = TypeVar("M", bound=Resource)
+
+
+class Record(Resource):
+    """A record of a collection.
+
+    A subclass declares fields and is typed: `class Todo(Record, collection="todos")`. Record
+    itself takes any field: `Record(title="x")`; `record["any name"]` reaches those that are no
+    identifiers.
+
+    Class keywords:
+        collection: The collection's id; by default the session's.
+        bucket: The bucket's id; by default the session's.
+        id_factory: Makes the id of a new record; by default a random UUID.
+    """
+
+    __kinto_kind__: ClassVar[str] = "record"
+    # The server writes `schema` into the records of a collection that has one.
+    __kinto_server_made__: ClassVar[frozenset[str]] = NOT_DATA | {"schema"}
+    __kinto_bucket__: ClassVar[str | None] = None
+    __kinto_collection__: ClassVar[str | None] = None
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            id: str = ...,
+            permissions: Permissions | Mapping[str, Iterable[str]] = ...,
+            **fields: Any,
+        ) -> None: ...
+
+    @classmethod
+    def _configure(
+        cls,
+        collection: str | None = None,
+        bucket: str | None = None,
+        id_factory: Callable[[], str] | None = None,
+    ) -> None:
+        super()._configure(id_factory)
+        for name, value in (("collection", collection), ("bucket", bucket)):
+            if value is not None:
+                _check_keyword(cls.__name__, name, value)
+                setattr(cls, f"__kinto_{name}__", value)
+        cls.__kinto_open__ = cls.model_fields.keys() <= {"id", "last_modified"}
+
+    @classmethod
+    def _home(cls, session: Session) -> tuple[str, Parents | None]:
+        given = cls.__kinto_bucket__ or session.bucket
+        collection = cls.__kinto_collection__ or session.collection
+        if collection is None:
+            raise ConfigurationError(
+                f"{cls.__name__} needs a collection: give the class one "
+                f'(class {cls.__name__}(Record, collection="todos")), or the session '
+                '(Session(..., collection="todos"))'
+            )
+        bucket = session.resolve_bucket(given)
+        path = (
+            f"/buckets/{segment(bucket, 'bucket')}"
+            f"/collections/{segment(collection, 'collection')}/records"
+        )
+        return path, Parents(bucket, collection, session.is_personal(bucket), cls.__name__)
+
+
+def _check_keyword(model: str, name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise ModelError(f"{name}= of {model} is the id of a {name}, a text, not {value!r}")
+    segment(value, name)
+
+
+class Children(Generic[M]):
+    """The objects inside another one: records of a collection, collections of a bucket.
+
+    Args:
+        model: Their class.
+        session: Which session to use; None for the current one.
+        parent: The path of the plural endpoint.
+    """
+
+    def __init__(self, model: type[M], session: Session | None, parent: str) -> None:
+        self._model = model
+        self._given = session
+        self._parent = parent
+
+    def new(self, **fields: Any) -> M:  # noqa: ANN401
+        """A new object that lives here; `save()` creates it."""
+        made = self._model(**fields)
+        set_state(made, State(self._given, self._parent, None))
+        return made
+
+    def get(self, id: str) -> M:
+        """Fetch one object (`GET`).
+
+        Raises:
+            NotFound: There is none.
+        """
+        session = self._model._session(self._given)
+        return session.run(self._model._get_call(session, id, self._parent))
+
+    def find(self, *conditions: Condition | bool) -> Query[M]:
+        """A query over the objects that live here."""
+        return Query(self._model, self._given, self._parent).where(*conditions)
+
+    def __repr__(self) -> str:
+        return f"<{self._model.__name__}s in {self._parent}>"

@@ -1,0 +1,417 @@
+"""What a template may do: the limits, and the Jinja2 environment that holds them.
+
+Jinja2's own sandbox blocks the way to Python's insides. This one adds what it leaves open:
+nothing is evaluated while a template compiles, every growing operation is measured before it
+runs, and only harmless methods of strings, lists and mappings can be called.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import time
+import types
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from jinja2 import BaseLoader, ChainableUndefined, Environment, StrictUndefined, Undefined, nodes
+from jinja2 import Template as JinjaTemplate
+from jinja2.compiler import CodeGenerator, Frame
+from jinja2.exceptions import TemplateNotFound
+from jinja2.runtime import Context
+from jinja2.sandbox import (
+    MAX_RANGE,
+    ImmutableSandboxedEnvironment,
+    SandboxedEscapeFormatter,
+    SandboxedFormatter,
+)
+from jinja2.utils import Namespace, generate_lorem_ipsum
+from markupsafe import Markup
+
+from kinto_orm import limits as sizes
+from kinto_orm.errors import RenderLimit
+from kinto_orm.limits import Buffer, Limits, check_output
+
+UndefinedMode = Literal["strict", "lenient"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A template as it is stored.
+
+    Args:
+        name: Any text.
+        source: The Jinja2 source.
+        etag: What changes whenever the source does; None where there is no such thing.
+    """
+
+    name: str
+    source: str
+    etag: str | int | None
+
+
+Load = Callable[[str], Stored | None]
+"""Gives the template of a name, None when there is none."""
+
+
+class LoadFailed(Exception):
+    """Carries what a `Load` raised out of a render; it is the cause of this one."""
+
+
+class Shelf:
+    """The templates that one render loads: each of them once."""
+
+    def __init__(self, load: Load, limits: Limits) -> None:
+        self._load = load
+        self._limit = limits.templates
+        self._found: dict[str, Stored | None] = {}
+        self.waited = 0.0
+        """Seconds that the loading took."""
+
+    def get(self, name: str) -> Stored | None:
+        """Give the template of that name, None when there is none.
+
+        Raises:
+            RenderLimit: It would be one template too many.
+            LoadFailed: The loading raised something.
+        """
+        if name not in self._found:
+            if len(self._found) >= self._limit:
+                raise RenderLimit(f"more than {self._limit} templates loaded")
+            self._found[name] = self._fetch(name)
+        return self._found[name]
+
+    def _fetch(self, name: str) -> Stored | None:
+        started = time.monotonic()
+        try:
+            return self._load(name)
+        except Exception as error:
+            raise LoadFailed from error
+        finally:
+            self.waited += time.monotonic() - started
+
+
+class Run:
+    """What one render holds: its templates, its depth, and when it has to be over."""
+
+    def __init__(
+        self, limits: Limits, shelf: Shelf, compiled: Callable[[Stored], types.CodeType]
+    ) -> None:
+        self._limits = limits
+        self._shelf = shelf
+        self._compiled = compiled
+        self._templates: dict[str, JinjaTemplate] = {}
+        self._depth = 0
+        self._started = time.monotonic()
+
+    def tick(self) -> None:
+        """Stop the render when its time is over."""
+        if time.monotonic() - self._started - self._shelf.waited > self._limits.wall:
+            raise RenderLimit(f"time over {self._limits.wall:g} s")
+
+    def template(self, env: Environment, name: str, scope: Any) -> JinjaTemplate:  # noqa: ANN401
+        """Give the template of that name; the same one within a render.
+
+        Raises:
+            TemplateNotFound: It is not stored.
+        """
+        if name not in self._templates:
+            stored = self._shelf.get(name)
+            if stored is None:
+                raise TemplateNotFound(name)
+            # A template of its own for each render: Jinja2 keeps what a template exports in
+            # it, and that may come from other templates, which change without this one.
+            template = JinjaTemplate.from_code(env, self._compiled(stored), scope)
+            template.root_render_func = self._metered(template.root_render_func)
+            self._templates[name] = template
+        return self._templates[name]
+
+    def _metered(self, root: Callable[[Context], Iterator[str]]) -> Callable[..., Iterator[str]]:
+        def rendered(context: Context) -> Iterator[str]:
+            size = 0
+            with self._deeper():
+                for chunk in root(context):
+                    size += len(chunk)
+                    check_output(size, self._limits)
+                    yield chunk
+
+        return rendered
+
+    @contextmanager
+    def _deeper(self) -> Iterator[None]:
+        self._depth += 1
+        try:
+            if self._depth > self._limits.depth:
+                raise RenderLimit(
+                    f"templates include each other deeper than {self._limits.depth} levels"
+                )
+            yield
+        finally:
+            self._depth -= 1
+
+
+current_run: ContextVar[Run] = ContextVar("kinto_orm_template_run")
+
+
+class Generator(CodeGenerator):
+    """Writes the Python code of a template and evaluates nothing meanwhile.
+
+    Jinja2 calculates constants while it compiles, so `{{ 9**(9**9) }}` would never end there.
+    """
+
+    _written = 0
+    environment: Sandbox
+
+    def write(self, x: str) -> None:
+        """Add code, within a limit that follows from that of the source."""
+        self._written += len(x)
+        if self._written > 25 * self.environment.limits.source:
+            raise RenderLimit("the template compiles to too much code")
+        super().write(x)
+
+    def buffer(self, frame: Frame) -> None:
+        """Begin the text of a macro or a block, which is limited too."""
+        frame.buffer = self.temporary_identifier()
+        self.writeline(f"{frame.buffer} = environment.buffer()")
+
+    def enter_frame(self, frame: Frame) -> None:
+        """Begin a body; that of a loop looks at the time first."""
+        super().enter_frame(frame)
+        if frame.loop_frame:
+            self.writeline("environment.tick()")
+
+    def _output_child_to_const(
+        self, node: nodes.Expr, frame: Frame, finalize: CodeGenerator._FinalizeInfo
+    ) -> str:
+        if not isinstance(node, nodes.TemplateData):
+            raise nodes.Impossible
+        return super()._output_child_to_const(node, frame, finalize)
+
+    def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:  # noqa: N802
+        """Write `a ~ b`."""
+        self.write("environment.joined(context, (")
+        for part in node.nodes:
+            self.visit(part, frame)
+            self.write(", ")
+        self.write("))")
+
+    def visit_EvalContextModifier(  # noqa: N802
+        self, node: nodes.EvalContextModifier, frame: Frame
+    ) -> None:
+        """Write `{% autoescape %}`, whose argument Jinja2 would calculate here."""
+        for option in node.options:
+            self.writeline(f"context.eval_ctx.{option.key} = ")
+            self.visit(option.value, frame)
+            if isinstance(option.value, nodes.Const):
+                setattr(frame.eval_ctx, option.key, option.value.value)
+            else:
+                frame.eval_ctx.volatile = True
+
+
+class Loader(BaseLoader):
+    """Gives the templates of the render that is going on."""
+
+    def load(self, environment: Environment, name: Any, globals: Any = None) -> JinjaTemplate:  # noqa: ANN401
+        """Load a template for include, extends or import."""
+        if isinstance(name, Undefined):
+            name._fail_with_undefined_error()
+        if not isinstance(name, str):
+            raise TypeError(f"a template's name is a text, not {type(name).__name__}")
+        return current_run.get().template(environment, name, globals)
+
+
+class _Formatter(SandboxedFormatter):
+    """`str.format` within the size limit."""
+
+    _room = 0
+    _env: Sandbox
+
+    def get_field(self, field_name: str, args: Any, kwargs: Any) -> Any:  # noqa: ANN401
+        value, first = super().get_field(field_name, args, kwargs)
+        self._take(sizes.weigh(value, self._env.limits.value))
+        return value, first
+
+    def format_field(self, value: Any, format_spec: str) -> Any:  # noqa: ANN401
+        self._take(sizes.numbers_in(format_spec))
+        return super().format_field(value, format_spec)
+
+    def _take(self, size: int) -> None:
+        self._room += size
+        sizes.fits(self._room, self._env.limits.value)
+
+
+class _EscapeFormatter(_Formatter, SandboxedEscapeFormatter):
+    """The same for text that is marked as safe."""
+
+
+class _Namespace(Namespace):
+    def __repr__(self) -> str:
+        return "<namespace>"
+
+
+_UNDEFINED: dict[str, type[Undefined]] = {"strict": StrictUndefined, "lenient": ChainableUndefined}
+_ESCAPED = re.compile(r"\.(html?|xml)(\.(j2|jinja2?))?$", re.IGNORECASE)
+_CODE = (types.GeneratorType, types.FunctionType, types.MethodType, types.BuiltinMethodType)
+_STRING = frozenset(dir(str)) - {"encode", "expandtabs", "translate", "maketrans"} | frozenset(
+    {"escape", "striptags", "unescape"}
+)
+_ATTRIBUTES: tuple[tuple[Any, frozenset[str]], ...] = (
+    (str, _STRING),
+    (dict, frozenset({"get", "items", "keys", "values"})),
+    ((list, tuple), frozenset({"count", "index", "grouper", "list"})),
+    ((int, float, complex, bytes, type, *_CODE), frozenset()),
+)
+"""What a template may call on plain values; the rest could make values without limit."""
+
+
+def autoescape(name: str | None) -> bool:
+    """Tell whether a template of that name escapes for HTML: `page.html`, `feed.xml.j2`."""
+    return _ESCAPED.search(name or "") is not None
+
+
+class Sandbox(ImmutableSandboxedEnvironment):
+    """The environment of all templates; it holds no state of a render.
+
+    Args:
+        limits: What a render may use.
+        undefined: What a value that is not there does.
+    """
+
+    code_generator_class = Generator
+    intercepted_binops = frozenset(sizes.OPERATORS)
+
+    def __init__(self, limits: Limits, undefined: UndefinedMode) -> None:
+        super().__init__(
+            keep_trailing_newline=True,
+            optimized=False,
+            undefined=_UNDEFINED[undefined],
+            finalize=self.measured,
+            autoescape=autoescape,
+            loader=Loader(),
+            cache_size=0,
+        )
+        self.limits = limits
+        self.globals.update(range=self._range, lipsum=self._lipsum, namespace=_Namespace)
+        for name, function in self.filters.items():
+            self.filters[name] = self._guarded(function, sizes.FILTERS.get(name))
+
+    def tick(self) -> None:
+        """Stop the render when its time is over."""
+        current_run.get().tick()
+
+    def buffer(self) -> Buffer:
+        """Make the buffer of a macro or a block."""
+        return Buffer(self.limits)
+
+    def concat(self, parts: Iterable[str]) -> str:
+        """Join the texts of a block, within the output limit."""
+        if not isinstance(parts, Buffer):
+            buffer = self.buffer()
+            buffer.extend(parts)
+            parts = buffer
+        return "".join(parts)
+
+    def measured(self, value: Any) -> Any:  # noqa: ANN401
+        """Refuse a value that would be written as a text over the output limit."""
+        if not isinstance(value, str):
+            sizes.weigh(value, self.limits.output)
+        return value
+
+    def joined(self, context: Context, parts: tuple[Any, ...]) -> str:
+        """Join with `~`."""
+        sizes.weigh(parts, self.limits.value)
+        if context.eval_ctx.autoescape and any(hasattr(part, "__html__") for part in parts):
+            return Markup("").join(parts)
+        return "".join(map(str, parts))
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:  # noqa: ANN401
+        """Calculate, after a look at how large the result will be."""
+        sizes.OPERATORS[operator](self.limits.value, left, right)
+        return super().call_binop(context, operator, left, right)
+
+    def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401, N805
+        """Call a macro or a method."""
+        __self.tick()
+        text, check = getattr(__obj, "__self__", None), None
+        if isinstance(text, str):
+            check = sizes.METHODS.get(__obj.__name__)
+        if check is not None:
+            args = tuple(map(sizes.settled, args))
+            check(__self.limits.value, text, *args)
+        return super().call(__context, __obj, *args, **kwargs)
+
+    def getattr(self, obj: Any, attribute: str) -> Any:  # noqa: ANN401
+        """Give `obj.attribute`; a mapping's keys come before its methods."""
+        if isinstance(obj, dict) and attribute in obj:
+            return obj[attribute]
+        return super().getattr(obj, attribute)
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:  # noqa: ANN401
+        """Tell whether a template may see this attribute."""
+        allowed = next((names for kind, names in _ATTRIBUTES if isinstance(obj, kind)), None)
+        return super().is_safe_attribute(obj, attr, value) and (allowed is None or attr in allowed)
+
+    def wrap_str_format(self, value: Any) -> Callable[..., str] | None:  # noqa: ANN401
+        """Give `str.format` in a form that looks at widths and at attributes."""
+        if super().wrap_str_format(value) is None:
+            return None
+        text = value.__self__
+        by_name = value.__name__ == "format_map"
+
+        def formatted(*args: Any, **kwargs: Any) -> str:  # noqa: ANN401
+            if by_name:
+                (kwargs,), args = args, ()
+            if isinstance(text, Markup):
+                safe = _EscapeFormatter(self, escape=text.escape).vformat(text, args, kwargs)
+                return Markup(safe)  # noqa: S704
+            return _Formatter(self).vformat(text, args, kwargs)
+
+        return formatted
+
+    def _guarded(self, function: Callable[..., Any], check: sizes.Check | None) -> Any:  # noqa: ANN401
+        first = 1 if hasattr(function, "jinja_pass_arg") else 0
+
+        @functools.wraps(function)
+        def filtered(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+            self.tick()
+            if check is not None:
+                args = (*args[:first], *map(sizes.settled, args[first:]))
+            sizes.weigh((args[first:], kwargs), self.limits.value)
+            if check is not None:
+                check(self.limits.value, *args[first:], **kwargs)
+            return self._bounded(function(*args, **kwargs))
+
+        return filtered
+
+    def _bounded(self, result: Any) -> Any:  # noqa: ANN401
+        if isinstance(result, Iterator):
+            return self._counted(result)
+        sizes.fits(sizes.size(result), self.limits.value)
+        return result
+
+    def _counted(self, items: Iterator[Any]) -> Iterator[Any]:
+        total = 0
+        for item in items:
+            self.tick()
+            total += sizes.weigh(item, self.limits.value) + sizes.ITEM
+            sizes.fits(total, self.limits.value)
+            yield item
+
+    def _range(self, *args: int) -> range:
+        found = range(*args)
+        if len(found) > MAX_RANGE:
+            raise RenderLimit(f"a range over {MAX_RANGE} items")
+        return found
+
+    def _lipsum(self, n: int = 5, html: bool = True, min: int = 20, max: int = 100) -> str:
+        sizes.fits(n * max * 10, self.limits.output)
+        return generate_lorem_ipsum(n, html, min, max)
+
+
+@functools.lru_cache(maxsize=16)
+def environment(limits: Limits, undefined: UndefinedMode = "strict") -> Sandbox:
+    """Give the environment for these limits; renderers share it."""
+    return Sandbox(limits, undefined)

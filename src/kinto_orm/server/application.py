@@ -1,0 +1,127 @@
+"""The Kinto application of an embedded server. Importing this module imports Kinto."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import kinto
+import kinto.core
+import kinto.core.storage.memory
+import transaction
+from kinto.authorization import RouteFactory
+from kinto.core.scripts import migrate
+from kinto.core.storage.postgresql import client as postgresql
+from kinto.core.utils import hmac_digest, native_value
+from pyramid.config import Configurator
+
+MEMORY = {
+    # The module, not its name: by the name the accounts plugin recognises it, and prints a
+    # warning to stderr.
+    "storage_backend": kinto.core.storage.memory,
+    "permission_backend": "kinto.core.permission.memory",
+    "cache_backend": "kinto.core.cache.memory",
+}
+
+
+def postgresql_settings(url: str) -> dict[str, Any]:
+    """Make the settings that keep everything in one PostgreSQL.
+
+    Args:
+        url: The database, as SQLAlchemy writes it.
+    """
+    return {
+        "storage_backend": "kinto.core.storage.postgresql",
+        "storage_url": url,
+        # If-Match is a read, then a write: only this level stops a second writer in between.
+        # Permissions use the same connections; the cache has its own and needs none of it.
+        "storage_isolation_level": "REPEATABLE READ",
+        "permission_backend": "kinto.core.permission.postgresql",
+        "permission_url": url,
+        "cache_backend": "kinto.core.cache.postgresql",
+        "cache_url": url,
+    }
+
+
+class Application:
+    """A Kinto in this process: the WSGI application, and what is done to it from outside.
+
+    Args:
+        settings: All settings, without the prefix `kinto.`; environment variables change none.
+        administrator: The credentials `"user:password"` of the one who may manage accounts.
+    """
+
+    def __init__(self, settings: Mapping[str, Any], administrator: str) -> None:
+        principal = f"basicauth:{hmac_digest(settings['userid_hmac_secret'], administrator)}"
+        settings = {"account_write_principals": principal, **settings}
+        config = _Configurator(settings=dict(settings), root_factory=RouteFactory)
+        config.registry.chosen = settings
+        self._app = kinto.main({}, config=config)
+        self._registry = config.registry
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:  # noqa: ANN401
+        """Answer one request (WSGI)."""
+        with _own_transaction():
+            answer: Iterable[bytes] = self._app(environ, start_response)
+            return answer
+
+    def migrate(self) -> None:
+        """Make the tables, or bring them up to date."""
+        with _own_transaction():
+            migrate({"registry": self._registry})
+
+    def flush(self) -> None:
+        """Delete everything: objects, permissions, accounts, history, cache."""
+        with _own_transaction():
+            for backend in self._backends():
+                backend.flush()
+
+    def disconnect(self) -> None:
+        """Close the connections to PostgreSQL and make Kinto forget them.
+
+        Kinto keeps one client for each database URL for the life of the process, and would
+        give the old one to the next application.
+        """
+        ours = [backend.client for backend in self._backends() if hasattr(backend, "client")]
+        for clients in postgresql._CLIENTS.values():
+            for url in [url for url, client in clients.items() if client in ours]:
+                del clients[url]
+        for client in ours:
+            client.session_factory.remove()
+            client.session_factory.session_factory.kw["bind"].dispose()
+
+    def _backends(self) -> tuple[Any, ...]:
+        registry = self._registry
+        return registry.storage, registry.permission, registry.cache
+
+
+class _Configurator(Configurator):  # type: ignore[misc]
+    """A configuration that the environment does not change.
+
+    Kinto takes any setting from the environment, with or without its prefix. A variable
+    STORAGE_URL or READONLY of the application must not reach the embedded Kinto.
+    """
+
+    def add_settings(self, settings: dict[str, Any] | None = None, **kw: object) -> None:
+        super().add_settings(settings, **kw)
+        if settings is self.registry.settings:  # so ends the reading of the environment
+            chosen = {**kinto.core.DEFAULT_SETTINGS, **kinto.DEFAULT_SETTINGS}
+            del chosen["settings_prefix"]
+            chosen.update(self.registry.chosen)
+            settings.update({name: native_value(value) for name, value in chosen.items()})
+
+
+@contextmanager
+def _own_transaction() -> Iterator[None]:
+    """Keep Kinto's transaction apart from one that the application has in this thread.
+
+    Both would use the thread's transaction manager of the package `transaction`, and Kinto
+    would abort the application's work when it begins.
+    """
+    outer = transaction.manager.manager
+    transaction.manager.manager = transaction.TransactionManager()
+    try:
+        yield
+    finally:
+        transaction.manager.manager = outer

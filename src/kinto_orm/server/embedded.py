@@ -1,0 +1,173 @@
+"""A Kinto inside this process: its settings, its life, and the way in."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+from requests.adapters import BaseAdapter
+from requests.exceptions import ConnectionError as NotReachable
+
+from kinto_orm.server.adapter import EmbeddedAdapter
+from kinto_orm.server.quiet import extra, hushed
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse
+
+    from kinto_orm.server.application import Application
+
+BASE_URL = "http://kinto.embedded/v1"
+USER = "embedded"
+
+_SETTINGS = {
+    "includes": "kinto.plugins.default_bucket kinto.plugins.history kinto.plugins.accounts "
+    "kinto.plugins.flush",
+    "experimental_collection_schema_validation": "true",
+    "experimental_permissions_endpoint": "true",
+    # The accounts plugin refuses to start after basicauth, which accepts any password.
+    "multiauth.policies": "account basicauth",
+    "multiauth.policy.account.use": "kinto.plugins.accounts.AccountsPolicy",
+    "account_create_principals": "system.Everyone",
+    # A lost race is over at once: the client's own short wait is enough.
+    "retry_after_seconds": "0",
+}
+
+
+class EmbeddedServer:
+    """A Kinto in this process. Close it, or use it in a `with` statement.
+
+    Attributes:
+        base_url: What the URLs of requests to it begin with. No such host exists; the
+            adapter answers.
+        auth: User and password of its own user, for HTTP Basic. It may manage accounts.
+    """
+
+    base_url = BASE_URL
+
+    def __init__(
+        self,
+        application: Application,
+        auth: tuple[str, str],
+        *,
+        turn: threading.Lock | None = None,
+        on_close: Callable[[], None] | None = None,
+    ) -> None:
+        """Use `open_memory` or `open_local` instead.
+
+        Args:
+            application: The Kinto.
+            auth: User and password of its own user.
+            turn: Held for each request of `wsgi`, for a Kinto that serves one at a time.
+            on_close: Called once, when this server is closed.
+        """
+        self.auth = auth
+        self._application: Application | None = application
+        self._turn = turn or threading.Lock()
+        self._on_close = on_close
+
+    def wsgi(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request: the WSGI application.
+
+        Raises:
+            requests.exceptions.ConnectionError: The server is closed.
+        """
+        with self._turn:
+            return self._open()(environ, start_response)
+
+    def adapter(self) -> BaseAdapter:
+        """Make the adapter to mount on a `requests.Session`; it opens no sockets."""
+        return EmbeddedAdapter(self.wsgi)
+
+    def shared(self, *, on_close: Callable[[], None]) -> EmbeddedServer:
+        """Make another way into the same Kinto, with an end of its own."""
+        return EmbeddedServer(self._open(), self.auth, turn=self._turn, on_close=on_close)
+
+    def flush(self) -> None:
+        """Delete everything: objects, permissions, accounts, history.
+
+        Raises:
+            requests.exceptions.ConnectionError: The server is closed.
+        """
+        with self._turn:
+            self._open().flush()
+
+    def close(self) -> None:
+        """Let requests under way finish, then close; what `memory://` held is gone.
+
+        A second call does nothing.
+        """
+        with self._turn:
+            if self._application is None:
+                return
+            self._application = None
+        if self._on_close is not None:
+            self._on_close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._application is None else "open"
+        return f"<{type(self).__name__} {self.base_url} {state}>"
+
+    def _open(self) -> Application:
+        if self._application is None:
+            raise NotReachable(
+                "the embedded Kinto is closed: keep its session open for as long as it is used"
+            )
+        return self._application
+
+
+def open_memory(*, settings: Mapping[str, str] | None = None) -> EmbeddedServer:
+    """Open a new Kinto that keeps its data in this process's memory.
+
+    It serves one request at a time, so that a precondition (If-Match) holds: the memory
+    backend checks it and writes in two steps.
+
+    Args:
+        settings: Kinto's settings by name, merged over the server's own;
+            `kinto.includes` adds plugins to its own.
+
+    Raises:
+        ConfigurationError: The extra `server` is not installed.
+    """
+    with extra():
+        from kinto_orm.server.application import MEMORY
+    given = plain(settings)
+    secret = given.get("userid_hmac_secret") or secrets.token_urlsafe(32)
+    return EmbeddedServer(build(MEMORY, secret, given), own_user(secret))
+
+
+def build(backends: Mapping[str, Any], secret: str, given: Mapping[str, str]) -> Application:
+    """Build a Kinto.
+
+    Args:
+        backends: The settings that say where the data is.
+        secret: Kinto's `userid_hmac_secret`: user ids derive from it.
+        given: The caller's settings, as `plain` returns them.
+    """
+    with extra():
+        from kinto_orm.server.application import Application
+    settings = {**_SETTINGS, **backends, "userid_hmac_secret": secret, **given}
+    plugins = f"{_SETTINGS['includes']} {given.get('includes', '')}".split()
+    settings["includes"] = " ".join(dict.fromkeys(plugins))
+    with hushed():
+        return Application(settings, ":".join(own_user(secret)))
+
+
+def plain(settings: Mapping[str, str] | None) -> dict[str, str]:
+    """Strip the prefix `kinto.`, with or without which Kinto knows its settings."""
+    return {name.removeprefix("kinto."): value for name, value in (settings or {}).items()}
+
+
+def own_user(secret: str) -> tuple[str, str]:
+    """Derive the server's own user and password: the same as long as its secret is."""
+    password = hmac.new(secret.encode(), USER.encode(), hashlib.sha256).hexdigest()
+    return USER, password[:32]

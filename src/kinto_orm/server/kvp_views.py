@@ -1,0 +1,208 @@
+"""The endpoints of kvp.io's REST API."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Callable
+from typing import Final, Literal, NoReturn, TypeVar, cast
+
+from kinto.core.errors import ERRORS, http_error
+from pydantic import JsonValue
+from pyramid.httpexceptions import HTTPBadRequest, HTTPMethodNotAllowed, HTTPNotFound
+from pyramid.request import Request
+from pyramid.response import Response
+from pyramid.settings import asbool
+
+from kinto_orm.errors import KeyNotFound, PathError, TemplateError
+from kinto_orm.rendering import Renderer, Stored, check
+from kinto_orm.server import kvp_reads
+from kinto_orm.server.kvp_store import TEMPLATES, KV, Store
+
+View = Callable[[Request], Response]
+Handler = Callable[[Request, Store, str], Response]
+
+_NUL: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+
+
+def _endpoint(view: View) -> View:
+    """Let known accounts in, and say what is wrong in Kinto's error format."""
+
+    @functools.wraps(view)
+    def guarded(request: Request) -> Response:
+        if request.kvp_account is None:
+            return _unknown_account()
+        if getattr(request, "parent", None) is not None:
+            _refuse("kvp.io's endpoints cannot be part of a batch: send the request alone")
+        try:
+            return view(request)
+        except PathError as error:
+            _refuse(str(error))
+        except TemplateError as error:
+            details = {"type": type(error).__name__, "name": error.name, "lineno": error.lineno}
+            _refuse(str(error), details)
+
+    return guarded
+
+
+@_endpoint
+def account(request: Request) -> Response:
+    """Answer `GET account/` with `{id, email, reads, size}`.
+
+    `id` is the caller's principal, never the API key. `email` is the name of an account of
+    Kinto's accounts plugin when that is an e-mail address, else null. `reads` counts the GETs of
+    `bucket` and `templates` that were answered with 200, this API's only. `size` is the number of
+    bytes of all values and template sources as compact JSON.
+    """
+    if request.method != "GET":
+        raise HTTPMethodNotAllowed
+    principal: str = request.kvp_account
+    policy, _, name = principal.partition(":")
+    return _json(
+        {
+            "id": principal,
+            "email": name if policy == "account" and "@" in name else None,
+            "reads": kvp_reads.reads(request.registry, principal),
+            "size": _store(request).size(),
+        }
+    )
+
+
+@_endpoint
+def bucket(request: Request) -> Response:
+    """Answer `bucket/` with the list of keys, and read, store and delete `bucket/{path}`."""
+    return _dispatch(request, KV, {"GET": _get_value, "POST": _set_value, "DELETE": _delete_value})
+
+
+@_endpoint
+def templates(request: Request) -> Response:
+    """Answer `templates/` with the list of names; render, store and delete `templates/{name}`."""
+    handlers = {"GET": _get_template, "POST": _set_template, "DELETE": _delete_template}
+    return _dispatch(request, TEMPLATES, handlers)
+
+
+def _dispatch(request: Request, collection: str, handlers: dict[str, Handler]) -> Response:
+    path = request.matchdict["path"].removeprefix("/").removesuffix("/")
+    if request.method not in handlers or (request.method != "GET" and not path):
+        raise HTTPMethodNotAllowed
+    store = _store(request)
+    handler = handlers[request.method] if path else _list
+    response = handler(request, store, path or collection)
+    if request.method == "GET":
+        kvp_reads.count_when_done(request, request.kvp_account)
+    return response
+
+
+def _list(_: Request, store: Store, collection: str) -> Response:
+    return _json(cast("list[JsonValue]", store.names(collection)))
+
+
+def _get_value(_: Request, store: Store, path: str) -> Response:
+    try:
+        value = store.value(path)
+    except KeyNotFound:
+        return _text("")  # as on kvp.io: 200, the same as a stored ""
+    return _text(value) if isinstance(value, str) else _json(value)
+
+
+def _set_value(request: Request, store: Store, path: str) -> Response:
+    store.set_value(path, _body(request))
+    return _text("")
+
+
+def _delete_value(_: Request, store: Store, path: str) -> Response:
+    store.delete_value(path)
+    return _text("")
+
+
+def _get_template(request: Request, store: Store, name: str) -> Response:
+    record = store.template(name)
+    if record is None:
+        return _text("")
+    if asbool(request.GET.get("raw", "false")):
+        return _text(str(record["source"]))
+    overrides = _body(request)
+    if overrides is not None and not isinstance(overrides, dict):
+        _refuse("the data that overrides the bucket's must be an object keyed by root key")
+    return _text(_render(request, store, name, overrides or {}))
+
+
+def _set_template(request: Request, store: Store, name: str) -> Response:
+    source = _body(request)
+    if not isinstance(source, str):
+        _refuse("a template must be a JSON string")
+    check(source, name)
+    store.set_template(name, source)
+    return _text("")
+
+
+def _delete_template(_: Request, store: Store, name: str) -> Response:
+    store.delete_template(name)
+    return _text("")
+
+
+def _render(request: Request, store: Store, name: str, overrides: dict[str, JsonValue]) -> str:
+    """Render a template in a process of its own, from no more values than it names."""
+
+    def load(wanted: str) -> Stored | None:
+        record = store.template(wanted)
+        if record is None:
+            return None
+        return Stored(wanted, str(record["source"]), str(record["last_modified"]))
+
+    renderer = Renderer(load)
+    needs = renderer.needs(name)
+    keys = None if needs.everything else [key for key in needs.names if key not in overrides]
+    values = {**store.values(keys), **overrides}
+    return renderer.render(name, values, undefined=_undefined(request), isolation="process")
+
+
+def _undefined(request: Request) -> Literal["strict", "lenient"]:
+    """Give the mode that this request asks for, else the server's."""
+    default = request.registry.settings.get("kvp_undefined", "strict")
+    mode = request.GET.get("undefined", default)
+    if mode not in ("strict", "lenient"):
+        _refuse("undefined must be strict or lenient")
+    return cast('Literal["strict", "lenient"]', mode)
+
+
+def _body(request: Request) -> JsonValue:
+    """Parse the body; the bindings send none for None."""
+    if not request.body:
+        return None
+    try:
+        value: JsonValue = json.loads(request.body)
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except (ValueError, RecursionError) as error:
+        _refuse(f"the body is not valid JSON in UTF-8: {type(error).__name__}")
+    if _NUL.search(text):
+        _refuse("the body holds the character NUL, which cannot be stored")
+    return value
+
+
+def _store(request: Request) -> Store:
+    return Store(request, request.registry.settings.get("kvp_bucket"))
+
+
+def _text(text: str) -> Response:
+    return Response(text.encode(), content_type="text/plain", charset="utf-8")
+
+
+def _json(value: JsonValue) -> Response:
+    return Response(json.dumps(value).encode(), content_type="application/json")
+
+
+def _refuse(message: str, details: dict[str, str | int | None] | None = None) -> NoReturn:
+    raise http_error(
+        HTTPBadRequest(), errno=ERRORS.INVALID_PARAMETERS, message=message, details=details
+    )
+
+
+def _unknown_account() -> Response:
+    # Returned, not raised: Kinto answers a 404 that is raised with a redirect to the same path
+    # without its last slash.
+    return http_error(
+        HTTPNotFound(), errno=ERRORS.INVALID_RESOURCE_ID, message="There is no such account."
+    )

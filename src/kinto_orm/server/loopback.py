@@ -1,0 +1,89 @@
+"""An embedded Kinto on a port of this machine, from threads of this process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from functools import partial
+from socket import socket
+from typing import TYPE_CHECKING, Any, Self
+
+from kinto_orm.server.quiet import extra
+
+if TYPE_CHECKING:
+    from kinto_orm.server.embedded import EmbeddedServer
+
+HOST = "127.0.0.1"
+
+
+class LoopbackServer:
+    """Serves an embedded Kinto on 127.0.0.1. Close it, or use it in a `with` statement.
+
+    Attributes:
+        url: The server's URL, as a session takes it.
+    """
+
+    def __init__(
+        self,
+        server: EmbeddedServer,
+        *,
+        port: int = 0,
+        threads: int = 4,
+        sockets: Iterable[socket] = (),
+    ) -> None:
+        """Use `serve` instead.
+
+        Args:
+            server: What to serve.
+            port: The port; 0 takes a free one.
+            threads: How many requests are answered at a time.
+            sockets: One socket that listens already, instead of the port.
+        """
+        with extra():
+            from waitress.server import create_server
+            from waitress.wasyncore import close_all
+        self._connections: dict[int, Any] = {}
+        where = {"sockets": list(sockets)} if sockets else {"host": HOST, "port": port}
+        self._http = create_server(server.wsgi, self._connections, threads=threads, **where)
+        self._stop = partial(close_all, self._connections)
+        self.url = f"http://{HOST}:{self._http.effective_port}/v1"
+        self._thread = threading.Thread(
+            target=self._http.run, name=f"kinto {self.url}", daemon=True
+        )
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop answering and close the port; the embedded Kinto stays open. Idempotent."""
+        if self._thread.is_alive():
+            # The connections belong to the thread's loop, which ends when none is left.
+            self._http.trigger.pull_trigger(self._stop)
+            self._thread.join()
+            self._http.task_dispatcher.shutdown()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.url}>"
+
+
+def serve(server: EmbeddedServer, *, port: int = 0, threads: int = 4) -> LoopbackServer:
+    """Serve an embedded Kinto on 127.0.0.1, over HTTP.
+
+    Whoever can log in to this machine can reach it, and its plugin `flush` deletes everything
+    for anyone who asks (`POST /v1/__flush__`): it is for tests, demonstrations and the command
+    line.
+
+    Args:
+        server: What `open_memory` or `open_local` returned; close it after this one.
+        port: The port; 0 takes a free one.
+        threads: How many requests are answered at a time; one with `memory://`.
+
+    Raises:
+        ConfigurationError: The extra `server` is not installed.
+        OSError: The port is taken.
+    """
+    return LoopbackServer(server, port=port, threads=threads)

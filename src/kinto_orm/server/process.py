@@ -1,0 +1,150 @@
+"""An embedded Kinto on a port of this machine, from processes of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any, Self
+from urllib.parse import unquote, urlsplit
+
+from kinto_orm.errors import ConfigurationError
+from kinto_orm.server.loopback import HOST, LoopbackServer
+
+_CHILD = "from kinto_orm.server.process import main; main()"
+_CLOSE_SECONDS = 30.0
+
+
+class ProcessServer:
+    """One or more processes that answer on one port. Close it, or use a `with` statement.
+
+    Attributes:
+        url: The server's URL, as a session takes it.
+        auth: User and password of the embedded Kinto's own user.
+        pids: The process ids, one for each process.
+    """
+
+    def __init__(self, url: str, *, processes: int, threads: int, settings: dict[str, str]) -> None:
+        """Use `serve_process` instead; the arguments are the same."""
+        task = {"url": url, "threads": threads, "settings": settings}
+        self._children: list[subprocess.Popen[str]] = []
+        try:
+            # Listening before any process runs: none of them finds the port closed.
+            with socket.create_server((HOST, 0), backlog=1024) as port:
+                self.url = f"http://{HOST}:{port.getsockname()[1]}/v1"
+                self._children = [_start(port, task) for _ in range(processes)]
+            answers = [_first_line(child) for child in self._children]
+        except BaseException:
+            self.kill()
+            raise
+        self.auth: tuple[str, str] = tuple(answers[0]["auth"])
+        self.pids = [child.pid for child in self._children]
+
+    def kill(self) -> None:
+        """Kill the processes (SIGKILL), as a crash would."""
+        for child in self._children:
+            child.kill()
+            _reap(child)
+
+    def close(self) -> None:
+        """Let the processes close what they have open, and wait for them. Idempotent."""
+        for child in self._children:
+            _input(child).close()
+        for child in self._children:
+            try:
+                child.wait(_CLOSE_SECONDS)
+            except subprocess.TimeoutExpired:
+                child.kill()
+            _reap(child)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.url}>"
+
+
+def serve_process(
+    url: str, *, processes: int = 1, threads: int = 4, settings: Mapping[str, str] | None = None
+) -> ProcessServer:
+    """Serve an embedded Kinto on 127.0.0.1 from processes of its own, and wait until it answers.
+
+    The processes end when this one ends, however that happens.
+
+    Args:
+        url: `memory://` or `local:///directory`.
+        processes: How many share the port; more than one with `local://` only.
+        threads: How many requests each answers at a time.
+        settings: Kinto's settings, as `open_memory` and `open_local` take them.
+
+    Raises:
+        ConfigurationError: The URL is another one, `memory://` is to have several processes,
+            or a process could not open its server; the message says why.
+    """
+    scheme = urlsplit(url).scheme
+    if scheme not in ("memory", "local"):
+        raise ConfigurationError(f"{url!r} cannot be served: give memory:// or local:///directory")
+    if scheme == "memory" and processes != 1:
+        raise ConfigurationError("memory:// is one process's memory: use local:///directory")
+    return ProcessServer(url, processes=processes, threads=threads, settings=dict(settings or {}))
+
+
+def main() -> None:
+    """Be one of the processes: take the task from the input, serve until the input ends."""
+    task = json.loads(sys.stdin.readline())
+    try:
+        from kinto_orm.server import open_local, open_memory
+
+        settings = task["settings"]
+        path = unquote(urlsplit(task["url"]).path)
+        server = open_local(path, settings=settings) if path else open_memory(settings=settings)
+    except ConfigurationError as error:
+        _say({"error": str(error)})
+        return
+    listening = socket.socket(fileno=task["socket"])
+    with server, LoopbackServer(server, threads=task["threads"], sockets=[listening]):
+        _say({"auth": server.auth})
+        sys.stdin.read()
+
+
+def _say(answer: dict[str, Any]) -> None:
+    print(json.dumps(answer), flush=True)
+
+
+def _start(port: socket.socket, task: dict[str, Any]) -> subprocess.Popen[str]:
+    """Start a process and give it its task; not as arguments, which everyone can read."""
+    child = subprocess.Popen(  # noqa: S603
+        [sys.executable, "-c", _CHILD],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        pass_fds=[port.fileno()],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    _input(child).write(json.dumps({**task, "socket": port.fileno()}) + "\n")
+    _input(child).flush()
+    return child
+
+
+def _first_line(child: subprocess.Popen[str]) -> dict[str, Any]:
+    """Wait for what a process says of its start."""
+    line = child.stdout.readline() if child.stdout else ""
+    answer: dict[str, Any] = json.loads(line or '{"error": "the server process ended"}')
+    if "error" in answer:
+        raise ConfigurationError(answer["error"])
+    return answer
+
+
+def _input(child: subprocess.Popen[str]) -> Any:  # noqa: ANN401
+    return child.stdin
+
+
+def _reap(child: subprocess.Popen[str]) -> None:
+    """Wait for the end of a process and close its pipes."""
+    child.communicate()

@@ -1,0 +1,474 @@
+"""The session: one server, one user, a default scope; it runs the calls that models make."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+from urllib.parse import unquote, urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from kinto_orm.errors import (
+    ConfigurationError,
+    ResponseError,
+    TransportError,
+    Unauthorized,
+    Unsupported,
+)
+from kinto_orm.protocol import (
+    Call,
+    Parents,
+    Reply,
+    Request,
+    error_for,
+    if_none_match,
+    segment,
+)
+from kinto_orm.transport import Auth, Retry, Timeouts, Transport, authenticator
+
+if TYPE_CHECKING:
+    from urllib3.util.retry import Retry as Urllib3Retry
+
+    from kinto_orm.batch import Batch, Summary
+    from kinto_orm.conditions import Condition
+    from kinto_orm.history import PermissionEntry
+    from kinto_orm.kv import KeyValues
+    from kinto_orm.models import Account
+    from kinto_orm.query import Query
+    from kinto_orm.resource import Resource
+    from kinto_orm.schema import SchemaPlan
+
+    M = TypeVar("M", bound=Resource)
+
+T = TypeVar("T")
+
+_active: ContextVar[tuple[Session, ...]] = ContextVar("kinto_orm_sessions", default=())
+
+
+class ServerInfo(BaseModel):
+    """What the server says of itself on its root page.
+
+    Attributes:
+        version: The version of the server's software.
+        settings: What Kinto shows of its settings, `batch_max_requests` and `readonly` among them.
+        capabilities: What its plugins offer, by plugin.
+        user: The authenticated user: id, principals, bucket (the real id of the default
+            bucket); None for the anonymous and after a wrong password.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    version: str = Field(default="", validation_alias="project_version")
+    settings: dict[str, JsonValue] = {}
+    capabilities: dict[str, JsonValue] = {}
+    user: dict[str, JsonValue] | None = None
+
+
+class _Connection:
+    """What a session shares with those scoped from it."""
+
+    def __init__(
+        self, transport: Transport, shown: str, dialect: str, owned: Callable[[], None] | None
+    ) -> None:
+        self.transport = transport
+        self.shown = shown
+        self.dialect = dialect
+        self.owned = owned
+        self.info: ServerInfo | None = None
+        self.lock = threading.RLock()
+        self.entered = 0
+        self.closed = False
+
+    def close(self) -> None:
+        if self.closed:
+            return
+        self.closed = True
+        self.transport.close()
+        if self.owned is not None:
+            self.owned()
+
+
+class Session:
+    """A connection to one Kinto server as one user, with a default bucket and collection.
+
+    A session may be shared by threads. `with session:` makes it the current one, which models
+    use when they are given no other, and closes it at the end.
+
+    Args:
+        server_url: `http(s)://host/v1`; `memory://` (a private Kinto in this process;
+            `memory://name` is shared by all sessions of that name) or `local:///directory`
+            (the same, kept in that directory), both with the extra `server`; `kvp+http(s)://host` (a server compatible with kvp.io). None: the
+            variables KINTO_ORM_SERVER and KINTO_ORM_AUTH.
+        auth: `("user", "password")`, "user:password", BearerAuth(token), or any
+            authentication object of requests. It goes to this server only.
+        bucket: The default bucket's id; "default" is the user's personal bucket.
+        collection: The default collection's id.
+        timeout: Seconds, (to connect, to wait for the next bytes of an answer).
+        retry: How often and how long to try again; None for never.
+        headers: Sent with each request.
+
+    Raises:
+        ConfigurationError: No server is given, the URL is wrong, or an extra is missing.
+    """
+
+    def __init__(
+        self,
+        server_url: str | None = None,
+        *,
+        auth: Auth | None = None,
+        bucket: str = "default",
+        collection: str | None = None,
+        timeout: Timeouts = (3.05, 30.0),
+        retry: Urllib3Retry | None = Retry(),  # noqa: B008  (immutable)
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        url = server_url or _server_of_environment()
+        auth = auth if auth is not None else os.environ.get("KINTO_ORM_AUTH") if not server_url else None
+        opener = _OPENERS.get(urlsplit(url).scheme)
+        if opener is None:
+            raise ConfigurationError(
+                f"{_without_secret(url)!r} is no server URL: it starts with one of "
+                + ", ".join(f"{scheme}://" for scheme in _OPENERS)
+            )
+        options = {"timeout": timeout, "retry": retry, "headers": headers}
+        self._connection = opener(url, auth, options)
+        self._opened = True
+        self._bucket = bucket
+        self._collection = collection
+
+    # Scope
+
+    @property
+    def bucket(self) -> str:
+        """The default bucket as it was given; "default" is the user's personal one."""
+        return self._bucket
+
+    @property
+    def collection(self) -> str | None:
+        """The default collection's id."""
+        return self._collection
+
+    @property
+    def server_url(self) -> str:
+        """The server's URL, without credentials."""
+        return self._connection.shown
+
+    @property
+    def dialect(self) -> str:
+        """What the server speaks: "kinto" or "kvp"."""
+        return self._connection.dialect
+
+    def scoped(self, *, bucket: str | None = None, collection: str | None = None) -> Session:
+        """Another default scope over the same connections.
+
+        Args:
+            bucket: The bucket's id; None keeps this session's.
+            collection: The collection's id; None keeps this session's, unless the bucket
+                changes.
+        """
+        other = object.__new__(type(self))
+        other._connection = self._connection
+        other._opened = False
+        other._bucket = bucket or self._bucket
+        same_bucket = other._bucket == self._bucket
+        other._collection = collection or (self._collection if same_bucket else None)
+        return other
+
+    def resolve_bucket(self, bucket: str | None = None) -> str:
+        """The real id of a bucket: for "default" that of the user's personal bucket.
+
+        Sends `GET /` the first time that "default" is asked for. A batch shows the real id
+        while paths keep "default", so that the real one is used everywhere.
+
+        Raises:
+            Unauthorized: The personal bucket is asked for and nobody is logged in.
+            Unsupported: The server has no personal buckets.
+        """
+        bucket = bucket or self._bucket
+        if bucket != "default":
+            return bucket
+        info = self.server_info()
+        if info.user is None:
+            raise Unauthorized(
+                "the bucket 'default' belongs to a user, and the server recognises none: check "
+                "the session's auth, or name a bucket: Session(..., bucket=\"blog\")",
+                status=401,
+            )
+        own = info.user.get("bucket")
+        if not isinstance(own, str):
+            raise Unsupported(
+                "this server has no personal buckets (the plugin default_bucket is off): name a "
+                'bucket: Session(..., bucket="blog")'
+            )
+        return own
+
+    def is_personal(self, bucket: str) -> bool:
+        """Whether this is the user's personal bucket, which is made on first use."""
+        info = self._connection.info
+        return info is not None and info.user is not None and info.user.get("bucket") == bucket
+
+    # The current session
+
+    def __enter__(self) -> Self:
+        with self._connection.lock:
+            self._check_open()
+            self._connection.entered += 1
+        _active.set((*_active.get(), self))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        _active.set(_active.get()[:-1])
+        with self._connection.lock:
+            self._connection.entered -= 1
+            if self._connection.entered == 0 and self._opened:
+                self.close()
+
+    def close(self) -> None:
+        """Close the connections and what was started for them; later calls are refused."""
+        if self._opened:
+            self._connection.close()
+
+    def _check_open(self) -> None:
+        if self._connection.closed:
+            raise ConfigurationError(f"{self!r} is closed; open another Session")
+
+    def __repr__(self) -> str:
+        scope = f"bucket={self._bucket!r}"
+        if self._collection:
+            scope += f", collection={self._collection!r}"
+        return f"<Session {self._connection.shown} {scope}>"
+
+    # Running calls
+
+    def run(self, call: Call[T]) -> T:
+        """Send a call's request and hand its reply over.
+
+        Missing parents that the library may make are made, and the call is sent once more.
+
+        Raises:
+            KintoError: No answer came, or the server refused.
+        """
+        reply = self.send(call.request, call.doing)
+        if reply.status in (401, 403, 404) and self.make_parents(call, reply):
+            reply = self.send(call.request, call.doing)
+        return call.complete(reply)
+
+    def send(self, request: Request, doing: str) -> Reply:
+        """Send a bare request; a reply of any status comes back.
+
+        Raises:
+            TransportError: No usable answer came.
+        """
+        self._check_open()
+        try:
+            return self._connection.transport.send(request)
+        except TransportError as error:
+            raise type(error)(f"cannot {doing}: {error}") from error
+
+    def make_parents(self, call: Call[Any], reply: Reply) -> bool:
+        """Make the bucket and the collection of a call, if the reply says that they are missing.
+
+        Sends `GET /buckets/default/collections/x` for the personal bucket, else a PUT with
+        `If-None-Match: *` for each.
+
+        Returns:
+            Whether the call is worth sending again.
+        """
+        parents = call.parents
+        if parents is None or not parents.permitted:
+            return False
+        if not parents.missing(error_for(reply, call.request, call.doing)):
+            return False
+        return all(self._make(request, call.doing) for request in self._creations(parents))
+
+    def _creations(self, parents: Parents) -> Iterable[Request]:
+        bucket = segment(parents.bucket, "bucket")
+        path = f"/buckets/{bucket}"
+        inside = f"/collections/{segment(parents.collection, 'collection')}" if parents.collection else ""
+        if self.is_personal(parents.bucket):
+            return [Request("GET", f"/buckets/default{inside}")]
+        paths = [path, path + inside] if inside else [path]
+        return [Request("PUT", each, headers=if_none_match()) for each in paths]
+
+    def _make(self, request: Request, doing: str) -> bool:
+        # 412: it is there already.
+        return self.send(request, doing).status in (200, 201, 412)
+
+    def server_info(self) -> ServerInfo:
+        """The server's version, settings, capabilities and the user; asked once (`GET /`)."""
+        if self._connection.info is None:
+            call = Call(
+                Request("GET", "/"),
+                lambda reply: ServerInfo.model_validate(reply.json),
+                f"read the root page of {self.server_url}",
+            )
+            info = self.run(call)
+            with self._connection.lock:
+                self._connection.info = info
+        return self._connection.info
+
+    def require(self, capability: str, what: str) -> None:
+        """Make sure that the server has a capability.
+
+        Raises:
+            Unsupported: It does not; the message says what it is needed for.
+        """
+        if self.dialect == "kvp":
+            raise Unsupported(f"{what}: a kvp.io server keeps keys and templates only")
+        if capability not in self.server_info().capabilities:
+            raise Unsupported(
+                f"{what}: the server {self.server_url} lacks the capability {capability!r}; "
+                "its administrator can enable the plugin"
+            )
+
+    def require_kinto(self, what: str) -> None:
+        """Make sure that the server speaks Kinto's protocol.
+
+        Raises:
+            Unsupported: It is a kvp.io server.
+        """
+        if self.dialect != "kinto":
+            raise Unsupported(
+                f"cannot {what}: {self.server_url} is a kvp.io server, which keeps key values "
+                "and templates only (no collections, permissions or preconditions)"
+            )
+
+    # The verbs of models, for services that pass the session around
+
+    def get(self, model: type[M], id: str) -> M:
+        """`Model.get(id)` on this session."""
+        return model.get(id, session=self)
+
+    def find(self, model: type[M], *conditions: Condition | bool) -> Query[M]:
+        """`Model.find(...)` on this session."""
+        return model.find(*conditions, session=self)
+
+    def save(self, *objects: Resource) -> None:
+        """Save each object, in order; the first failure ends it."""
+        for each in objects:
+            each.save(session=self)
+
+    def delete(self, *objects: Resource) -> None:
+        """Delete each object, in order; the first failure ends it."""
+        for each in objects:
+            each.delete(session=self)
+
+    def refresh(self, *objects: Resource) -> None:
+        """Refresh each object, in order; the first failure ends it."""
+        for each in objects:
+            each.refresh(session=self)
+
+
+def current(given: Session | None, *others: Session | None, needed_for: str) -> Session:
+    """The session to use: the one given, else the first of `others`, the current one among them.
+
+    Args:
+        given: From the call.
+        *others: In the order of their precedence: where the object came from first, its class's
+            last; the current one stands between the two.
+        needed_for: What needs it, for the message.
+
+    Raises:
+        ConfigurationError: There is none.
+    """
+    came_from, bound = (*others, None, None)[:2]
+    active = _active.get()
+    found = given or came_from or (active[-1] if active else None) or bound
+    if found is None:
+        raise ConfigurationError(
+            f"{needed_for} needs a session: give one to the call (session=...), work inside "
+            "`with Session(...):`, or bind one to the class (Todo.bind(session))"
+        )
+    return found
+
+
+def _server_of_environment() -> str:
+    url = os.environ.get("KINTO_ORM_SERVER")
+    if not url:
+        raise ConfigurationError(
+            'no server: give one, Session("https://host/v1") or Session("memory://"), or set the '
+            "variable KINTO_ORM_SERVER (and KINTO_ORM_AUTH to user:password)"
+        )
+    return url
+
+
+def _split_secret(url: str) -> tuple[str, str | None]:
+    parts = urlsplit(url)
+    if "@" not in parts.netloc:
+        return url, None
+    secret, host = parts.netloc.rsplit("@", 1)
+    return parts._replace(netloc=host).geturl(), unquote(secret)
+
+
+def _without_secret(url: str) -> str:
+    return _split_secret(url)[0]
+
+
+def _open_http(url: str, auth: Auth | None, options: dict[str, Any]) -> _Connection:
+    shown, secret = _split_secret(url.rstrip("/"))
+    path = urlsplit(shown).path.rsplit("/", 1)[-1]
+    if not (path.startswith("v") and path[1:].isdecimal()):
+        raise ConfigurationError(
+            f"{shown!r} is no URL of a Kinto API: it ends in its version, as in {shown}/v1"
+        )
+    transport = Transport(shown, auth=authenticator(auth or secret), **options)
+    return _Connection(transport, shown, "kinto", None)
+
+
+def _open_kvp(url: str, auth: Auth | None, options: dict[str, Any]) -> _Connection:
+    shown, secret = _split_secret(url.rstrip("/"))
+    base = shown.removeprefix("kvp+")
+    if urlsplit(base).path in ("", "/"):
+        base += "/v1"
+    transport = Transport(base, auth=authenticator(auth or secret), **options)
+    return _Connection(transport, shown, "kvp", None)
+
+
+def _open_memory(url: str, auth: Auth | None, options: dict[str, Any]) -> _Connection:
+    name = urlsplit(url).netloc
+    return _embedded(_above("server.named").open_named(name), url, auth, options)
+
+
+def _open_local(url: str, auth: Auth | None, options: dict[str, Any]) -> _Connection:
+    parts = urlsplit(url)
+    directory = unquote(parts.path)
+    if parts.netloc or not directory.strip("/"):
+        raise ConfigurationError(
+            f"{url!r} names no directory: write local:///absolute/path, with three slashes"
+        )
+    return _embedded(_above("server").open_local(directory), url, auth, options)
+
+
+def _embedded(server: Any, url: str, auth: Auth | None, options: dict[str, Any]) -> _Connection:  # noqa: ANN401
+    transport = Transport(
+        server.base_url,
+        auth=authenticator(auth if auth is not None else server.auth),
+        adapter=server.adapter(),
+        **options,
+    )
+    return _Connection(transport, url, "kinto", server.close)
+
+
+def _above(module: str) -> Any:  # noqa: ANN401
+    """A module of a layer above, loaded when it is first needed."""
+    return importlib.import_module(f"kinto_orm.{module}")
+
+
+_OPENERS: dict[str, Callable[[str, Auth | None, dict[str, Any]], _Connection]] = {
+    "http": _open_http,
+    "https": _open_http,
+    "memory": _open_memory,
+    "local": _open_local,
+    "kvp+http": _open_kvp,
+    "kvp+https": _open_kvp,
+}

@@ -1,0 +1,315 @@
+"""Sending requests over HTTP: the only importer of requests.
+
+Connections are pooled and shared by threads. Waiting and trying again follow urllib3's Retry,
+within one deadline for the whole call.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from pydantic import SecretStr
+from requests.adapters import BaseAdapter, HTTPAdapter
+from requests.auth import AuthBase, HTTPBasicAuth
+from requests.structures import CaseInsensitiveDict
+from urllib3.util.retry import Retry as Urllib3Retry
+
+from kinto_orm._version import __version__
+from kinto_orm.errors import (
+    BackoffError,
+    BadReply,
+    ConfigurationError,
+    ConnectFailed,
+    Timeout,
+    TransportError,
+)
+from kinto_orm.protocol import Reply, Request
+
+Auth = tuple[str, str] | str | AuthBase | Callable[[requests.PreparedRequest], Any]
+Timeouts = float | tuple[float, float] | None
+
+_BUSY = frozenset({409, 429, 502, 503, 504})
+# The first GET that races the first write into a collection gives 500 on PostgreSQL.
+_BUSY_FOR_READS = _BUSY | {500}
+
+
+class Retry(Urllib3Retry):
+    """How often and how long to try again: urllib3's Retry, with a deadline.
+
+    Requests that may be repeated without harm are tried again after connection errors and after
+    409, 429, 502, 503 and 504. The waits grow and are jittered.
+
+    Args:
+        total: How many times to try again after the first attempt.
+        deadline: Seconds for the whole call with all attempts and waits.
+        backoff_factor: Seconds; the n-th wait is random, up to `backoff_factor * 2**n`.
+        backoff_max: Seconds; the longest wait of its own.
+        retry_after_max: Seconds; a longer Retry-After of the server counts as this.
+        **settings: What else urllib3's Retry takes.
+    """
+
+    def __init__(
+        self,
+        total: int = 8,
+        *,
+        deadline: float = 60.0,
+        backoff_factor: float = 0.05,
+        backoff_max: float = 5.0,
+        retry_after_max: float = 30.0,
+        **settings: Any,  # noqa: ANN401
+    ) -> None:
+        settings.setdefault("status_forcelist", _BUSY)
+        super().__init__(total, backoff_factor=backoff_factor, backoff_max=backoff_max, **settings)
+        self.deadline = deadline
+        self.longest_retry_after = retry_after_max
+
+    def wait(self, attempt: int, reply: Reply | None) -> float:
+        """Seconds to wait after the `attempt`-th attempt (1-based) failed."""
+        if reply is not None and reply.status != 409 and "Retry-After" in reply.headers:
+            return min(self._retry_after(reply.headers["Retry-After"]), self.longest_retry_after)
+        # Kinto's 409 asks for 3 s, though the collision is over in milliseconds.
+        return random.uniform(0, min(self.backoff_max, self.backoff_factor * 2**attempt))  # noqa: S311
+
+    def _retry_after(self, value: str) -> float:
+        try:
+            return self.parse_retry_after(value)
+        except Exception:  # noqa: BLE001  (urllib3 raises InvalidHeader and ValueError)
+            return self.backoff_max
+
+
+class BearerAuth(AuthBase):
+    """Sends `Authorization: Bearer <token>`; its repr does not show the token."""
+
+    def __init__(self, token: str) -> None:
+        self._token = SecretStr(token)
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Put the header on a request."""
+        request.headers["Authorization"] = f"Bearer {self._token.get_secret_value()}"
+        return request
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BearerAuth) and self._token == other._token
+
+    def __hash__(self) -> int:
+        return hash(self._token)
+
+    def __repr__(self) -> str:
+        return "BearerAuth(**********)"
+
+
+def authenticator(auth: Auth | None) -> Callable[[requests.PreparedRequest], Any] | None:
+    """What puts credentials on a request.
+
+    Args:
+        auth: A pair (user, password), the string "user:password", or what requests takes.
+
+    Raises:
+        ConfigurationError: It is none of these.
+    """
+    if auth is None or callable(auth):
+        return auth
+    pair = auth.split(":", 1) if isinstance(auth, str) else auth
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        raise ConfigurationError(
+            'auth must be ("user", "password"), "user:password", BearerAuth(token) or an '
+            "authentication object of requests"
+        )
+    # Kinto reads credentials as UTF-8; requests would write str as latin-1.
+    return HTTPBasicAuth(*(str(part).encode() for part in pair))
+
+
+class Transport:
+    """Sends requests to one server and to no other.
+
+    Args:
+        base_url: `http(s)://host[:port][/prefix]/v1`, without credentials.
+        auth: What puts credentials on a request; None for anonymous.
+        timeout: Seconds, (to connect, to wait for the next bytes), or one for both.
+        retry: The policy of trying again.
+        headers: Sent with every request.
+        adapter: What speaks HTTP; by default requests' own, over sockets.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        auth: Callable[[requests.PreparedRequest], Any] | None = None,
+        timeout: Timeouts = (3.05, 30.0),
+        retry: Urllib3Retry | None = None,
+        headers: Mapping[str, str] | None = None,
+        adapter: BaseAdapter | None = None,
+    ) -> None:
+        self.base_url = base_url
+        self._auth = auth
+        self._timeout = timeout
+        self._retry = retry if isinstance(retry, Retry) else _as_retry(retry)
+        self._headers: dict[str, str] = {
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip, deflate",
+            "Connection": "keep-alive",
+            "User-Agent": f"kinto-orm/{__version__} requests/{requests.__version__}",
+            **(headers or {}),
+        }
+        self._adapter = adapter or HTTPAdapter(pool_connections=1, pool_maxsize=32)
+        self._send_options = _options_of_environment(base_url)
+        self._not_before = 0.0
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._adapter.close()
+
+    def send(self, request: Request) -> Reply:
+        """Send a request, trying again where that does no harm.
+
+        Raises:
+            TransportError: No usable answer came within the attempts and the deadline.
+        """
+        deadline = time.monotonic() + self._retry.deadline
+        attempt = 0
+        while True:
+            attempt += 1
+            self._wait_for_backoff(deadline)
+            error, reply = self._attempt(request, deadline, attempt)
+            if reply is not None and not self._try_again(request, reply):
+                return reply
+            pause = self._pause(request, attempt, reply, deadline)
+            if pause is None:
+                if reply is not None:
+                    return reply
+                assert error is not None  # noqa: S101  (for the type checker)
+                raise error
+            time.sleep(pause)
+
+    def _attempt(
+        self, request: Request, deadline: float, attempt: int
+    ) -> tuple[TransportError | None, Reply | None]:
+        try:
+            response = self._adapter.send(
+                self._prepare(request),
+                timeout=self._timeout_until(deadline),
+                **self._send_options,
+            )
+            body = response.content
+        except (requests.RequestException, OSError) as error:
+            return self._explain(error, request), None
+        self._heed(response.headers)
+        return None, Reply(response.status_code, response.headers, body, attempt)
+
+    def _prepare(self, request: Request) -> requests.PreparedRequest:
+        # By hand: requests' own preparation costs as much again as the sending.
+        prepared = requests.PreparedRequest()
+        prepared.method = request.method
+        prepared.url = self.base_url + request.target
+        prepared.headers = CaseInsensitiveDict(self._headers)
+        prepared.headers.update(request.headers)
+        prepared.hooks = {"response": []}
+        if request.body is not None:
+            prepared.body = request.body
+            prepared.headers["Content-Length"] = str(len(request.body))
+            prepared.headers.setdefault("Content-Type", "application/json")
+        elif request.method not in ("GET", "HEAD"):
+            prepared.headers["Content-Length"] = "0"
+        if self._auth is not None:
+            self._auth(prepared)
+        return prepared
+
+    def _timeout_until(self, deadline: float) -> tuple[float | None, float | None]:
+        left = max(deadline - time.monotonic(), 0.01)
+        connect, read = (
+            self._timeout if isinstance(self._timeout, tuple) else (self._timeout, self._timeout)
+        )
+        return min(connect or left, left), min(read or left, left)
+
+    def _try_again(self, request: Request, reply: Reply) -> bool:
+        busy = _BUSY_FOR_READS if request.method in ("GET", "HEAD") else self._retry.status_forcelist
+        # A 409 is rolled back by the server, so that it may be repeated whatever it was.
+        return reply.status in busy and (request.repeatable or reply.status == 409)
+
+    def _pause(
+        self, request: Request, attempt: int, reply: Reply | None, deadline: float
+    ) -> float | None:
+        """Seconds until the next attempt; None when there is to be none."""
+        total = self._retry.total
+        if attempt > (8 if total is None or total is True else int(total)):
+            return None
+        if reply is None and not request.repeatable:
+            return None
+        pause = self._retry.wait(attempt, reply)
+        return pause if time.monotonic() + pause < deadline else None
+
+    def _heed(self, headers: Mapping[str, str]) -> None:
+        backoff = headers.get("Backoff")
+        if backoff is not None and backoff.isdecimal():
+            with self._lock:
+                self._not_before = max(self._not_before, time.monotonic() + int(backoff))
+        if "Alert" in headers:
+            warnings.warn(
+                f"the Kinto server announces: {headers['Alert']}", DeprecationWarning, stacklevel=2
+            )
+
+    def _wait_for_backoff(self, deadline: float) -> None:
+        pause = self._not_before - time.monotonic()
+        if pause <= 0:
+            return
+        if time.monotonic() + pause >= deadline:
+            raise BackoffError(
+                f"the server {self.base_url} asked to wait {pause:.0f} s more before the next "
+                "request, longer than the deadline of the call; try again later, or give the "
+                "session a Retry with a longer deadline. Nothing was sent."
+            )
+        time.sleep(pause)
+
+    def _explain(self, error: Exception, request: Request) -> TransportError:
+        what = f"no answer from {self.base_url} to {request!r}"
+        for kinds, cls, meaning in _TRANSPORT_ERRORS:
+            if isinstance(error, kinds):
+                return cls(f"{what}: {meaning} ({_innermost(error)})")
+        return TransportError(f"{what}: {_innermost(error)}")
+
+
+_TRANSPORT_ERRORS: tuple[tuple[tuple[type[Exception], ...], type[TransportError], str], ...] = (
+    ((requests.ConnectTimeout,), ConnectFailed, "the server did not accept the connection in time"),
+    ((requests.Timeout, TimeoutError), Timeout, "the server did not answer in time"),
+    (
+        (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError),
+        BadReply,
+        "the answer was cut off in the middle",
+    ),
+    ((requests.exceptions.SSLError,), ConnectFailed, "the TLS handshake failed"),
+    (
+        (requests.ConnectionError, OSError),
+        ConnectFailed,
+        "is the server running, and are host and port right?",
+    ),
+)
+
+
+def _innermost(error: BaseException) -> str:
+    """The shortest true cause, without object addresses of connection pools."""
+    reason = getattr(error.args[0] if error.args else None, "reason", None)
+    inner = reason or error
+    text = str(inner.args[-1]) if inner.args else str(inner)
+    return f"{type(inner).__name__}: {text}"
+
+
+def _as_retry(retry: Urllib3Retry | None) -> Retry:
+    return Retry(0) if retry is None else Retry(int(retry.total or 0))
+
+
+def _options_of_environment(base_url: str) -> dict[str, Any]:
+    """Proxies and certificates from the environment, read once."""
+    if urlsplit(base_url).hostname is None:
+        raise ConfigurationError(f"{base_url!r} is not a server URL: it has no host")
+    with requests.Session() as session:
+        found = session.merge_environment_settings(base_url, {}, False, None, None)
+    return {"stream": False, "verify": found["verify"], "cert": None, "proxies": found["proxies"]}

@@ -1,0 +1,80 @@
+"""Fixtures: every test that asks for `backend` runs on the memory and on the PostgreSQL backend."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from kinto_orm import Bucket, Session
+from kinto_orm.server import EmbeddedServer, open_local
+
+# The machines that run the tests are slow now and then; no test is about time.
+settings.register_profile(
+    "kinto-orm", deadline=None, suppress_health_check=list(HealthCheck), max_examples=50
+)
+settings.load_profile("kinto-orm")
+
+os.environ.pop("KINTO_ORM_SERVER", None)
+os.environ.pop("KINTO_ORM_AUTH", None)
+
+_numbers = itertools.count(1)
+
+
+class Backend:
+    """A running Kinto, and sessions on it.
+
+    Attributes:
+        name: "memory" or "postgres".
+        url: What a Session is opened with; sessions of one URL see the same data.
+    """
+
+    def __init__(self, name: str, url: str) -> None:
+        self.name = name
+        self.url = url
+
+    def session(self, **options: Any) -> Session:
+        """A session on this server, as its own user when no auth is given."""
+        return Session(self.url, **options)
+
+    def new_id(self, prefix: str = "b") -> str:
+        """An id that no test has used on this server."""
+        return f"{prefix}{next(_numbers)}"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[EmbeddedServer]:
+    """A Kinto on PostgreSQL, for the whole run."""
+    with tempfile.TemporaryDirectory(prefix="kinto-orm-") as directory:
+        with open_local(Path(directory) / "data", durable=False) as server:
+            server.url = f"local://{Path(directory).resolve()}/data"  # type: ignore[attr-defined]
+            yield server
+
+
+@pytest.fixture(scope="session")
+def memory() -> Iterator[Session]:
+    """A Kinto in memory, for the whole run."""
+    with Session("memory://tests") as session:
+        yield session
+
+
+@pytest.fixture(scope="session", params=["memory", "postgres"])
+def backend(request: pytest.FixtureRequest) -> Backend:
+    """A Kinto, once in memory and once on PostgreSQL."""
+    server = request.getfixturevalue(request.param)
+    url = "memory://tests" if request.param == "memory" else server.url
+    return Backend(request.param, url)
+
+
+@pytest.fixture
+def session(backend: Backend) -> Iterator[Session]:
+    """The current session, in a bucket of its own with the collection `todos`."""
+    with backend.session(bucket=backend.new_id()) as session:
+        Bucket(id=session.bucket).save().collections.new(id="todos").save()
+        yield session
