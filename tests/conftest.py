@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -11,9 +12,13 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from requests import PreparedRequest
+from requests.auth import AuthBase, HTTPBasicAuth
 
+from faults import FaultyServer
 from kinto_orm import Bucket, Session
-from kinto_orm.server import EmbeddedServer, open_local
+from kinto_orm.server import EmbeddedServer, LoopbackServer, open_local, serve
+from kinto_orm.server.named import open_named
 
 # The machines that run the tests are slow now and then; no test is about time.
 settings.register_profile(
@@ -23,6 +28,7 @@ settings.load_profile("kinto-orm")
 
 os.environ.pop("KINTO_ORM_SERVER", None)
 os.environ.pop("KINTO_ORM_AUTH", None)
+os.environ["NO_PROXY"] = "127.0.0.1"
 
 _numbers = itertools.count(1)
 
@@ -78,3 +84,72 @@ def session(backend: Backend) -> Iterator[Session]:
     with backend.session(bucket=backend.new_id()) as session:
         Bucket(id=session.bucket).save().collections.new(id="todos").save()
         yield session
+
+
+class Wire(AuthBase):
+    """Credentials that write down each request they are put on.
+
+    Attributes:
+        requests: All of them, as they were sent.
+        session: The session that uses them.
+    """
+
+    session: Session
+
+    def __init__(self, user: str = "alice") -> None:
+        self.requests: list[PreparedRequest] = []
+        self._basic = HTTPBasicAuth(user, "s3cret")
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        self._basic(request)
+        self.requests.append(request)
+        return request
+
+    def clear(self) -> None:
+        """Forget what was sent."""
+        self.requests.clear()
+
+    @property
+    def methods(self) -> list[str]:
+        """The methods of what was sent."""
+        return [str(request.method) for request in self.requests]
+
+    @property
+    def last(self) -> PreparedRequest:
+        """The last request."""
+        return self.requests[-1]
+
+    @property
+    def body(self) -> Any:
+        """The JSON that the last request carried."""
+        return json.loads(self.last.body or b"null")
+
+
+@pytest.fixture
+def wire(backend: Backend) -> Iterator[Wire]:
+    """What the current session sends, as the user alice; in a bucket of its own with `todos`."""
+    wire = Wire()
+    with backend.session(auth=wire, bucket=backend.new_id()) as session:
+        Bucket(id=session.bucket).save().collections.new(id="todos").save()
+        wire.session = session
+        wire.clear()
+        yield wire
+
+
+@pytest.fixture(scope="session")
+def loopback(backend: Backend, request: pytest.FixtureRequest) -> Iterator[LoopbackServer]:
+    """The same Kinto on a port."""
+    server: EmbeddedServer
+    if backend.name == "postgres":
+        with serve(request.getfixturevalue("postgres")) as served:
+            yield served
+        return
+    with open_named("tests") as server, serve(server) as served:
+        yield served
+
+
+@pytest.fixture
+def proxy(loopback: LoopbackServer) -> Iterator[FaultyServer]:
+    """A proxy before the Kinto on a port; what is in its `answers` goes wrong, in that order."""
+    with FaultyServer(upstream=loopback.url) as proxy:
+        yield proxy

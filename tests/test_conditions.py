@@ -118,7 +118,7 @@ def test_nothing_to_ask(conditions: list[Condition]) -> None:
 
 
 UNSENDABLE = [
-    (lambda: x == math.nan, "NaN"),
+    (lambda: x == -math.inf, "NaN"),
     (lambda: x > math.inf, "infinities"),
     (lambda: x == 2**64, "64 bits"),
     (lambda: x != {"a": [-(2**63) - 1]}, "64 bits"),
@@ -178,7 +178,7 @@ MISUSED = [
     (lambda: ~(x == 1), "!=, not_in"),
     (lambda: bool(x), "compare it"),
     (lambda: not x, "compare it"),
-    (lambda: "a" in x, "container or iterable|not iterable"),
+    (lambda: "a" in x, r"\.has\(\'a\'\)"),
     (lambda: list(x), "not iterable"),
     (lambda: x[0], "not into arrays"),
     (lambda: x == field("y"), "with a value"),

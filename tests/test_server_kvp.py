@@ -197,6 +197,7 @@ def test_keys_that_are_no_kinto_ids(memory_url, key):
     assert parsed(kvpio.Bucket().list()) == []
 
 
+@pytest.mark.filterwarnings("ignore:Non-string usernames")
 @pytest.mark.parametrize("key", ["wrong", "", None, "key", "KEY-1"])
 def test_unknown_key_is_404(memory_url, monkeypatch, key):
     """Nobody but the known keys gets more than 404, whatever is asked."""
@@ -261,7 +262,7 @@ def test_what_kinto_wrote_is_read(url):
     assert kvpio.Bucket().delete("other/x") == OK
     assert kvpio.Bucket().set("other/x", 1) == OK
     assert parsed(kvpio.Bucket().get("other")) == {"x": 1}
-    assert parsed(kvpio.Account().get())["size"] == len('{"a":[1]}') + 1 + len('{"x":1}') + 1
+    assert parsed(kvpio.Account().get())["size"] == len('{"a":[1]}') + 1 + len('{"x":1}')
 
 
 def test_configured_bucket_and_permissions(monkeypatch):
@@ -330,7 +331,7 @@ def test_capability(memory_url):
         ("POST", "account/", "1", 405, "not allowed"),
         ("POST", "templates/x", "[1]", 400, "JSON string"),
         ("POST", "templates/x", None, 400, "JSON string"),
-        ("POST", "templates/x", '"a\\n{% if %}"', 400, ""),
+        ("POST", "templates/x", '"a\\n{% if %}"', 400, "line 2"),
         ("GET", "templates/t", "[1]", 400, "object keyed by root key"),
         ("GET", "templates/t", "{", 400, "not valid JSON"),
         ("GET", "templates/t?undefined=maybe", None, 400, "strict or lenient"),
@@ -437,7 +438,8 @@ def test_appends_and_kinto_writers(url):
 
     def append(i):
         assert kvpio.Bucket().set("list/-", i) == OK
-        assert call(url, "PUT", path, json={"data": {"value": i}}).status_code in (200, 201, 409)
+        other = call(url, "PUT", path, json={"data": {"value": i}})
+        assert other.status_code in (200, 201, 409, 503)
 
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(append, range(30)))
@@ -536,7 +538,11 @@ def test_renders_beside_each_other(url):
     assert bad.result()[0] == 400
 
 
-BASE = {"userid_hmac_secret": "s", "multiauth.policies": "basicauth"}
+BASE = {
+    "userid_hmac_secret": "s",
+    "multiauth.policies": "basicauth",
+    "multiauth.policy.account.use": "kinto.plugins.accounts.AccountsPolicy",
+}
 
 
 @pytest.mark.filterwarnings("ignore:HTTPS is not enabled")

@@ -1,12 +1,12 @@
 """Typed Pydantic models for data kept in a Kinto server.
 
-    from kinto_orm import Record, Session
+from kinto_orm import Record, Session
 
-    class Todo(Record, collection="todos"):
-        title: str
+class Todo(Record, collection="todos"):
+    title: str
 
-    with Session("memory://"):
-        Todo(title="Write the report").save()
+with Session("memory://"):
+    Todo(title="Write the report").save()
 """
 
 from kinto_orm._version import __version__
@@ -43,5 +43,6 @@ from kinto_orm.permissions import Authenticated, Everyone, Permissions
 from kinto_orm.query import Page, Query
 from kinto_orm.record import Record
 from kinto_orm.resource import Tombstone
+from kinto_orm.retrying import retry_on_conflict
 from kinto_orm.session import ServerInfo, Session
 from kinto_orm.transport import BearerAuth, Retry

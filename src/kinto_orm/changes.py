@@ -11,7 +11,7 @@ from kinto_orm.errors import InvalidData
 from kinto_orm.metaclass import stored_name
 
 if TYPE_CHECKING:
-    from kinto_orm.resource import Resource
+    from kinto_orm.stored import Stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def _pointer(name: str) -> str:
     return "/data/" + name.replace("~", "~0").replace("/", "~1")
 
 
-def find_changes(now: Resource, pristine: Resource, raw: dict[str, Any]) -> Changes:
+def find_changes(now: Stored, pristine: Stored, raw: dict[str, Any]) -> Changes:
     """What has to be sent so that the server has what the object has.
 
     Args:
@@ -65,7 +65,7 @@ def find_changes(now: Resource, pristine: Resource, raw: dict[str, Any]) -> Chan
     return Changes(changed, frozenset(name for name in old if name not in new and name in raw))
 
 
-def differing(one: Resource, other: Resource) -> set[str]:
+def differing(one: Stored, other: Stored) -> set[str]:
     """The stored names whose values differ between two objects of one model."""
     try:
         mine = one._dump()
@@ -82,14 +82,12 @@ def differing(one: Resource, other: Resource) -> set[str]:
     }
 
 
-def _left_out(model: Resource, dumped: dict[str, JsonValue]) -> set[str]:
+def _left_out(model: Stored, dumped: dict[str, JsonValue]) -> set[str]:
     """Stored names of fields that dumps leave out (`exclude=True`)."""
     return set(model._python_names()) - dumped.keys() - {"id", "last_modified"}
 
 
-def _same_field(
-    one: Resource, other: Resource, name: str, mine: JsonValue, theirs: JsonValue
-) -> bool:
+def _same_field(one: Stored, other: Stored, name: str, mine: JsonValue, theirs: JsonValue) -> bool:
     if same_json(mine, theirs):
         return True
     # Sets have no order, their dumps have one.
@@ -98,7 +96,7 @@ def _same_field(
     )
 
 
-def _untouched_default(now: Resource, name: str, value: JsonValue, raw: dict[str, Any]) -> bool:
+def _untouched_default(now: Stored, name: str, value: JsonValue, raw: dict[str, Any]) -> bool:
     """Whether this is a default that a factory made anew, for a field that the server lacks.
 
     Containers may have been changed in place, so that they are sent when they differ.
@@ -134,6 +132,6 @@ def _in_order(value: JsonValue) -> JsonValue:
     return value
 
 
-def python_names(model: type[Resource]) -> dict[str, str]:
+def python_names(model: type[Stored]) -> dict[str, str]:
     """Stored name to Python name, for all declared fields."""
     return {stored_name(name, info): name for name, info in model.model_fields.items()}

@@ -16,6 +16,9 @@ some have a fraction and some have none. Strings sort by code point on the memor
 on a PostgreSQL database with the collation C or C.UTF-8; another collation has an order of
 its own.
 
+Kinto reads floats of more than 15 digits less than exactly, when it stores and when it
+compares: such a float equals itself, and may be in the wrong order to its next neighbour.
+
 What a memory Kinto does differently, and no query string can cure:
 
 - `like`: a `*` stops at a line break there, and a few letters, such as the Turkish i and the
@@ -128,7 +131,6 @@ class Column(Generic[T]):
     """
 
     __iter__ = None
-    __contains__ = None
 
     def __init__(
         self,
@@ -152,6 +154,9 @@ class Column(Generic[T]):
 
     def __bool__(self) -> NoReturn:
         raise TypeError(f"{self!r} is a field, not a value: compare it, as in {self!r} == True")
+
+    def __contains__(self, item: object) -> NoReturn:
+        raise TypeError(f"`in` does not ask the server: write col({self!r}).has({item!r})")
 
     __hash__ = object.__hash__
 
@@ -248,23 +253,36 @@ class Column(Generic[T]):
         strings = () if self.path == ID else (FLOOR["string"], ABOVE["string"])
         return self._condition(matcher(pattern), *strings, ("like", dump(escape(pattern))))
 
-    def has(
-        self: Column[list[V]] | Column[set[V]] | Column[frozenset[V]] | Column[tuple[V, ...]],
-        value: V,
-    ) -> Condition:
+    @overload
+    def has(self: Column[list[V]], value: V) -> Condition: ...
+    @overload
+    def has(self: Column[set[V]], value: V) -> Condition: ...
+    @overload
+    def has(self: Column[frozenset[V]], value: V) -> Condition: ...
+    @overload
+    def has(self: Column[tuple[V, ...]], value: V) -> Condition: ...
+    def has(self, value: object) -> Condition:
         """The field is an array that has this item."""
-        return self.has_any([value])
+        return self._has([value])
 
-    def has_any(
-        self: Column[list[V]] | Column[set[V]] | Column[frozenset[V]] | Column[tuple[V, ...]],
-        values: Iterable[V],
-    ) -> Condition:
+    @overload
+    def has_any(self: Column[list[V]], values: Iterable[V]) -> Condition: ...
+    @overload
+    def has_any(self: Column[set[V]], values: Iterable[V]) -> Condition: ...
+    @overload
+    def has_any(self: Column[frozenset[V]], values: Iterable[V]) -> Condition: ...
+    @overload
+    def has_any(self: Column[tuple[V, ...]], values: Iterable[V]) -> Condition: ...
+    def has_any(self, values: Iterable[object]) -> Condition:
         """The field is an array that has one of these items; none given, nothing matches.
 
         Raises:
             InvalidData: The field is id or last_modified, or an item is an array or object of
                 too many whole numbers.
         """
+        return self._has(values)
+
+    def _has(self, values: Iterable[object]) -> Condition:
         if self.path in OWN_TYPES:
             raise InvalidData(f"{self.name} is no array: has and has_any are for arrays")
         items = self._values(values, self._encode_item)

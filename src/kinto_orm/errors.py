@@ -17,6 +17,7 @@ KintoError
 │   ├── Unsupported           405, 410, or the server lacks the capability
 │   ├── Conflict              409, 412, or the object is gone
 │   └── ServerError           5xx
+├── CollectionReset           a followed collection was emptied or made anew
 ├── MultipleFound             a LookupError: one object was asked for, several are there
 ├── BatchError                an ExceptionGroup of what failed in a batch
 ├── KeyNotFound               a KeyError: nothing at that key path
@@ -145,7 +146,7 @@ class Conflict(ResponseError):
     fields: frozenset[str] = frozenset()
     _merger: Callable[[Conflict, str | None], Any] | None = None
 
-    def merge(self, prefer: Literal["local", "remote"] | None = None) -> Any:  # noqa: ANN401
+    def merge(self, prefer: Literal["local", "remote"] | None = None) -> Any:
         """Put the two changes together: a three-way merge by field.
 
         The local object is brought up to date in place and keeps its own changes; it is not
@@ -166,6 +167,10 @@ class Conflict(ResponseError):
         if self._merger is None:
             raise self
         return self._merger(self, prefer)
+
+
+class CollectionReset(KintoError):
+    """A collection that is followed was emptied or made anew; start again with since=None."""
 
 
 class MultipleFound(KintoError, LookupError):

@@ -6,10 +6,10 @@ import gc
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NotRequired, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from kinto_orm.errors import BadReply, InvalidData
 from kinto_orm.protocol import Reply
@@ -52,6 +52,15 @@ def without(raw: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
     return {name: value for name, value in raw.items() if name not in dropped}
 
 
+class _Page(TypedDict, Generic[M]):
+    data: list[M]
+
+
+class _Single(TypedDict, Generic[M]):
+    data: M
+    permissions: NotRequired[dict[str, list[str]]]
+
+
 class Loader(Generic[M]):
     """Builds objects of one model from JSON, with Pydantic's own parser.
 
@@ -61,13 +70,10 @@ class Loader(Generic[M]):
 
     def __init__(self, model: type[M]) -> None:
         self._model = model
-        page = TypedDict("page", {"data": list[model]})  # type: ignore[valid-type]
-        single = TypedDict(  # type: ignore[misc]
-            "single",
-            {"data": model, "permissions": NotRequired[dict[str, list[str]]]},  # type: ignore[valid-type]
+        self._page: TypeAdapter[_Page[M]] = TypeAdapter(_Page[model])  # type: ignore[valid-type]
+        self._single: TypeAdapter[_Single[M]] = TypeAdapter(
+            _Single[model]  # type: ignore[valid-type]
         )
-        self._page = TypeAdapter(page)
-        self._single = TypeAdapter(single)
 
     def page(self, reply: Reply) -> list[M]:
         """The objects of a list's page.
@@ -78,7 +84,7 @@ class Loader(Generic[M]):
         """
         try:
             with _collector_paused(len(reply.body)):
-                return self._page.validate_json(reply.body)["data"]  # type: ignore[no-any-return]
+                return self._page.validate_json(reply.body)["data"]
         except ValidationError as error:
             raise self._explain(error, reply) from error
 
@@ -131,9 +137,10 @@ class Loader(Generic[M]):
         first = error.errors(include_url=False)[0]
         if first["type"] == "json_invalid" or first["loc"][:1] != ("data",):
             return BadReply(reply.complaint())
-        where, raw = list(first["loc"][1:]), reply.json["data"]
+        where: list[Any] = list(first["loc"][1:])
+        raw = reply.json["data"]
         if isinstance(raw, list) and where:
-            raw = raw[where.pop(0)]  # type: ignore[call-overload]
+            raw = raw[where.pop(0)]
         field = ".".join(str(part) for part in where) or "the whole object"
         return InvalidData(
             f"the stored {self._model.__name__} {raw.get('id')!r} does not fit the model: "
@@ -143,7 +150,7 @@ class Loader(Generic[M]):
         )
 
 
-def _adapter(annotation: Any) -> TypeAdapter[Any]:  # noqa: ANN401
+def _adapter(annotation: Any) -> TypeAdapter[Any]:
     return TypeAdapter(annotation)
 
 

@@ -6,9 +6,14 @@ import difflib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, dataclass_transform, get_args, get_origin
+from datetime import date, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, Literal, Union, dataclass_transform, get_args, get_origin
+from uuid import UUID
 
-from pydantic import AliasChoices, Field, PrivateAttr, TypeAdapter, ValidationError
+from pydantic import AliasChoices, BaseModel, Field, PrivateAttr, TypeAdapter, ValidationError
 from pydantic._internal._model_construction import ModelMetaclass
 from pydantic.fields import FieldInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -17,6 +22,7 @@ from kinto_orm.conditions import Column
 from kinto_orm.errors import InvalidData, ModelError
 
 _building = threading.local()
+_SCALARS = (str, int, float, Decimal, date, time, timedelta, UUID, NoneType)
 
 
 @contextmanager
@@ -46,18 +52,20 @@ class ResourceMeta(ModelMetaclass):
             cls._configure(**options)
             return cls
 
-        def __init__(cls, name, bases, namespace, **keywords):
+        def __init__(cls, name, bases, namespace, **keywords):  # noqa: N805
             """Keep the class keywords from `type`."""
             own = _own_keywords(bases)
             super().__init__(
                 name, bases, namespace, **{k: v for k, v in keywords.items() if k not in own}
             )
 
-        def __call__(cls, *args, **fields):
+        def __call__(cls, *args, **fields):  # noqa: N805
             """Make a new object, refusing fields that the model does not have."""
-            return cls._make(lambda given: super(ResourceMeta, cls).__call__(*args, **given), fields)
+            return cls._make(
+                lambda given: super(ResourceMeta, cls).__call__(*args, **given), fields
+            )
 
-        def __getattr__(cls, name):
+        def __getattr__(cls, name):  # noqa: N805
             """A field of the model as an expression for conditions and orders."""
             if not name.startswith("_") and not getattr(_building, "depth", 0):
                 info = cls.model_fields.get(name)
@@ -70,14 +78,16 @@ class ResourceMeta(ModelMetaclass):
 
 
 def _own_keywords(bases: Iterable[type]) -> set[str]:
-    return {"collection", "bucket", "id_factory"} if any(
-        isinstance(base, ResourceMeta) for base in bases
-    ) else set()
+    return (
+        {"collection", "bucket", "id_factory"}
+        if any(isinstance(base, ResourceMeta) for base in bases)
+        else set()
+    )
 
 
 def _refuse_clashes(name: str, bases: Iterable[type], namespace: Mapping[str, Any]) -> None:
     """Refuse a field that would hide, or be hidden by, a method or property of a model."""
-    models = [base for base in bases if isinstance(base, ResourceMeta)]
+    models: list[Any] = [base for base in bases if isinstance(base, ResourceMeta)]
     own = set(namespace.get("__annotations__", ()))
     for field in sorted(each for each in own if not each.startswith("_")):
         for base in models:
@@ -100,7 +110,7 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def refuse_unknown(model: Any, names: Mapping[str, object]) -> None:  # noqa: ANN401
+def refuse_unknown(model: Any, names: Mapping[str, object]) -> None:
     """Raise the error for fields that a typed model does not declare.
 
     Raises:
@@ -135,22 +145,63 @@ def accepted_names(name: str, info: FieldInfo) -> set[str]:
     return {name, stored_name(name, info), *(c for c in choices if isinstance(c, str))}
 
 
-def column(cls: Any, name: str, info: FieldInfo) -> Column[Any]:  # noqa: ANN401
+def column(cls: Any, name: str, info: FieldInfo) -> Column[Any]:
     """The expression for a field, with the field's own way of writing values as JSON."""
     cache = cls.__kinto_cache__
     key = ("column", name)
     if key not in cache:
-        cache[key] = Column(
-            (stored_name(name, info),),
-            encode=_encoder(cls, name),
-            encode_item=_item_encoder(info.annotation),
-            owner=cls.__name__,
-        )
+        cache[key] = _column((), cls, name, info, cls.__name__)
     return cache[key]  # type: ignore[no-any-return]
 
 
-def _encoder(cls: Any, name: str) -> Callable[[Any], Any]:  # noqa: ANN401
-    def encode(value: object) -> Any:  # noqa: ANN401
+def _column(
+    above: tuple[str, ...], model: Any, name: str, info: FieldInfo, owner: str
+) -> Column[Any]:
+    path = (*above, stored_name(name, info))
+    inner = next((each for each in _alternatives(info.annotation) if _is_model(each)), None)
+    return Column(
+        path,
+        encode=_encoder(model, name),
+        encode_item=_item_encoder(info.annotation),
+        owner=owner,
+        scalar=all(_is_scalar(each) for each in _alternatives(info.annotation)),
+        child=None if inner is None else lambda below: _child(path, inner, below, owner),
+    )
+
+
+def _child(above: tuple[str, ...], model: Any, name: str, owner: str) -> Column[Any]:
+    """The column of a nested model's field, by its Python or its stored name."""
+    for each, info in model.model_fields.items():
+        if name in (each, stored_name(each, info)):
+            return _column(above, model, each, info, owner)
+    raise InvalidData(
+        f"{model.__name__} has no field {name!r}{suggestion(name, model.model_fields)}"
+    )
+
+
+def _alternatives(annotation: Any) -> list[Any]:
+    """The types that a value may have: the parts of a union, or the type itself."""
+    if get_origin(annotation) in (Union, UnionType):
+        return [part for each in get_args(annotation) for part in _alternatives(each)]
+    return [annotation]
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _is_scalar(annotation: Any) -> bool:
+    if get_origin(annotation) is Literal:
+        return True
+    if not isinstance(annotation, type):
+        return False
+    if issubclass(annotation, Enum):
+        return all(isinstance(each.value, _SCALARS) for each in annotation)
+    return issubclass(annotation, _SCALARS)
+
+
+def _encoder(cls: Any, name: str) -> Callable[[Any], Any]:
+    def encode(value: object) -> Any:
         # A model with this one field, so that the field's own serializers are used.
         single = cls.model_construct({name}, **{name: value})
         try:
@@ -166,7 +217,7 @@ def _encoder(cls: Any, name: str) -> Callable[[Any], Any]:  # noqa: ANN401
     return encode
 
 
-def _item_encoder(annotation: Any) -> Callable[[Any], Any] | None:  # noqa: ANN401
+def _item_encoder(annotation: Any) -> Callable[[Any], Any] | None:
     for part in (annotation, *get_args(annotation)):
         arguments = get_args(part)
         if get_origin(part) in (list, set, frozenset, tuple) and arguments:

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, JsonValue
 
-from kinto_orm.errors import ConfigurationError
+from kinto_orm.errors import ConfigurationError, Forbidden, NotFound
+from kinto_orm.history import HistoryEntry, history_of_bucket, snapshot
 from kinto_orm.permissions import Permissions
 from kinto_orm.protocol import Parents, segment
+from kinto_orm.query import Query
 from kinto_orm.record import Children, Record
-from kinto_orm.resource import Resource, state_of
+from kinto_orm.resource import Resource
 from kinto_orm.session import Session
+from kinto_orm.stored import state_of
 
 
 class Bucket(Resource):
     """A bucket: collections and groups under one roof of permissions. It takes any field."""
 
     __kinto_kind__: ClassVar[str] = "bucket"
+    # The server says 403 of a bucket that does not exist; one that is not ours looks the same.
+    __kinto_missing__ = (NotFound, Forbidden)
 
     if TYPE_CHECKING:
 
@@ -33,6 +39,15 @@ class Bucket(Resource):
     @classmethod
     def _home(cls, session: Session) -> tuple[str, Parents | None]:
         return "/buckets", None
+
+    def history(self, *, session: Session | None = None) -> Query[HistoryEntry]:
+        """What was done in this bucket, newest first (`GET /buckets/x/history`).
+
+        Raises:
+            Unsupported: The server lacks the history plugin.
+        """
+        session, _, _ = self._place(session)
+        return history_of_bucket(session, session.resolve_bucket(self.id))
 
     @property
     def collections(self) -> Children[Collection]:
@@ -135,6 +150,17 @@ class Collection(_InBucket):
             permissions: Permissions | Mapping[str, Iterable[str]] = ...,
             **fields: Any,
         ) -> None: ...
+
+    def snapshot(
+        self, when: int | datetime, *, session: Session | None = None
+    ) -> list[Record]:
+        """All records as they were at a time (milliseconds, or a datetime).
+
+        Raises:
+            Unsupported: The server lacks the history plugin.
+        """
+        session, parent, _ = self._place(session)
+        return snapshot(Record, session, parent.split("/")[2], self.id, when)
 
     @property
     def records(self) -> Children[Record]:

@@ -69,9 +69,15 @@ class Permissions(BaseModel):
 
     read: set[str] = set()
     write: set[str] = set()
-    record_create: set[str] = Field(default=set(), alias="record:create")
-    collection_create: set[str] = Field(default=set(), alias="collection:create")
-    group_create: set[str] = Field(default=set(), alias="group:create")
+    record_create: set[str] = Field(
+        default=set(), validation_alias="record:create", serialization_alias="record:create"
+    )
+    collection_create: set[str] = Field(
+        default=set(), validation_alias="collection:create", serialization_alias="collection:create"
+    )
+    group_create: set[str] = Field(
+        default=set(), validation_alias="group:create", serialization_alias="group:create"
+    )
 
     _owner: Any = PrivateAttr(default=_NOBODY)
     _kind: str | None = PrivateAttr(default=None)
@@ -177,7 +183,7 @@ class Permissions(BaseModel):
             )
         return server_name
 
-    def _bind(self, owner: Any, kind: str) -> Self:  # noqa: ANN401
+    def _bind(self, owner: Any, kind: str) -> Self:
         self._owner, self._kind = owner, kind
         for name in self.wanted():
             self._server_name(name)
@@ -188,6 +194,12 @@ class Permissions(BaseModel):
         self.__dict__.update({name: set(value) for name, value in other.__dict__.items()})
         self._stored = None if other._stored is None else dict(other._stored)
         self._granted = {}
+
+    def _replace(self, wanted: Permissions) -> None:
+        """Make every set what another Permissions has."""
+        if not self.is_loaded:
+            self.refresh()
+        self.__dict__.update({name: set(who) for name, who in wanted.__dict__.items()})
 
     def _rebase(self, fresh: Permissions) -> None:
         """Make the same changes to what the server has by now."""
@@ -200,11 +212,11 @@ class Permissions(BaseModel):
 
     if not TYPE_CHECKING:
 
-        def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+        def __getattr__(self, name: str) -> Any:
             if name in _SERVER_NAMES:
                 raise NotLoaded(
-                    f"the permissions of {self._owner._name} were not loaded (lists carry none, and "
-                    "the server shows them only to those who may write the object): call "
+                    f"the permissions of {self._owner._name} were not loaded (lists carry none, "
+                    "and the server shows them only to those who may write the object): call "
                     ".permissions.refresh() first"
                 )
             return super().__getattr__(name)
@@ -236,17 +248,17 @@ class PermissionsField:
         """The Permissions of an object."""
         raise NotLoaded("for type checkers only")
 
-    def __set__(
-        self, instance: object, value: Permissions | Mapping[str, Iterable[str]]
-    ) -> None:
+    def __set__(self, instance: object, value: Permissions | Mapping[str, Iterable[str]]) -> None:
         """Replace them."""
 
 
-_SERVER_NAMES = {name: info.alias or name for name, info in Permissions.model_fields.items()}
+_SERVER_NAMES = {
+    name: info.serialization_alias or name for name, info in Permissions.model_fields.items()
+}
 _PYTHON_NAMES = {alias: name for name, alias in _SERVER_NAMES.items()}
 
 
-def unknown(owner: Any, kind: str) -> Permissions:  # noqa: ANN401
+def unknown(owner: Any, kind: str) -> Permissions:
     """Permissions that were not fetched."""
     permissions = Permissions()
     permissions.__dict__.clear()
@@ -254,7 +266,7 @@ def unknown(owner: Any, kind: str) -> Permissions:  # noqa: ANN401
     return permissions._bind(owner, kind)
 
 
-def loaded(stored: Mapping[str, Iterable[str]], owner: Any, kind: str) -> Permissions:  # noqa: ANN401
+def loaded(stored: Mapping[str, Iterable[str]], owner: Any, kind: str) -> Permissions:
     """Permissions as a reply shows them.
 
     An empty object means that the server does not show them: whoever may write the object is
@@ -268,10 +280,10 @@ def loaded(stored: Mapping[str, Iterable[str]], owner: Any, kind: str) -> Permis
     return permissions._bind(owner, kind)
 
 
-def wished(value: Permissions | Mapping[str, Iterable[str]], owner: Any, kind: str) -> Permissions:  # noqa: ANN401
+def wished(value: Permissions | Mapping[str, Iterable[str]]) -> Permissions:
     """Permissions for an object to be created, from a Permissions or a dict."""
     given = value.wanted() if isinstance(value, Permissions) else dict(value)
-    return Permissions.model_validate(given)._bind(owner, kind)
+    return Permissions.model_validate(given)
 
 
 def _principals(principals: Iterable[str]) -> set[str]:

@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, NoReturn, TypeVar
 from urllib.parse import quote, urlencode
 
-from pydantic import JsonValue
-
 from kinto_orm.errors import (
     BadReply,
     Conflict,
@@ -89,7 +87,7 @@ def timestamp(headers: Mapping[str, str]) -> int | None:
     return int(digits) if digits.isdecimal() else None
 
 
-def encode(value: JsonValue, what: str = "this value") -> bytes:
+def encode(value: Any, what: str = "this value") -> bytes:
     """Write JSON for the server, refusing what it would change or choke on.
 
     Args:
@@ -105,7 +103,9 @@ def encode(value: JsonValue, what: str = "this value") -> bytes:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         body = text.encode()
     except (ValueError, TypeError) as error:
-        raise InvalidData(f"{what} cannot be stored: {_complaint(error)}. Nothing was sent.") from None
+        raise InvalidData(
+            f"{what} cannot be stored: {_complaint(error)}. Nothing was sent."
+        ) from None
     if _LONG_NUMBER.search(body) or b"\\u0000" in body:
         _refuse_unstorable(value, what, ())
     return body
@@ -119,7 +119,7 @@ def _complaint(error: Exception) -> str:
     return str(error)
 
 
-def _refuse_unstorable(value: JsonValue, what: str, path: tuple[str, ...]) -> None:
+def _refuse_unstorable(value: Any, what: str, path: tuple[str, ...]) -> None:
     where = f" (at {'/'.join(path)})" if path else ""
     if isinstance(value, dict):
         for key, item in value.items():
@@ -192,6 +192,16 @@ class Reply:
         self.body = body
         self.attempts = attempts
         self._json: Any = None
+
+    @classmethod
+    def parsed(
+        cls, status: int, headers: Mapping[str, str], content: object, attempts: int
+    ) -> Reply:
+        """A reply whose body was parsed as a part of another one."""
+        body = json.dumps(content).encode() if content else b""
+        reply = cls(status, headers, body, attempts)
+        reply._json = content if isinstance(content, dict) else None
+        return reply
 
     @property
     def json(self) -> dict[str, Any]:
@@ -292,6 +302,10 @@ class Parents:
     permitted: bool
     model: str = ""
 
+    def explaining(self) -> Parents:
+        """The same, but not to be made: the object was there already."""
+        return Parents(self.bucket, self.collection, False, self.model)
+
     def missing(self, error: ResponseError) -> bool:
         """Whether this refusal says that one of the two does not exist.
 
@@ -320,7 +334,7 @@ class Parents:
 _BY_STATUS: dict[int, tuple[type[ResponseError], str]] = {
     400: (InvalidData, "the server refuses the data"),
     401: (Unauthorized, "no credentials, or wrong ones; check the session's auth"),
-    403: (Forbidden, "not allowed"),
+    403: (Forbidden, "not allowed, or it does not exist (the server does not say which)"),
     404: (NotFound, "not found"),
     405: (Unsupported, "the server does not allow this; it may be in read-only mode"),
     406: (InvalidData, "the server refuses the data"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +17,8 @@ from kinto_orm.protocol import Call, Parents, Reply, Request, query_string
 from kinto_orm.session import Session
 
 if TYPE_CHECKING:
+    from kinto_orm.bulk import Summary
+    from kinto_orm.following import Change, Follower
     from kinto_orm.resource import Resource
 
     M = TypeVar("M", bound=Resource)
@@ -199,22 +203,84 @@ class Query(Generic[M]):
         if self._compiled.impossible:
             return 0
         listing = self._listing()
-        request = Request(
-            "DELETE", listing.path, query_string(self._compiled.params), alone=True
-        )
+        request = Request("DELETE", listing.path, query_string(self._compiled.params), alone=True)
         call = Call(request, _deleted, f"delete {self!r}", parents=listing.parents)
         total = 0
         while found := listing.session.run(call):
             total += found
         return total
 
+    def update(self, *, workers: int = 1, **values: Any) -> Summary:
+        """Set the same values on all of them, in batches; each with its precondition.
+
+        Args:
+            workers: How many connections send at the same time.
+            **values: By field.
+
+        Returns:
+            A summary: updated, unchanged, and failed with the errors.
+
+        Raises:
+            pydantic.ValidationError: A field that the model does not have, or a wrong value.
+        """
+        listing = self._listing()
+
+        def changed() -> Iterator[M]:
+            for each in self:
+                for name, value in values.items():
+                    setattr(each, name, value)
+                yield each
+
+        return listing.session.save_all(changed(), workers=workers)
+
+    def changes(self, since: str | None = None) -> Iterator[Change[M]]:
+        """What was created, updated and deleted since a token, each with a token to go on from.
+
+        Nothing is missed while others write. An object may come twice when it changed twice.
+
+        Args:
+            since: The token of the last change that was dealt with; None for everything that
+                there is.
+
+        Raises:
+            CollectionReset: The collection was emptied or made anew since the token.
+            InvalidData: The query has conditions: an object that no longer meets them, or a
+                deleted one, would not be noticed.
+        """
+        return self._follower(since).once()
+
+    def follow(
+        self,
+        since: str | None = None,
+        *,
+        interval: float = 5.0,
+        stop: threading.Event | None = None,
+    ) -> Iterator[Change[M]]:
+        """The changes as they come; asks with If-None-Match and heeds the server's Backoff.
+
+        Args:
+            since: As in `changes`.
+            interval: Seconds between two questions.
+            stop: Ends the iteration when it is set.
+        """
+        return self._follower(since).forever(interval, stop or threading.Event())
+
     # Inside
+
+    def _follower(self, since: str | None) -> Follower[M]:
+        if self.conditions or self.orders or self.most or self.fields or self.position:
+            raise InvalidData(
+                "changes() and follow() take the whole collection, without conditions, order, "
+                "limit or only(): choose among the changes in Python. Nothing was sent."
+            )
+        following = importlib.import_module("kinto_orm.following")
+        return following.Follower(self._listing(), repr(self), since)  # type: ignore[no-any-return]
 
     def _with(self, **changes: Any) -> Self:
         return dataclasses.replace(self, **changes)
 
     @property
-    def _compiled(self) -> Any:  # noqa: ANN401
+    def _compiled(self) -> Any:
         return compile_conditions(self.conditions)
 
     def _listing(self) -> Listing[M]:
@@ -228,7 +294,7 @@ class Query(Generic[M]):
             upcoming = ahead.now(lambda: self._fetch(listing, query or ""))
             while True:
                 reply = upcoming.result()
-                query = _next_position(reply)
+                query = next_position(reply)
                 fetched += self._request_size() or 0
                 more = query is not None and (self.most is None or fetched < self.most)
                 if more:
@@ -302,7 +368,7 @@ class _Ahead:
         return self._pool.submit(fetch, *args)
 
 
-def _next_position(reply: Reply) -> str | None:
+def next_position(reply: Reply) -> str | None:
     # Only its query counts: the URL is built from whatever host name the server was asked for,
     # and credentials go to the session's own server only.
     url = reply.headers.get("Next-Page")

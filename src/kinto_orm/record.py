@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 from kinto_orm.errors import ConfigurationError, ModelError
+from kinto_orm.history import HistoryEntry, at, history_of, revert
 from kinto_orm.permissions import Permissions
 from kinto_orm.protocol import Parents, segment
 from kinto_orm.query import Query
-from kinto_orm.resource import NOT_DATA, Resource, State, set_state
+from kinto_orm.resource import Resource
 from kinto_orm.session import Session
+from kinto_orm.stored import NOT_DATA, State, own_state, set_state
 
 if TYPE_CHECKING:
     from kinto_orm.conditions import Condition
@@ -50,11 +53,12 @@ class Record(Resource):
     @classmethod
     def _configure(
         cls,
+        *,
+        id_factory: Callable[[], str] | None = None,
         collection: str | None = None,
         bucket: str | None = None,
-        id_factory: Callable[[], str] | None = None,
     ) -> None:
-        super()._configure(id_factory)
+        super()._configure(id_factory=id_factory)
         for name, value in (("collection", collection), ("bucket", bucket)):
             if value is not None:
                 _check_keyword(cls.__name__, name, value)
@@ -78,6 +82,38 @@ class Record(Resource):
         )
         return path, Parents(bucket, collection, session.is_personal(bucket), cls.__name__)
 
+    def history(self, *, session: Session | None = None) -> Query[HistoryEntry]:
+        """What was done to this record, newest first.
+
+        Raises:
+            Unsupported: The server lacks the history plugin.
+        """
+        return history_of(self, self._placed(session))
+
+    def at(self, when: int | datetime, *, session: Session | None = None) -> Self:
+        """This record as it was at a time (milliseconds, or a datetime); another object.
+
+        Raises:
+            NotFound: It was not there at that time.
+            Unsupported: The server lacks the history plugin.
+        """
+        return at(self, self._placed(session), when)
+
+    def revert(self, when: int | datetime, *, session: Session | None = None) -> Self:
+        """Make this record what it was at a time, and save it with its precondition.
+
+        Raises:
+            NotFound: It was not there at that time.
+            Conflict: Somebody else changed it since it was loaded.
+        """
+        return revert(self, self._placed(session), when)
+
+    def _placed(self, given: Session | None) -> Session:
+        """The session; from now on the object knows where it lives."""
+        session, parent, _ = self._place(given)
+        own_state(self).parent = parent
+        return session
+
 
 def _check_keyword(model: str, name: str, value: object) -> None:
     if not isinstance(value, str):
@@ -99,7 +135,7 @@ class Children(Generic[M]):
         self._given = session
         self._parent = parent
 
-    def new(self, **fields: Any) -> M:  # noqa: ANN401
+    def new(self, **fields: Any) -> M:
         """A new object that lives here; `save()` creates it."""
         made = self._model(**fields)
         set_state(made, State(self._given, self._parent, None))

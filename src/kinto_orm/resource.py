@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
-from pydantic_core import PydanticSerializationError
+from pydantic import JsonValue
 
 from kinto_orm import permissions as perms
-from kinto_orm.changes import Changes, differing, find_changes, python_names, same_json
+from kinto_orm.changes import Changes
+from kinto_orm.conflicts import conflict_of
 from kinto_orm.errors import (
     ConfigurationError,
     Conflict,
-    InvalidData,
-    ModelError,
     NotFound,
     NotLoaded,
     ResponseError,
 )
-from kinto_orm.loading import Loader, Source, without
-from kinto_orm.metaclass import ResourceMeta, accepted_names, refuse_unknown, suggestion
+from kinto_orm.loading import Source, without
+from kinto_orm.ownership import ObjectPermissions
 from kinto_orm.permissions import Permissions
 from kinto_orm.protocol import (
     JSON_PATCH,
@@ -37,14 +35,12 @@ from kinto_orm.protocol import (
 )
 from kinto_orm.query import Listing, Query
 from kinto_orm.session import Session, current
+from kinto_orm.stored import NOT_DATA, State, Stored, own_state, put_state, set_state, state_of
 
 if TYPE_CHECKING:
     from kinto_orm.conditions import Condition
 
 M = TypeVar("M", bound="Resource")
-
-# What the path or the server says; never sent as data.
-NOT_DATA = frozenset({"id", "last_modified"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,141 +57,12 @@ class Tombstone:
     last_modified: int | None
 
 
-class State:
-    """Where an object lives and what the server has of it; objects of one page share one."""
+class Resource(Stored):
+    """Base of all stored objects; use Record, Bucket, Collection, Group, Template or Account."""
 
-    __slots__ = ("gone", "parent", "partial", "permissions", "session", "shared", "source")
-
-    def __init__(
-        self,
-        session: Session | None,
-        parent: str | None,
-        source: Source | None,
-        *,
-        permissions: Permissions | Mapping[str, list[str]] | None = None,
-        partial: bool = False,
-        shared: bool = False,
-        gone: bool = False,
-    ) -> None:
-        self.session = session
-        self.parent = parent
-        self.source = source
-        self.permissions = permissions
-        self.partial = partial
-        self.shared = shared
-        self.gone = gone
-
-    def replaced(self, **changes: Any) -> State:
-        """A copy of its own with other values."""
-        names = [name for name in self.__slots__ if name != "shared"]
-        return State(**{name: getattr(self, name) for name in names} | changes)
-
-
-class Resource(BaseModel, perms.PermissionsOwner, metaclass=ResourceMeta):
-    """Base of all stored objects; use Record, Bucket, Collection, Group, Template or Account.
-
-    Attributes:
-        id: Checked against the server's rule when it is used, never rewritten.
-        last_modified: Milliseconds since 1970 by the server's clock; None until saved.
-    """
-
-    __slots__ = ("__kinto_state__",)
-
-    model_config = ConfigDict(
-        extra="allow",
-        validate_assignment=True,
-        validate_by_name=True,
-        validate_by_alias=True,
-        ser_json_inf_nan="constants",
-    )
-
-    id: str = Field(default_factory=lambda: str(uuid.uuid4()))
-    last_modified: int | None = None
-
-    if TYPE_CHECKING:
-        permissions: perms.PermissionsField = perms.PermissionsField()
-
-    __kinto_cache__: ClassVar[dict[Any, Any]]
-    __kinto_kind__: ClassVar[str] = "record"
-    __kinto_open__: ClassVar[bool] = True
-    __kinto_server_made__: ClassVar[frozenset[str]] = NOT_DATA
+    # What the server answers for an object that is not there.
+    __kinto_missing__: ClassVar[tuple[type[ResponseError], ...]] = (NotFound,)
     __kinto_session__: ClassVar[Session | None] = None
-    __kinto_id_factory__: ClassVar[Callable[[], str] | None] = None
-
-    # Making objects
-
-    @classmethod
-    def _configure(cls, id_factory: Callable[[], str] | None = None) -> None:
-        """Take the class keywords."""
-        if cls.model_config.get("extra") != "allow":
-            raise ModelError(
-                f"{cls.__name__} must leave model_config['extra'] alone: fields of the server "
-                "that the model does not know are kept, misspelt ones are refused in any case"
-            )
-        if id_factory is not None:
-            cls.__kinto_id_factory__ = id_factory
-
-    @classmethod
-    def _make(cls, create: Callable[[dict[str, Any]], Self], given: dict[str, Any]) -> Self:
-        """Make a new object from a constructor's keywords."""
-        permissions = given.pop("permissions", None)
-        parent = cls._placement(given)
-        if given.get("id", "") is None:
-            del given["id"]
-        if cls.__kinto_id_factory__ is not None:
-            given.setdefault("id", cls.__kinto_id_factory__())
-        cls._check_names(given)
-        made = create(given)
-        if parent is not None:
-            set_state(made, State(None, parent, None))
-        if permissions is not None:
-            made.permissions = permissions
-        return made
-
-    @classmethod
-    def _placement(cls, given: dict[str, Any]) -> str | None:  # noqa: ARG003
-        """Take what says where the object lives from a constructor's keywords."""
-        return None
-
-    @classmethod
-    def _check_names(cls, given: Mapping[str, Any]) -> None:
-        if "__permissions__" in given:
-            raise InvalidData("permissions are no data: give them as permissions=...")
-        if cls.__kinto_open__:
-            return
-        known = cls._cached("accepted", cls._accepted)
-        unknown = {name: value for name, value in given.items() if name not in known}
-        if unknown:
-            refuse_unknown(cls, unknown)
-
-    @classmethod
-    def _check_stored_name(cls, stored: str) -> None:
-        """Refuse a stored name in a condition that a typed model does not declare."""
-        known = cls._python_names()
-        if not cls.__kinto_open__ and stored not in known:
-            raise InvalidData(
-                f"{cls.__name__} has no field stored as {stored!r}{suggestion(stored, known)}. "
-                "Nothing was sent."
-            )
-
-    @classmethod
-    def _accepted(cls) -> set[str]:
-        return {n for name, info in cls.model_fields.items() for n in accepted_names(name, info)}
-
-    @classmethod
-    def _cached(cls, key: str, make: Callable[[], Any]) -> Any:  # noqa: ANN401
-        cache = cls.__kinto_cache__
-        if key not in cache:
-            cache[key] = make()
-        return cache[key]
-
-    @classmethod
-    def _loader(cls) -> Loader[Self]:
-        return cls._cached("loader", lambda: Loader(cls))  # type: ignore[no-any-return]
-
-    @classmethod
-    def _python_names(cls) -> dict[str, str]:
-        return cls._cached("names", lambda: python_names(cls))  # type: ignore[no-any-return]
 
     # Where it lives
 
@@ -222,17 +89,6 @@ class Resource(BaseModel, perms.PermissionsOwner, metaclass=ResourceMeta):
             parent = self._home(self._session(None, state.session))[0]
         return f"{parent}/{segment(self.id, self.__kinto_kind__)}"
 
-    @property
-    def is_new(self) -> bool:
-        """Whether it was never saved nor loaded."""
-        state = state_of(self)
-        return state.source is None and not state.gone
-
-    @property
-    def is_partial(self) -> bool:
-        """Whether it was loaded with some fields only; then it cannot be saved."""
-        return state_of(self).partial
-
     def _place(self, given: Session | None) -> tuple[Session, str, Parents | None]:
         """The session, the path of the plural endpoint and what must exist for it."""
         state = state_of(self)
@@ -241,10 +97,6 @@ class Resource(BaseModel, perms.PermissionsOwner, metaclass=ResourceMeta):
         if state.parent is None:
             return session, *self._home(session)
         return session, *_resolved(state.parent, session, type(self).__name__)
-
-    @property
-    def _name(self) -> str:
-        return f"{type(self).__name__} {self.id!r}"
 
     # Reading
 
@@ -273,12 +125,17 @@ class Resource(BaseModel, perms.PermissionsOwner, metaclass=ResourceMeta):
         session = cls._session(session)
         call = cls._get_call(session, id)
 
-        def refused(error: ResponseError, reply: Reply) -> Self | None:
-            if isinstance(error, NotFound) and error.resource == cls.__kinto_kind__:
+        def refused(error: ResponseError, reply: Reply) -> Any:
+            if isinstance(error, cls.__kinto_missing__) and (
+                not isinstance(error, NotFound) or error.resource == cls.__kinto_kind__
+            ):
                 return None
             raise error
 
-        return session.run(Call(call.request, call.receive, call.doing, refused, call.parents))
+        found: Call[Self | None] = Call(
+            call.request, call.receive, call.doing, refused, call.parents
+        )
+        return session.run(found)
 
     @classmethod
     def get_or_create(
@@ -320,13 +177,13 @@ class Resource(BaseModel, perms.PermissionsOwner, metaclass=ResourceMeta):
     @classmethod
     def _loaded(cls, reply: Reply, session: Session, parent: str) -> Self:
         found, permissions = cls._loader().single(reply)
-        _put_state(found, State(session, parent, Source(reply.body), permissions=permissions))
+        put_state(found, State(session, parent, Source(reply.body), permissions=permissions))
         return found
 
     @classmethod
     def _from_raw(cls, raw: Mapping[str, Any], session: Session, parent: str) -> Self:
         found = cls._loader().of(raw)
-        _put_state(found, State(session, parent, Source(raws={found.id: dict(raw)})))
+        put_state(found, State(session, parent, Source(raws={found.id: dict(raw)})))
         return found
 
     @classmethod
@@ -357,10 +214,8 @@ class Resource(BaseModel, perms.PermissionsOwner, metaclass=ResourceMeta):
     ) -> list[Self]:
         loader = cls._loader()
         found = loader.page(reply) if only is None else loader.partial(reply, only)
-        state = State(
-            session, parent, Source(reply.body), partial=only is not None, shared=True
-        )
-        put = _put_state
+        state = State(session, parent, Source(reply.body), partial=only is not None, shared=True)
+        put = put_state
         for each in found:
             put(each, state)
         return found
@@ -385,9 +240,9 @@ class Resource(BaseModel, perms.PermissionsOwner, metaclass=ResourceMeta):
             Conflict: It exists already, was changed by somebody else, or is gone.
             InvalidData: The server refuses the data, or the library knows that it would.
         """
-        call = self._save_call(session, force=force)
-        if call is not None:
-            call[0].run(call[1])
+        planned = self._save_call(session, force=force)
+        if planned is not None:
+            planned[0].run(planned[1])
         return self
 
     def _save_call(
@@ -420,7 +275,7 @@ class Resource(BaseModel, perms.PermissionsOwner, metaclass=ResourceMeta):
         if isinstance(permissions, Permissions) and permissions.wanted():
             body["permissions"] = permissions.wanted()  # type: ignore[assignment]
 
-        def refused(error: ResponseError, reply: Reply) -> Self:
+        def refused(error: ResponseError, reply: Reply) -> Any:
             existing = error.details.get("existing")
             if error.status != 412 or not precondition or not isinstance(existing, dict):
                 raise error
@@ -453,7 +308,7 @@ class Resource(BaseModel, perms.PermissionsOwner, metaclass=ResourceMeta):
         raw = self._raw()
         expected = without(raw, changes.removed) | changes.changed
 
-        def refused(error: ResponseError, reply: Reply) -> Self:
+        def refused(error: ResponseError, reply: Reply) -> Any:
             existing = error.details.get("existing")
             if isinstance(error, NotFound):
                 raise self._conflict(f"{error} It is gone.", error)
@@ -469,12 +324,10 @@ class Resource(BaseModel, perms.PermissionsOwner, metaclass=ResourceMeta):
             lambda reply: self._accept(reply.json, session, parent, expected),
             f"save {self._name} in {parent}",
             refused,
-            _explaining(parents),
+            parents and parents.explaining(),
         )
 
-    def _patch_request(
-        self, parent: str, changes: Changes, pending: perms.JsonPatch
-    ) -> Request:
+    def _patch_request(self, parent: str, changes: Changes, pending: perms.JsonPatch) -> Request:
         headers = if_match(self.last_modified or 0)
         if not changes.removed and not pending:
             body = encode({"data": changes.changed}, self._name)
@@ -501,15 +354,6 @@ class Resource(BaseModel, perms.PermissionsOwner, metaclass=ResourceMeta):
         if without(raw, NOT_DATA) != without(expected, NOT_DATA):
             self._adopt(self._loader().of(raw), frozenset())
         return self
-
-    def _fits(self, raw: Mapping[str, Any], expected: Mapping[str, JsonValue]) -> bool:
-        """Whether stored data is what was sent, but for what the server makes."""
-        made = self.__kinto_server_made__
-        return without(raw, made) == without(expected, made)
-
-    def _stamp(self, raw: Mapping[str, Any]) -> None:
-        self.__dict__["id"] = raw["id"]
-        self.__dict__["last_modified"] = raw["last_modified"]
 
     def delete(
         self,
@@ -560,7 +404,7 @@ class Resource(BaseModel, perms.PermissionsOwner, metaclass=ResourceMeta):
             lambda reply: self._bury(_tombstone(reply)),
             f"delete {self._name} in {parent}",
             refused,
-            _explaining(parents),
+            parents and parents.explaining(),
         )
 
     def _bury(self, tombstone: Tombstone) -> Tombstone:
@@ -588,7 +432,7 @@ class Resource(BaseModel, perms.PermissionsOwner, metaclass=ResourceMeta):
         known = state.source is not None and not state.partial and self.last_modified
         keep = frozenset(self._changes().names) if keep_changes and known else frozenset[str]()
 
-        def receive(reply: Reply) -> Self:
+        def receive(reply: Reply) -> Any:
             if reply.status == 304:
                 self._adopt(self._pristine(), keep)
                 return self
@@ -603,7 +447,7 @@ class Resource(BaseModel, perms.PermissionsOwner, metaclass=ResourceMeta):
             Request("GET", self._path(parent), headers=headers),
             receive,
             f"refresh {self._name} in {parent}",
-            parents=_explaining(parents),
+            parents=parents and parents.explaining(),
         )
 
     def _path(self, parent: str) -> str:
@@ -616,113 +460,19 @@ class Resource(BaseModel, perms.PermissionsOwner, metaclass=ResourceMeta):
                 "refresh() first. Nothing was sent."
             )
 
-    # What changed
-
-    def diff(self) -> dict[str, tuple[Any, Any]]:
-        """What is not saved yet, by field: (old, new); a missing value is None."""
-        if self.is_new:
-            empty: dict[str, tuple[Any, Any]] = {}
-            return empty | {name: (None, self._value(name)) for name in self._dump()}
-        pristine = self._pristine()
-        names = self._python_names()
-        return {
-            names.get(name, name): (pristine._value(name), self._value(name))
-            for name in self._changes().names
-        }
-
-    def _value(self, stored: str) -> Any:  # noqa: ANN401
-        name = self._python_names().get(stored, stored)
-        return self.__dict__.get(name, (self.__pydantic_extra__ or {}).get(stored))
-
-    def _changes(self) -> Changes:
-        return find_changes(self, self._pristine(), self._raw())
-
-    def _raw(self) -> dict[str, Any]:
-        """What the server has, without id and last_modified."""
-        source = state_of(self).source
-        return {} if source is None else without(source.raw(self.id), NOT_DATA)
-
-    def _pristine(self) -> Self:
-        source = state_of(self).source
-        return self._loader().of({} if source is None else source.raw(self.id))
-
-    def _dump(self) -> dict[str, JsonValue]:
-        """The data as JSON, by stored names."""
-        try:
-            return self.model_dump(
-                mode="json",
-                by_alias=True,
-                exclude=set(NOT_DATA),
-                exclude_computed_fields=True,
-                warnings="error",
-            )
-        except (PydanticSerializationError, TypeError, ValueError) as error:
-            raise InvalidData(
-                f"{self._name} cannot be written as JSON: {error}. Nothing was sent."
-            ) from error
-
-    def _full_data(self) -> dict[str, JsonValue]:
-        """All data for a PUT, with stored fields that the model leaves out of its dumps."""
-        data = self._dump()
-        raw = self._raw()
-        if not raw:
-            return without(data, ("__permissions__",))
-        left_out = raw.keys() - self._pristine()._dump().keys()
-        return {name: raw[name] for name in left_out} | data
-
-    def _pending_permissions(self) -> perms.JsonPatch:
-        permissions = state_of(self).permissions
-        return permissions.patch() if isinstance(permissions, Permissions) else []
-
-    def _adopt(self, other: Self, keep: frozenset[str]) -> None:
-        """Take the other's values, but for the stored names in `keep`."""
-        names = self._python_names()
-        for stored in differing(self, other) - keep:
-            name = names.get(stored)
-            target, source = (
-                (self.__dict__, other.__dict__)
-                if name is not None
-                else (self.__pydantic_extra__, other.__pydantic_extra__)
-            )
-            _copy_item(source or {}, target, name or stored)  # type: ignore[arg-type]
-        self.__pydantic_fields_set__.update(other.__pydantic_fields_set__)
-
-    # Conflicts
+    # Conflicts and permissions
 
     def _conflict(
-        self, message: str, error: ResponseError | None = None, existing: Any = None  # noqa: ANN401
+        self, message: str, error: ResponseError | None = None, existing: object = None
     ) -> Conflict:
-        conflict = Conflict(
-            message,
-            status=error.status if error else None,
-            errno=error.errno if error else None,
-            details=error.details if error else None,
-            request=error.request if error else None,
-        )
-        state = state_of(self)
-        conflict.local = self
-        conflict.base = None if state.source is None else self._pristine_bound()
-        conflict._merger = _merge
+        remote = None
         if isinstance(existing, dict):
-            session, parent, _ = self._place(None if error is None else state.session)
-            conflict.remote = self._from_raw(existing, session, parent)
-            conflict.fields = self._contested(conflict.remote)
-        return conflict
+            session, parent, _ = self._place(None)
+            remote = self._from_raw(existing, session, parent)
+        return conflict_of(self, message, error, remote)
 
-    def _pristine_bound(self) -> Self:
-        pristine = self._pristine()
-        set_state(pristine, state_of(self).replaced(permissions=None))
-        return pristine
-
-    def _contested(self, remote: Self) -> frozenset[str]:
-        """The fields that both sides changed, to different values."""
-        names = self._python_names()
-        mine = self._changes().names if not self.is_new else set(self._dump())
-        theirs = differing(self._pristine(), remote) if not self.is_new else set(remote._dump())
-        both = mine & theirs & differing(self, remote) - self.__kinto_server_made__
-        return frozenset(names.get(name, name) for name in both)
-
-    # Permissions
+    def _bind_permissions(self, permissions: Permissions) -> Permissions:
+        return permissions._bind(ObjectPermissions(self), self.__kinto_kind__)
 
     if not TYPE_CHECKING:
 
@@ -730,247 +480,24 @@ class Resource(BaseModel, perms.PermissionsOwner, metaclass=ResourceMeta):
         def permissions(self) -> Permissions:
             """Who may do what; reading those that were not loaded is a NotLoaded error."""
             state = own_state(self)
-            kind = self.__kinto_kind__
-            if state.permissions is None and (self.is_new or state.gone):
-                state.permissions = Permissions()._bind(self, kind)
-            elif state.permissions is None:
-                state.permissions = perms.unknown(self, kind)
-            elif not isinstance(state.permissions, Permissions):
-                state.permissions = perms.loaded(state.permissions, self, kind)
+            state.permissions = self._known_permissions(state)
             return state.permissions
 
         @permissions.setter
         def permissions(self, value: Permissions | Mapping[str, Iterable[str]]) -> None:
-            kind = self.__kinto_kind__
+            wanted = self._bind_permissions(perms.wished(value))
             if self.is_new:
-                own_state(self).permissions = perms.wished(value, self, kind)
-                return
-            wanted = perms.wished(value, self, kind)
-            for name in Permissions.model_fields:
-                if getattr(wanted, name) or getattr(self.permissions, name):
-                    setattr(self.permissions, name, getattr(wanted, name))
+                own_state(self).permissions = wanted
+            else:
+                self.permissions._replace(wanted)
 
-    def fetch_permissions(self) -> Permissions:
-        """Read the permissions from the server (`GET`)."""
-        session, parent, parents = self._place(None)
-
-        def receive(reply: Reply) -> Permissions:
-            self._bump(reply.json["data"])
-            return perms.loaded(reply.json.get("permissions") or {}, self, self.__kinto_kind__)
-
-        return session.run(
-            Call(
-                Request("GET", self._path(parent)),
-                receive,
-                f"read the permissions of {self._name} in {parent}",
-                parents=_explaining(parents),
-            )
-        )
-
-    def send_permissions(self, permissions: Permissions) -> None:
-        """Send the difference (`PATCH`, JSON-Patch), without a precondition.
-
-        When somebody else took one of the principals away meanwhile, the server refuses the
-        whole patch; then it is made anew from what the server has.
-        """
-        for _ in range(5):
-            patch = permissions.patch()
-            if not patch:
-                return
-            try:
-                return self._run_permissions(permissions, patch, {"Content-Type": JSON_PATCH})
-            except InvalidData:
-                if not any(operation["op"] == "remove" for operation in patch):
-                    raise
-                permissions._rebase(self.fetch_permissions())
-        raise self._conflict(f"the permissions of {self._name} keep changing under our hands")
-
-    def clear_permissions(self) -> None:
-        """Empty every list (`PATCH`); the server keeps the one who asks in `write`."""
-        names = sorted(perms.BY_KIND[self.__kinto_kind__])
-        body: JsonValue = {"permissions": {name: [] for name in names}}
-        self._run_permissions(self.permissions, body, {})
-
-    def _run_permissions(
-        self, permissions: Permissions, body: Any, headers: dict[str, str]  # noqa: ANN401
-    ) -> None:
-        if self.is_new:
-            raise ConfigurationError(
-                f"cannot save the permissions of {self._name}: save the object itself first; "
-                "its permissions go with it. Nothing was sent."
-            )
-        session, parent, parents = self._place(None)
-
-        def receive(reply: Reply) -> None:
-            self._bump(reply.json["data"])
-            stored = reply.json.get("permissions") or {}
-            permissions._take(perms.loaded(stored, self, self.__kinto_kind__))
-
-        session.run(
-            Call(
-                Request("PATCH", self._path(parent), body=encode(body), headers=headers, alone=True),
-                receive,
-                f"save the permissions of {self._name} in {parent}",
-                parents=_explaining(parents),
-            )
-        )
-
-    def _bump(self, raw: dict[str, Any]) -> None:
-        """Take a newer timestamp, if the data is still what it was when it was loaded.
-
-        Otherwise the old one stays, so that the next save meets the conflict that there is.
-        """
-        state = own_state(self)
-        if state.source is None or without(raw, NOT_DATA) != self._raw():
-            return
-        state.source = Source(raws={raw["id"]: raw})
-        self._stamp(raw)
-
-    # Attributes and items
-
-    def __setattr__(self, name: str, value: Any) -> None:  # noqa: ANN401
-        if name == "id" and state_of(self).source is not None and value != self.id:
-            raise ModelError(
-                f"the id of {self._name} cannot change, it is saved; copy the object to another id"
-            )
-        self._check_attribute(name, value)
-        super().__setattr__(name, value)
-
-    def _check_attribute(self, name: str, value: object) -> None:
-        known = name in type(self).model_fields or name.startswith("_") or name == "permissions"
-        if not known and name not in (self.__pydantic_extra__ or {}):
-            self._check_names({name: value})
-
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any:
-            if name in type(self).model_fields and self.is_partial:
-                raise NotLoaded(
-                    f"{name!r} of {self._name} was not loaded: the query asked for other fields "
-                    "only; call refresh() first"
-                )
-            return super().__getattr__(name)
-
-    def __getitem__(self, name: str) -> JsonValue:
-        try:
-            return getattr(self, name) if name in type(self).model_fields else self._extra[name]
-        except (KeyError, AttributeError):
-            known = (*type(self).model_fields, *self._extra)
-            raise KeyError(f"{self._name} has no {name!r}{suggestion(name, known)}") from None
-
-    def __setitem__(self, name: str, value: JsonValue) -> None:
-        if name in type(self).model_fields:
-            setattr(self, name, value)
-            return
-        self._check_attribute(name, value)
-        self._extra[name] = value
-
-    def __delitem__(self, name: str) -> None:
-        if name in type(self).model_fields:
-            delattr(self, name)
-        elif name in self._extra:
-            del self._extra[name]
-        else:
-            raise KeyError(f"{self._name} has no {name!r}")
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.__dict__ or name in self._extra
-
-    @property
-    def _extra(self) -> dict[str, Any]:
-        if self.__pydantic_extra__ is None:
-            object.__setattr__(self, "__pydantic_extra__", {})
-        return self.__pydantic_extra__  # type: ignore[return-value]
-
-    # Copies carry what the server has
-
-    def __copy__(self) -> Self:
-        made = super().__copy__()
-        _copy_state(self, made)
-        return made
-
-    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        made = super().__deepcopy__(memo)
-        _copy_state(self, made)
-        return made
-
-    def __getstate__(self) -> dict[Any, Any]:
-        state = state_of(self)
-        raw = None if state.source is None else state.source.raw(self.id)
-        kept = state.permissions
-        stored = kept.wanted() if isinstance(kept, Permissions) else kept
-        return super().__getstate__() | {
-            "__kinto_state__": (state.parent, raw, stored, state.partial, state.gone)
-        }
-
-    def __setstate__(self, state: dict[Any, Any]) -> None:
-        parent, raw, permissions, partial, gone = state.pop("__kinto_state__")
-        super().__setstate__(state)
-        source = None if raw is None else Source(raws={self.id: raw})
-        set_state(
-            self,
-            State(None, parent, source, permissions=permissions, partial=partial, gone=gone),
-        )
-
-
-_slot = Resource.__dict__["__kinto_state__"]
-_put_state: Callable[[Resource, State], None] = _slot.__set__
-_read_state: Callable[[Resource, type], State] = _slot.__get__
-
-
-def state_of(resource: Resource) -> State:
-    """The state of an object; that of a new one is made here."""
-    try:
-        return _read_state(resource, Resource)
-    except AttributeError:
-        state = State(None, None, None)
-        _put_state(resource, state)
-        return state
-
-
-def set_state(resource: Resource, state: State) -> None:
-    """Give an object a state."""
-    _put_state(resource, state)
-
-
-def own_state(resource: Resource) -> State:
-    """The state of an object, no longer shared with the others of its page."""
-    state = state_of(resource)
-    if state.shared:
-        state = state.replaced()
-        _put_state(resource, state)
-    return state
-
-
-def _copy_state(resource: Resource, made: Resource) -> None:
-    state = state_of(resource).replaced()
-    if isinstance(state.permissions, Permissions):
-        copied = Permissions.model_construct()
-        copied._take(state.permissions)
-        copied._granted = {name: set(who) for name, who in state.permissions._granted.items()}
-        state.permissions = copied._bind(made, made.__kinto_kind__)
-    _put_state(made, state)
-
-
-def _merge(conflict: Conflict, prefer: str | None) -> Resource:
-    """Bring the local object up to date; see Conflict.merge."""
-    local: Resource = conflict.local
-    remote: Resource | None = conflict.remote
-    if remote is None:
-        if prefer != "local":
-            raise conflict
-        set_state(local, State(state_of(local).session, state_of(local).parent, None))
-        return local
-    if conflict.fields and prefer is None:
-        raise conflict
-    names = local._python_names()
-    mine = set(local._dump()) if local.is_new else local._changes().names
-    lost = conflict.fields if prefer == "remote" else frozenset()
-    keep = frozenset(name for name in mine if names.get(name, name) not in lost)
-    local._adopt(remote, keep)
-    local._stamp(remote.__dict__)
-    set_state(local, state_of(remote).replaced())
-    return local
+    def _known_permissions(self, state: State) -> Permissions:
+        stored = state.permissions or {}
+        if isinstance(stored, Permissions):
+            return stored
+        if state.permissions is None and (state.source is None or state.gone):
+            return self._bind_permissions(Permissions())
+        return perms.loaded(stored, ObjectPermissions(self), self.__kinto_kind__)
 
 
 def _resolved(parent: str, session: Session, model: str) -> tuple[str, Parents | None]:
@@ -984,13 +511,6 @@ def _resolved(parent: str, session: Session, model: str) -> tuple[str, Parents |
     return "/".join(parts), Parents(parts[2], collection, permitted, model)
 
 
-def _explaining(parents: Parents | None) -> Parents | None:
-    """Parents that are not made, because the object was there already."""
-    if parents is None:
-        return None
-    return Parents(parents.bucket, parents.collection, False, parents.model)
-
-
 def _is_random(id: str) -> bool:
     """Whether nobody else can have chosen this id: a random UUID."""
     try:
@@ -1002,10 +522,3 @@ def _is_random(id: str) -> bool:
 def _tombstone(reply: Reply) -> Tombstone:
     data = reply.json["data"]
     return Tombstone(data["id"], data["last_modified"])
-
-
-def _copy_item(source: Mapping[str, Any], target: dict[str, Any], name: str) -> None:
-    if name in source:
-        target[name] = source[name]
-    else:
-        target.pop(name, None)

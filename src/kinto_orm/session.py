@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -15,7 +15,6 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from kinto_orm.errors import (
     ConfigurationError,
-    ResponseError,
     TransportError,
     Unauthorized,
     Unsupported,
@@ -34,12 +33,12 @@ from kinto_orm.transport import Auth, Retry, Timeouts, Transport, authenticator
 if TYPE_CHECKING:
     from urllib3.util.retry import Retry as Urllib3Retry
 
-    from kinto_orm.batch import Batch, Summary
+    from kinto_orm.batch import Batch
+    from kinto_orm.bulk import OnError, Progress, Summary
     from kinto_orm.conditions import Condition
     from kinto_orm.history import PermissionEntry
-    from kinto_orm.kv import KeyValues
-    from kinto_orm.models import Account
     from kinto_orm.query import Query
+    from kinto_orm.record import Record
     from kinto_orm.resource import Resource
     from kinto_orm.schema import SchemaPlan
 
@@ -102,8 +101,9 @@ class Session:
     Args:
         server_url: `http(s)://host/v1`; `memory://` (a private Kinto in this process;
             `memory://name` is shared by all sessions of that name) or `local:///directory`
-            (the same, kept in that directory), both with the extra `server`; `kvp+http(s)://host` (a server compatible with kvp.io). None: the
-            variables KINTO_ORM_SERVER and KINTO_ORM_AUTH.
+            (the same, kept in that directory), both with the extra `server`;
+            `kvp+http(s)://host` (a server compatible with kvp.io). None: the variables
+            KINTO_ORM_SERVER and KINTO_ORM_AUTH.
         auth: `("user", "password")`, "user:password", BearerAuth(token), or any
             authentication object of requests. It goes to this server only.
         bucket: The default bucket's id; "default" is the user's personal bucket.
@@ -128,7 +128,13 @@ class Session:
         headers: Mapping[str, str] | None = None,
     ) -> None:
         url = server_url or _server_of_environment()
-        auth = auth if auth is not None else os.environ.get("KINTO_ORM_AUTH") if not server_url else None
+        auth = (
+            auth
+            if auth is not None
+            else os.environ.get("KINTO_ORM_AUTH")
+            if not server_url
+            else None
+        )
         opener = _OPENERS.get(urlsplit(url).scheme)
         if opener is None:
             raise ConfigurationError(
@@ -196,7 +202,7 @@ class Session:
         if info.user is None:
             raise Unauthorized(
                 "the bucket 'default' belongs to a user, and the server recognises none: check "
-                "the session's auth, or name a bucket: Session(..., bucket=\"blog\")",
+                'the session\'s auth, or name a bucket: Session(..., bucket="blog")',
                 status=401,
             )
         own = info.user.get("bucket")
@@ -250,10 +256,14 @@ class Session:
 
     # Running calls
 
-    def run(self, call: Call[T]) -> T:
+    def run(self, call: Call[T], *, earlier_attempts: int = 0) -> T:
         """Send a call's request and hand its reply over.
 
         Missing parents that the library may make are made, and the call is sent once more.
+
+        Args:
+            call: What to do.
+            earlier_attempts: How often it was sent before, in a batch without a clear answer.
 
         Raises:
             KintoError: No answer came, or the server refused.
@@ -261,6 +271,7 @@ class Session:
         reply = self.send(call.request, call.doing)
         if reply.status in (401, 403, 404) and self.make_parents(call, reply):
             reply = self.send(call.request, call.doing)
+        reply.attempts += earlier_attempts
         return call.complete(reply)
 
     def send(self, request: Request, doing: str) -> Reply:
@@ -294,7 +305,11 @@ class Session:
     def _creations(self, parents: Parents) -> Iterable[Request]:
         bucket = segment(parents.bucket, "bucket")
         path = f"/buckets/{bucket}"
-        inside = f"/collections/{segment(parents.collection, 'collection')}" if parents.collection else ""
+        inside = (
+            f"/collections/{segment(parents.collection, 'collection')}"
+            if parents.collection
+            else ""
+        )
         if self.is_personal(parents.bucket):
             return [Request("GET", f"/buckets/default{inside}")]
         paths = [path, path + inside] if inside else [path]
@@ -367,6 +382,104 @@ class Session:
         """Refresh each object, in order; the first failure ends it."""
         for each in objects:
             each.refresh(session=self)
+
+    # Many objects
+
+    def batch(self) -> Batch:
+        """Queue operations and send them together at the end of a `with` block; see Batch.
+
+        It is not a transaction: what succeeded stays succeeded when something else fails.
+        """
+        return _above("batch").Batch(self)  # type: ignore[no-any-return]
+
+    def save_all(
+        self,
+        objects: Iterable[Resource],
+        *,
+        workers: int = 1,
+        force: bool = False,
+        on_error: OnError = "collect",
+        progress: Progress | None = None,
+    ) -> Summary:
+        """Save any number of objects in batches, in constant memory.
+
+        Args:
+            objects: Any iterable; it is read as the objects are sent.
+            workers: How many connections send at the same time.
+            force: Overwrite without preconditions.
+            on_error: "collect" puts failures into the summary, "raise" stops at the first; a
+                function is called with the object and the error.
+            progress: Called with the summary so far, after each batch.
+
+        Raises:
+            Interrupted: Ctrl-C; it has the summary of what was done until then.
+        """
+        return _above("bulk").save_all(  # type: ignore[no-any-return]
+            self, objects, workers=workers, force=force, on_error=on_error, progress=progress
+        )
+
+    def delete_all(
+        self,
+        objects: Iterable[Resource],
+        *,
+        workers: int = 1,
+        force: bool = False,
+        missing_ok: bool = False,
+        on_error: OnError = "collect",
+        progress: Progress | None = None,
+    ) -> Summary:
+        """Delete any number of objects in batches; the arguments are those of `save_all`.
+
+        Args:
+            objects: Any iterable.
+            workers: How many connections send at the same time.
+            force: Delete without preconditions.
+            missing_ok: Be content with those that are gone already.
+            on_error: As in `save_all`.
+            progress: As in `save_all`.
+        """
+        return _above("bulk").delete_all(  # type: ignore[no-any-return]
+            self,
+            objects,
+            workers=workers,
+            force=force,
+            missing_ok=missing_ok,
+            on_error=on_error,
+            progress=progress,
+        )
+
+    def get_many(self, model: type[M], ids: Iterable[str]) -> dict[str, M]:
+        """Fetch objects by their ids, a hundred with each request (`GET ?in_id=...`).
+
+        Returns:
+            The objects by id; ids of which there is none are missing.
+        """
+        return _above("bulk").get_many(self, model, ids)  # type: ignore[no-any-return]
+
+    # The server's structure
+
+    def sync_schema(self, *models: type[Record], dry_run: bool = False) -> SchemaPlan:
+        """Make the bucket, the collection and the JSON schema of each model.
+
+        Other attributes and the permissions of an existing collection stay.
+
+        Args:
+            *models: Classes of records; an untyped one gets a collection without a schema.
+            dry_run: Only say what would be done.
+
+        Returns:
+            What was to be done, by model: added, removed and changed fields, and how many stored
+            records do not fit. Print it.
+        """
+        return _above("schema").sync_schema(self, models, dry_run=dry_run)  # type: ignore[no-any-return]
+
+    def permissions(self) -> Iterator[PermissionEntry]:
+        """Every object on which the user has permissions (`GET /permissions`, page by page).
+
+        Raises:
+            Unsupported: The server lacks the permissions endpoint.
+        """
+        return _above("history").permission_entries(self)  # type: ignore[no-any-return]
 
 
 def current(given: Session | None, *others: Session | None, needed_for: str) -> Session:
@@ -449,7 +562,7 @@ def _open_local(url: str, auth: Auth | None, options: dict[str, Any]) -> _Connec
     return _embedded(_above("server").open_local(directory), url, auth, options)
 
 
-def _embedded(server: Any, url: str, auth: Auth | None, options: dict[str, Any]) -> _Connection:  # noqa: ANN401
+def _embedded(server: Any, url: str, auth: Auth | None, options: dict[str, Any]) -> _Connection:
     transport = Transport(
         server.base_url,
         auth=authenticator(auth if auth is not None else server.auth),
@@ -459,7 +572,7 @@ def _embedded(server: Any, url: str, auth: Auth | None, options: dict[str, Any])
     return _Connection(transport, url, "kinto", server.close)
 
 
-def _above(module: str) -> Any:  # noqa: ANN401
+def _above(module: str) -> Any:
     """A module of a layer above, loaded when it is first needed."""
     return importlib.import_module(f"kinto_orm.{module}")
 

@@ -63,7 +63,7 @@ class Retry(Urllib3Retry):
         backoff_factor: float = 0.05,
         backoff_max: float = 5.0,
         retry_after_max: float = 30.0,
-        **settings: Any,  # noqa: ANN401
+        **settings: Any,
     ) -> None:
         settings.setdefault("status_forcelist", _BUSY)
         super().__init__(total, backoff_factor=backoff_factor, backoff_max=backoff_max, **settings)
@@ -223,7 +223,7 @@ class Transport:
             self._auth(prepared)
         return prepared
 
-    def _timeout_until(self, deadline: float) -> tuple[float | None, float | None]:
+    def _timeout_until(self, deadline: float) -> tuple[float, float]:
         left = max(deadline - time.monotonic(), 0.01)
         connect, read = (
             self._timeout if isinstance(self._timeout, tuple) else (self._timeout, self._timeout)
@@ -231,7 +231,9 @@ class Transport:
         return min(connect or left, left), min(read or left, left)
 
     def _try_again(self, request: Request, reply: Reply) -> bool:
-        busy = _BUSY_FOR_READS if request.method in ("GET", "HEAD") else self._retry.status_forcelist
+        busy = (
+            _BUSY_FOR_READS if request.method in ("GET", "HEAD") else self._retry.status_forcelist
+        )
         # A 409 is rolled back by the server, so that it may be repeated whatever it was.
         return reply.status in busy and (request.repeatable or reply.status == 409)
 

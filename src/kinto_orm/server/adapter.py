@@ -13,7 +13,7 @@ from requests import PreparedRequest, Response
 from requests.adapters import BaseAdapter
 from requests.structures import CaseInsensitiveDict
 from requests.utils import get_encoding_from_headers
-from urllib3 import HTTPResponse
+from urllib3 import HTTPHeaderDict, HTTPResponse
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse
@@ -70,7 +70,7 @@ class EmbeddedAdapter(BaseAdapter):
         """
         start: list[Any] = []
 
-        def start_response(*args: Any) -> Callable[[bytes], object]:  # noqa: ANN401
+        def start_response(*args: Any) -> Callable[[bytes], object]:
             start[:] = args
             return written.append
 
@@ -149,7 +149,7 @@ def _response(
     response.request = request
     response.raw = HTTPResponse(
         BytesIO(content),
-        headers=headers,
+        headers=HTTPHeaderDict(headers),
         status=response.status_code,
         reason=reason,
         preload_content=False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -14,7 +15,11 @@ from kinto.authorization import RouteFactory
 from kinto.core.scripts import migrate
 from kinto.core.storage.postgresql import client as postgresql
 from kinto.core.utils import hmac_digest, native_value
+from kinto.core.views import errors
 from pyramid.config import Configurator
+
+# It writes to the root logger, past what `quiet` does for Kinto's own.
+errors.logger = logging.getLogger(errors.__name__)
 
 MEMORY = {
     # The module, not its name: by the name the accounts plugin recognises it, and prints a
@@ -60,7 +65,7 @@ class Application:
         self._app = kinto.main({}, config=config)
         self._registry = config.registry
 
-    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:  # noqa: ANN401
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answer one request (WSGI)."""
         with _own_transaction():
             answer: Iterable[bytes] = self._app(environ, start_response)
@@ -124,4 +129,7 @@ def _own_transaction() -> Iterator[None]:
     try:
         yield
     finally:
+        # A database session joins one transaction at a time: left in one that nobody ends, it
+        # would never join a later one, and what is written then would not be committed.
+        transaction.abort()
         transaction.manager.manager = outer

@@ -54,6 +54,7 @@ class EmbeddedServer:
         auth: tuple[str, str],
         *,
         turn: threading.Lock | None = None,
+        concurrent: bool = False,
         on_close: Callable[[], None] | None = None,
     ) -> None:
         """Use `open_memory` or `open_local` instead.
@@ -61,12 +62,14 @@ class EmbeddedServer:
         Args:
             application: The Kinto.
             auth: User and password of its own user.
-            turn: Held for each request of `wsgi`, for a Kinto that serves one at a time.
+            turn: Held while a request is answered.
+            concurrent: Whether the WSGI application may answer several requests at a time.
             on_close: Called once, when this server is closed.
         """
         self.auth = auth
         self._application: Application | None = application
         self._turn = turn or threading.Lock()
+        self._concurrent = concurrent
         self._on_close = on_close
 
     def wsgi(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
@@ -75,16 +78,27 @@ class EmbeddedServer:
         Raises:
             requests.exceptions.ConnectionError: The server is closed.
         """
-        with self._turn:
+        if self._concurrent:
             return self._open()(environ, start_response)
+        return self._answer(environ, start_response)
 
     def adapter(self) -> BaseAdapter:
-        """Make the adapter to mount on a `requests.Session`; it opens no sockets."""
-        return EmbeddedAdapter(self.wsgi)
+        """Make the adapter to mount on a `requests.Session`; it opens no sockets.
+
+        Requests through it are answered one at a time, so that threads never meet a writer
+        of their own process, which would cost them a 409 or a 503.
+        """
+        return EmbeddedAdapter(self._answer)
 
     def shared(self, *, on_close: Callable[[], None]) -> EmbeddedServer:
         """Make another way into the same Kinto, with an end of its own."""
-        return EmbeddedServer(self._open(), self.auth, turn=self._turn, on_close=on_close)
+        return EmbeddedServer(
+            self._open(),
+            self.auth,
+            turn=self._turn,
+            concurrent=self._concurrent,
+            on_close=on_close,
+        )
 
     def flush(self) -> None:
         """Delete everything: objects, permissions, accounts, history.
@@ -116,6 +130,10 @@ class EmbeddedServer:
     def __repr__(self) -> str:
         state = "closed" if self._application is None else "open"
         return f"<{type(self).__name__} {self.base_url} {state}>"
+
+    def _answer(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        with self._turn:
+            return self._open()(environ, start_response)
 
     def _open(self) -> Application:
         if self._application is None:

@@ -12,7 +12,11 @@ kinto.kvp_api_keys = 3f9c0d7e a81b22c4
 |---|---|
 | `kinto.kvp_api_keys` | the API keys that are known, with spaces or new lines between them |
 | `kinto.kvp_bucket` | the bucket that holds the data; not given: each account's default bucket |
-| `kinto.kvp_undefined` | `strict` (the default): a template that names a missing value is refused with 400; `lenient`: it renders as nothing |
+| `kinto.kvp_undefined` | what a value that is not there does to a template |
+
+`kinto.kvp_undefined` is `strict`, the default: the render is refused with 400 and the value's
+name; or `lenient`: the value shows as nothing. A request may say `?undefined=lenient` or
+`?undefined=strict` for itself.
 
 Who is who: an API key is the user name of HTTP Basic, with an empty password, and each key is a
 user of its own: the principal that Kinto's `basicauth` policy gives to `key:`. So
@@ -21,7 +25,9 @@ in its default bucket, collections `kv` and `templates`. Users of Kinto's accoun
 come, with their name and password; then the policy `account` has to stand before `basicauth` in
 `multiauth.policies`. Everybody else gets 404 everywhere, as on kvp.io.
 
-Over several processes, use PostgreSQL and leave `kinto.transaction_per_request` on.
+Several processes may serve one PostgreSQL. What was written through Kinto's own API at the same
+moment as through this one is only safe from being overwritten where Kinto runs with
+`kinto.storage_isolation_level = REPEATABLE READ`, because Kinto's If-Match is not atomic.
 """
 
 from __future__ import annotations
@@ -102,7 +108,7 @@ def _has_api_key(request: Request) -> bool:
     given = credentials.username.encode()
     known = _known_keys(request.registry.settings)
     # Every key is compared, so that the time taken tells nothing.
-    return any([hmac.compare_digest(given, key.encode()) for key in known])
+    return sum(hmac.compare_digest(given, key.encode()) for key in known) > 0
 
 
 def _known_keys(settings: Mapping[str, object]) -> list[str]:

@@ -156,9 +156,7 @@ class Store:
         data: Record = _accepted(response).json["data"]
         return data
 
-    def _records(
-        self, collection: str, query: Mapping[str, str]
-    ) -> Iterator[tuple[str, Record]]:
+    def _records(self, collection: str, query: Mapping[str, str]) -> Iterator[tuple[str, Record]]:
         """Give each record with the key that its id stands for, page after page."""
         parameters = "&".join(f"{name}={quote(text)}" for name, text in query.items())
         path: str | None = f"{self._path(collection)}?_sort=id&{parameters}"
@@ -173,9 +171,7 @@ class Store:
                     continue  # put there by hand, under an id that no key has
             path = _path_and_query(response.headers.get("Next-Page"))
 
-    def _put(
-        self, collection: str, name: str, data: Record, headers: Mapping[str, str]
-    ) -> None:
+    def _put(self, collection: str, name: str, data: Record, headers: Mapping[str, str]) -> None:
         path = self._path(collection, name)
         response = self._call("PUT", path, {"data": data}, headers)
         if response.status_code in _MISSING_PARENT:

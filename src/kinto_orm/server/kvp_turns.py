@@ -6,9 +6,8 @@ things work together:
 
 - a lock inside the process, held until the transaction has ended: enough for the memory backend,
   and it keeps a process from racing itself;
-- a PostgreSQL advisory lock, for several processes over one database, held by the transaction;
-- If-Match and another try, for writers on Kinto's own API and for the isolation levels in which
-  PostgreSQL refuses the second writer.
+- a PostgreSQL advisory lock, held as long, for several processes over one database;
+- If-Match and another try, for writers on Kinto's own API.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ from pyramid.httpexceptions import HTTPServiceUnavailable
 from pyramid.request import Request
 
 _ATTEMPTS: Final = 20
-_LOCKS: Final = 64
+_LOCKS: Final = 8  # each writer needs two connections, and Kinto's pool has 20
 _PATIENCE: Final = 30.0  # seconds to wait for one's turn
 _PAUSE: Final = 0.01  # seconds, times the number of the attempt, at most
 _RACES: Final = frozenset({"40001", "40P01"})  # PostgreSQL: serialization failure, deadlock
 _ADVISORY_SPACE: Final = 0x6B7670  # "kvp": keeps our advisory locks apart from others'
 
 
-class LostRace(Exception):  # noqa: N818
+class LostRace(Exception):
     """Another writer was first: the work has to be done again from its start."""
 
 
@@ -55,9 +54,10 @@ def in_turn(request: Request, name: str, work: Callable[[], None]) -> None:
         HTTPServiceUnavailable: 503: the turn did not come in time, or every attempt lost.
     """
     number = zlib.crc32(name.encode())
-    _wait_for_turn(request, number % _LOCKS)
+    _wait_in_process(request, number % _LOCKS)
+    _wait_in_database(request, number - 2**31)
     for attempt in range(1, _ATTEMPTS + 1):
-        _begin(request, number)
+        _begin(request)
         try:
             return work()
         except (LostRace, BackendError) as error:
@@ -67,7 +67,7 @@ def in_turn(request: Request, name: str, work: Callable[[], None]) -> None:
     raise _busy("other writers were first each time")
 
 
-def _wait_for_turn(request: Request, number: int) -> None:
+def _wait_in_process(request: Request, number: int) -> None:
     lock = request.registry.kvp_locks[number]
     if not lock.acquire(timeout=_PATIENCE):
         raise _busy("other writers hold this bucket")
@@ -75,23 +75,37 @@ def _wait_for_turn(request: Request, number: int) -> None:
     request.add_finished_callback(lambda _: lock.release())
 
 
-def _begin(request: Request, number: int) -> None:
+def _wait_in_database(request: Request, number: int) -> None:
+    """Wait on a connection apart: the request's transaction must begin after the wait.
+
+    Under REPEATABLE READ a transaction that itself had waited would not see what the writer
+    before it stored.
+    """
+    client = getattr(request.registry.storage, "client", None)
+    if client is None:
+        return
+    from sqlalchemy import text
+    from sqlalchemy.exc import SQLAlchemyError
+
+    request.tm.abort()  # gives the request's own connection back while it waits
+    try:
+        connection = client.session_factory.get_bind().connect()
+        # Closing ends this connection's transaction, and with it the lock.
+        request.add_finished_callback(lambda _: connection.close())
+        connection.execute(text(f"SET LOCAL lock_timeout = '{_PATIENCE:.0f}s'"))
+        connection.execute(
+            text("SELECT pg_advisory_xact_lock(:space, :number)"),
+            {"space": _ADVISORY_SPACE, "number": number},
+        )
+    except SQLAlchemyError as error:
+        raise _busy("other writers hold this bucket") from error
+
+
+def _begin(request: Request) -> None:
     """Start from what is committed now, and drop what a lost attempt left behind."""
     request.tm.abort()
     request.tm.begin()
     request.bound_data.clear()
-    storage = request.registry.storage
-    client = getattr(storage, "client", None)
-    if client is None or request.registry.settings.get("storage_isolation_level"):
-        # In the stricter levels a wait would leave a stale view; there the loser is refused.
-        return
-    from sqlalchemy import text
-
-    with client.connect() as connection:
-        connection.execute(
-            text("SELECT pg_advisory_xact_lock(:space, :number)"),
-            {"space": _ADVISORY_SPACE, "number": number - 2**31},
-        )
 
 
 def _is_race(error: LostRace | BackendError) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Callable
-from typing import Final, Literal, NoReturn, TypeVar, cast
+from collections.abc import Callable, Mapping
+from typing import Final, Literal, NoReturn, cast
 
 from kinto.core.errors import ERRORS, http_error
 from pydantic import JsonValue
@@ -18,10 +18,11 @@ from pyramid.settings import asbool
 from kinto_orm.errors import KeyNotFound, PathError, TemplateError
 from kinto_orm.rendering import Renderer, Stored, check
 from kinto_orm.server import kvp_reads
-from kinto_orm.server.kvp_store import TEMPLATES, KV, Store
+from kinto_orm.server.kvp_store import KV, TEMPLATES, Store
 
 View = Callable[[Request], Response]
 Handler = Callable[[Request, Store, str], Response]
+Handlers = Mapping[str, Handler]
 
 _NUL: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
@@ -78,11 +79,11 @@ def bucket(request: Request) -> Response:
 @_endpoint
 def templates(request: Request) -> Response:
     """Answer `templates/` with the list of names; render, store and delete `templates/{name}`."""
-    handlers = {"GET": _get_template, "POST": _set_template, "DELETE": _delete_template}
+    handlers: Handlers = {"GET": _get_template, "POST": _set_template, "DELETE": _delete_template}
     return _dispatch(request, TEMPLATES, handlers)
 
 
-def _dispatch(request: Request, collection: str, handlers: dict[str, Handler]) -> Response:
+def _dispatch(request: Request, collection: str, handlers: Handlers) -> Response:
     path = request.matchdict["path"].removeprefix("/").removesuffix("/")
     if request.method not in handlers or (request.method != "GET" and not path):
         raise HTTPMethodNotAllowed
@@ -169,10 +170,11 @@ def _undefined(request: Request) -> Literal["strict", "lenient"]:
 
 def _body(request: Request) -> JsonValue:
     """Parse the body; the bindings send none for None."""
-    if not request.body:
+    content = _content(request)
+    if not content:
         return None
     try:
-        value: JsonValue = json.loads(request.body)
+        value: JsonValue = json.loads(content)
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
         text.encode()
     except (ValueError, RecursionError) as error:
@@ -180,6 +182,14 @@ def _body(request: Request) -> JsonValue:
     if _NUL.search(text):
         _refuse("the body holds the character NUL, which cannot be stored")
     return value
+
+
+def _content(request: Request) -> bytes:
+    if not request.is_body_seekable:
+        # WebOb copies the body, a large one into a file, and leaves that to the collector.
+        request.add_finished_callback(lambda done: done.body_file_raw.close())
+    content: bytes = request.body
+    return content
 
 
 def _store(request: Request) -> Store:

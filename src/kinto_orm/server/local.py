@@ -60,7 +60,7 @@ def open_local(
         elif shared.settings != plain(settings):
             raise ConfigurationError(f"{path} is open in this process with other settings")
         shared.users += 1
-    return EmbeddedServer(shared.application, shared.auth, turn=shared.turn, on_close=shared.leave)
+    return shared.entrance()
 
 
 class _Directory:
@@ -85,6 +85,16 @@ class _Directory:
                 self.application, self.auth = self._build()
             undo.pop_all()
         atexit.register(self._close)
+
+    def entrance(self) -> EmbeddedServer:
+        """Make one server of those that share this directory."""
+        return EmbeddedServer(
+            self.application,
+            self.auth,
+            turn=self.turn,
+            concurrent=True,
+            on_close=self.leave,
+        )
 
     def leave(self) -> None:
         """Close the directory when the last server of this process is closed."""

@@ -121,13 +121,15 @@ class Postgres:
     def _launch(self) -> bool:
         """Start it, unless a process of it still is there, starting or stopping.
 
-        Each of its processes inherits a lock on the data directory. Unlike the process id in
-        `postmaster.pid` this cannot be mistaken: ids are used again, most of all in containers.
+        Each of its processes inherits a lock on the data directory. Unlike the process
+        ids in its own lock files this cannot be mistaken: ids are used again, most of all in
+        containers, and PostgreSQL then refuses to start.
         """
         held = os.open(self._data, os.O_RDONLY)
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            (self._data / "postmaster.pid").unlink(missing_ok=True)
+            for left in ("postmaster.pid", ".s.PGSQL.5432.lock"):
+                (self._data / left).unlink(missing_ok=True)
             options = " ".join(_OPTIONS if self._durable else _OPTIONS + _FAST)
             wait = ("-w", "-t", str(_START_SECONDS))
             start = ("start", *wait, "-l", "log", "-o", options)

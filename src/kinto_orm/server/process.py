@@ -125,6 +125,7 @@ def _start(port: socket.socket, task: dict[str, Any]) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         text=True,
         pass_fds=[port.fileno()],
+        start_new_session=True,  # an interrupt from the keyboard is for the parent
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
     _input(child).write(json.dumps({**task, "socket": port.fileno()}) + "\n")
@@ -141,10 +142,13 @@ def _first_line(child: subprocess.Popen[str]) -> dict[str, Any]:
     return answer
 
 
-def _input(child: subprocess.Popen[str]) -> Any:  # noqa: ANN401
+def _input(child: subprocess.Popen[str]) -> Any:
     return child.stdin
 
 
 def _reap(child: subprocess.Popen[str]) -> None:
     """Wait for the end of a process and close its pipes."""
-    child.communicate()
+    child.wait()
+    for pipe in (child.stdin, child.stdout):
+        if pipe is not None:
+            pipe.close()

@@ -1,7 +1,7 @@
 """How much a template may use, and how large a result will be, measured before it is made.
 
-All sizes are in characters of the text that a value is written as; an item of a list or a
-mapping counts as 8 more, which is the memory of a reference to it.
+All sizes are in characters; a list or a mapping counts as 64 and each of its items as 8 more,
+which is about the memory that they take.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from typing import Any
 from kinto_orm.errors import RenderLimit
 
 ITEM = 8
+CONTAINER = 64
 DIGITS = 4300
 """Decimal digits of the largest number: Python writes no larger ones (sys.int_info)."""
 
-_SCALARS = (str, int, float, type(None))
+_LEAVES = frozenset({str, float, bool, type(None)})
 _SERIES = (list, tuple, set, frozenset, KeysView, ValuesView, ItemsView)
 _NUMBER = re.compile(r"\d+")
 _CONVERSION = re.compile(r"%[#0\- +]*(\*|\d*)(?:\.(\*|\d*))?")
@@ -42,7 +43,7 @@ class Limits:
         output: Length of the rendered text, and of any block, macro or include of it, in
             characters.
         value: Size of one value made on the way (a text, a list, a number), in characters;
-            an item of a list or a mapping counts as 8.
+            a list or a mapping counts as 64, and each of its items as 8 more.
         depth: How deep templates may include, extend and import each other, in levels.
         templates: How many different templates one render may load.
         wall: Seconds by the clock for one render, without the time that the loading of
@@ -113,11 +114,15 @@ def size(value: object) -> int:
     """Tell the size of a value, not counting what stands inside its items."""
     if isinstance(value, str):
         return len(value)
+    if type(value) in _LEAVES:
+        return ITEM
     if isinstance(value, int):
         digits = value.bit_length() * 3 // 10
         digits_fit(digits)
         return digits
-    return ITEM * len(value) if isinstance(value, (*_SERIES, Mapping)) else ITEM
+    if isinstance(value, (*_SERIES, Mapping)):
+        return CONTAINER + ITEM * len(value)
+    return ITEM
 
 
 def weigh(value: object, limit: int) -> int:
@@ -129,20 +134,19 @@ def weigh(value: object, limit: int) -> int:
     Raises:
         RenderLimit: It is over the limit.
     """
-    if isinstance(value, _SCALARS):
-        total, stack = size(value), []
-    else:
-        total, stack = 0, [value]
+    total, stack = 0, [value]
     while stack:
         item = stack.pop()
         total += size(item)
-        fits(total, limit)
-        if isinstance(item, Mapping):
+        if total > limit:
+            fits(total, limit)
+        if type(item) in _LEAVES:
+            continue
+        if isinstance(item, _SERIES):
+            stack.extend(item)
+        elif isinstance(item, Mapping):
             stack.extend(item.keys())
             stack.extend(item.values())
-        elif isinstance(item, _SERIES):
-            stack.extend(item)
-    fits(total, limit)
     return total
 
 
@@ -151,7 +155,7 @@ def numbers_in(text: str) -> int:
     return sum(map(int, _NUMBER.findall(text)))
 
 
-def settled(value: Any) -> Any:  # noqa: ANN401
+def settled(value: Any) -> Any:
     """Make a list of an iterator, which cannot be measured otherwise."""
     return list(value) if isinstance(value, Iterator) else value
 
@@ -197,7 +201,7 @@ def _portioned(limit: int, _items: object, count: int, fill_with: object = None)
     fits(count * 10 * ITEM, limit)
 
 
-def _joined(limit: int, items: Any, d: object = "", attribute: object = None) -> None:  # noqa: ANN401
+def _joined(limit: int, items: Any, d: object = "", attribute: object = None) -> None:
     parts = [*items]
     fits(weigh(parts, limit) + len(parts) * len(str(d)), limit)
 

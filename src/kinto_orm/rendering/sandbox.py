@@ -9,18 +9,13 @@ from __future__ import annotations
 
 import functools
 import re
-import time
 import types
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from jinja2 import BaseLoader, ChainableUndefined, Environment, StrictUndefined, Undefined, nodes
 from jinja2 import Template as JinjaTemplate
 from jinja2.compiler import CodeGenerator, Frame
-from jinja2.exceptions import TemplateNotFound
 from jinja2.runtime import Context
 from jinja2.sandbox import (
     MAX_RANGE,
@@ -31,129 +26,12 @@ from jinja2.sandbox import (
 from jinja2.utils import Namespace, generate_lorem_ipsum
 from markupsafe import Markup
 
-from kinto_orm import limits as sizes
 from kinto_orm.errors import RenderLimit
-from kinto_orm.limits import Buffer, Limits, check_output
+from kinto_orm.rendering import limits as sizes
+from kinto_orm.rendering.limits import Buffer, Limits
+from kinto_orm.rendering.run import current_run
 
 UndefinedMode = Literal["strict", "lenient"]
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A template as it is stored.
-
-    Args:
-        name: Any text.
-        source: The Jinja2 source.
-        etag: What changes whenever the source does; None where there is no such thing.
-    """
-
-    name: str
-    source: str
-    etag: str | int | None
-
-
-Load = Callable[[str], Stored | None]
-"""Gives the template of a name, None when there is none."""
-
-
-class LoadFailed(Exception):
-    """Carries what a `Load` raised out of a render; it is the cause of this one."""
-
-
-class Shelf:
-    """The templates that one render loads: each of them once."""
-
-    def __init__(self, load: Load, limits: Limits) -> None:
-        self._load = load
-        self._limit = limits.templates
-        self._found: dict[str, Stored | None] = {}
-        self.waited = 0.0
-        """Seconds that the loading took."""
-
-    def get(self, name: str) -> Stored | None:
-        """Give the template of that name, None when there is none.
-
-        Raises:
-            RenderLimit: It would be one template too many.
-            LoadFailed: The loading raised something.
-        """
-        if name not in self._found:
-            if len(self._found) >= self._limit:
-                raise RenderLimit(f"more than {self._limit} templates loaded")
-            self._found[name] = self._fetch(name)
-        return self._found[name]
-
-    def _fetch(self, name: str) -> Stored | None:
-        started = time.monotonic()
-        try:
-            return self._load(name)
-        except Exception as error:
-            raise LoadFailed from error
-        finally:
-            self.waited += time.monotonic() - started
-
-
-class Run:
-    """What one render holds: its templates, its depth, and when it has to be over."""
-
-    def __init__(
-        self, limits: Limits, shelf: Shelf, compiled: Callable[[Stored], types.CodeType]
-    ) -> None:
-        self._limits = limits
-        self._shelf = shelf
-        self._compiled = compiled
-        self._templates: dict[str, JinjaTemplate] = {}
-        self._depth = 0
-        self._started = time.monotonic()
-
-    def tick(self) -> None:
-        """Stop the render when its time is over."""
-        if time.monotonic() - self._started - self._shelf.waited > self._limits.wall:
-            raise RenderLimit(f"time over {self._limits.wall:g} s")
-
-    def template(self, env: Environment, name: str, scope: Any) -> JinjaTemplate:  # noqa: ANN401
-        """Give the template of that name; the same one within a render.
-
-        Raises:
-            TemplateNotFound: It is not stored.
-        """
-        if name not in self._templates:
-            stored = self._shelf.get(name)
-            if stored is None:
-                raise TemplateNotFound(name)
-            # A template of its own for each render: Jinja2 keeps what a template exports in
-            # it, and that may come from other templates, which change without this one.
-            template = JinjaTemplate.from_code(env, self._compiled(stored), scope)
-            template.root_render_func = self._metered(template.root_render_func)
-            self._templates[name] = template
-        return self._templates[name]
-
-    def _metered(self, root: Callable[[Context], Iterator[str]]) -> Callable[..., Iterator[str]]:
-        def rendered(context: Context) -> Iterator[str]:
-            size = 0
-            with self._deeper():
-                for chunk in root(context):
-                    size += len(chunk)
-                    check_output(size, self._limits)
-                    yield chunk
-
-        return rendered
-
-    @contextmanager
-    def _deeper(self) -> Iterator[None]:
-        self._depth += 1
-        try:
-            if self._depth > self._limits.depth:
-                raise RenderLimit(
-                    f"templates include each other deeper than {self._limits.depth} levels"
-                )
-            yield
-        finally:
-            self._depth -= 1
-
-
-current_run: ContextVar[Run] = ContextVar("kinto_orm_template_run")
 
 
 class Generator(CodeGenerator):
@@ -167,10 +45,14 @@ class Generator(CodeGenerator):
 
     def write(self, x: str) -> None:
         """Add code, within a limit that follows from that of the source."""
+        self.count(x)
+        super().write(x)
+
+    def count(self, x: str) -> None:
+        """Stop when there is more code than a source within its limit needs."""
         self._written += len(x)
         if self._written > 25 * self.environment.limits.source:
             raise RenderLimit("the template compiles to too much code")
-        super().write(x)
 
     def buffer(self, frame: Frame) -> None:
         """Begin the text of a macro or a block, which is limited too."""
@@ -214,7 +96,7 @@ class Generator(CodeGenerator):
 class Loader(BaseLoader):
     """Gives the templates of the render that is going on."""
 
-    def load(self, environment: Environment, name: Any, globals: Any = None) -> JinjaTemplate:  # noqa: ANN401
+    def load(self, environment: Environment, name: Any, globals: Any = None) -> JinjaTemplate:
         """Load a template for include, extends or import."""
         if isinstance(name, Undefined):
             name._fail_with_undefined_error()
@@ -229,12 +111,12 @@ class _Formatter(SandboxedFormatter):
     _room = 0
     _env: Sandbox
 
-    def get_field(self, field_name: str, args: Any, kwargs: Any) -> Any:  # noqa: ANN401
+    def get_field(self, field_name: str, args: Any, kwargs: Any) -> Any:
         value, first = super().get_field(field_name, args, kwargs)
         self._take(sizes.weigh(value, self._env.limits.value))
         return value, first
 
-    def format_field(self, value: Any, format_spec: str) -> Any:  # noqa: ANN401
+    def format_field(self, value: Any, format_spec: str) -> Any:
         self._take(sizes.numbers_in(format_spec))
         return super().format_field(value, format_spec)
 
@@ -254,6 +136,7 @@ class _Namespace(Namespace):
 
 _UNDEFINED: dict[str, type[Undefined]] = {"strict": StrictUndefined, "lenient": ChainableUndefined}
 _ESCAPED = re.compile(r"\.(html?|xml)(\.(j2|jinja2?))?$", re.IGNORECASE)
+_WRITTEN = (str, int, float)
 _CODE = (types.GeneratorType, types.FunctionType, types.MethodType, types.BuiltinMethodType)
 _STRING = frozenset(dir(str)) - {"encode", "expandtabs", "translate", "maketrans"} | frozenset(
     {"escape", "striptags", "unescape"}
@@ -314,10 +197,10 @@ class Sandbox(ImmutableSandboxedEnvironment):
             parts = buffer
         return "".join(parts)
 
-    def measured(self, value: Any) -> Any:  # noqa: ANN401
-        """Refuse a value that would be written as a text over the output limit."""
-        if not isinstance(value, str):
-            sizes.weigh(value, self.limits.output)
+    def measured(self, value: Any) -> Any:
+        """Refuse to write a list or a mapping that is over the limit for values."""
+        if not isinstance(value, _WRITTEN):
+            sizes.weigh(value, self.limits.value)
         return value
 
     def joined(self, context: Context, parts: tuple[Any, ...]) -> str:
@@ -327,12 +210,12 @@ class Sandbox(ImmutableSandboxedEnvironment):
             return Markup("").join(parts)
         return "".join(map(str, parts))
 
-    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:  # noqa: ANN401
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Calculate, after a look at how large the result will be."""
         sizes.OPERATORS[operator](self.limits.value, left, right)
         return super().call_binop(context, operator, left, right)
 
-    def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401, N805
+    def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
         """Call a macro or a method."""
         __self.tick()
         text, check = getattr(__obj, "__self__", None), None
@@ -343,25 +226,25 @@ class Sandbox(ImmutableSandboxedEnvironment):
             check(__self.limits.value, text, *args)
         return super().call(__context, __obj, *args, **kwargs)
 
-    def getattr(self, obj: Any, attribute: str) -> Any:  # noqa: ANN401
+    def getattr(self, obj: Any, attribute: str) -> Any:
         """Give `obj.attribute`; a mapping's keys come before its methods."""
         if isinstance(obj, dict) and attribute in obj:
             return obj[attribute]
         return super().getattr(obj, attribute)
 
-    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:  # noqa: ANN401
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         """Tell whether a template may see this attribute."""
         allowed = next((names for kind, names in _ATTRIBUTES if isinstance(obj, kind)), None)
         return super().is_safe_attribute(obj, attr, value) and (allowed is None or attr in allowed)
 
-    def wrap_str_format(self, value: Any) -> Callable[..., str] | None:  # noqa: ANN401
+    def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
         """Give `str.format` in a form that looks at widths and at attributes."""
         if super().wrap_str_format(value) is None:
             return None
         text = value.__self__
         by_name = value.__name__ == "format_map"
 
-        def formatted(*args: Any, **kwargs: Any) -> str:  # noqa: ANN401
+        def formatted(*args: Any, **kwargs: Any) -> str:
             if by_name:
                 (kwargs,), args = args, ()
             if isinstance(text, Markup):
@@ -371,11 +254,11 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
         return formatted
 
-    def _guarded(self, function: Callable[..., Any], check: sizes.Check | None) -> Any:  # noqa: ANN401
+    def _guarded(self, function: Callable[..., Any], check: sizes.Check | None) -> Any:
         first = 1 if hasattr(function, "jinja_pass_arg") else 0
 
         @functools.wraps(function)
-        def filtered(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        def filtered(*args: Any, **kwargs: Any) -> Any:
             self.tick()
             if check is not None:
                 args = (*args[:first], *map(sizes.settled, args[first:]))
@@ -386,7 +269,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
         return filtered
 
-    def _bounded(self, result: Any) -> Any:  # noqa: ANN401
+    def _bounded(self, result: Any) -> Any:
         if isinstance(result, Iterator):
             return self._counted(result)
         sizes.fits(sizes.size(result), self.limits.value)

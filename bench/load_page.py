@@ -1,0 +1,64 @@
+"""Load 10,000 typed records in one page, beside kinto-http's untyped dicts and the mere parser."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TypedDict
+
+from _both import Article, Author, Goal, Side, article_data, both_clients, show, take_turns
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from kinto_orm.protocol import Reply, Request
+
+arguments = argparse.ArgumentParser(description=__doc__)
+arguments.add_argument("--records", type=int, default=10_000)
+arguments.add_argument("--rounds", type=int, default=9)
+given = arguments.parse_args()
+
+
+class PlainArticle(BaseModel):
+    """The same fields in a model that knows nothing of Kinto."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+    last_modified: int
+    __annotations__.update({n: f.annotation for n, f in Article.model_fields.items()})
+
+
+class Page(TypedDict):
+    data: list[PlainArticle]
+
+
+with both_clients() as (client, session):
+    for start in range(0, given.records, 25):
+        with client.batch() as batch:
+            for number in range(start, min(start + 25, given.records)):
+                batch.create_record(id=f"article{number}", data=article_data(number))
+
+    listing = Article._listing(session)
+    body = session.send(Request("GET", listing.path, f"_limit={given.records}"), "bench").body
+    reply = Reply(200, {}, body)
+    assert len(json.loads(body)["data"]) == given.records
+    plain = TypeAdapter(Page)
+
+    over_the_wire = take_turns(
+        [
+            Side("kinto-http", lambda: client.get_records(_limit=given.records)),
+            Side("kinto-orm", lambda: Article.find().page_size(given.records).all()),
+        ],
+        rounds=given.rounds,
+    )
+    parsing = take_turns(
+        [
+            Side("json.loads", lambda: json.loads(body)),
+            Side("validate_json", lambda: plain.validate_json(body)),
+            Side("kinto-orm", lambda: listing.load(reply, None)),
+        ],
+        rounds=given.rounds,
+    )
+
+title = f"{given.records} records of 12 fields, {len(body) / 1e6:.1f} MB"
+show(f"load {title}", over_the_wire, [Goal("kinto-orm", "kinto-http", times_as_fast=1.5)])
+show(f"parse {title}", parsing, [Goal("kinto-orm", "validate_json", at_most=1.3)])

@@ -1,0 +1,24 @@
+"""How Sphinx builds the documentation; see `make docs`."""
+
+from kinto_orm import __version__
+
+project = "kinto-orm"
+author = "the kinto-orm contributors"
+release = version = __version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build"]
+
+html_theme = "furo"
+html_title = f"kinto-orm {__version__}"
+
+myst_enable_extensions = ["deflist"]
+myst_heading_anchors = 3
+
+# Single backticks in docstrings are code.
+default_role = "literal"
+autodoc_typehints_format = "short"
+autodoc_member_order = "bysource"
+autodoc_default_options = {"members": True, "exclude-members": "model_config"}
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False

@@ -1,0 +1,364 @@
+"""Several calls in one request, each with an outcome of its own. It is not a transaction."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
+
+from kinto_orm.errors import BatchError, KintoError, TransportError
+from kinto_orm.protocol import Call, Reply, Request, error_for
+
+if TYPE_CHECKING:
+    from kinto_orm.resource import Resource
+    from kinto_orm.session import Session
+
+    M = TypeVar("M", bound=Resource)
+
+T = TypeVar("T")
+Act = Literal["save", "delete", "get", "refresh"]
+
+# Kinto's default, for servers that do not say.
+_DEFAULT_MOST = 25
+# A common limit of proxies is 1 MiB.
+_LARGEST_BODY = 900_000
+_ROUNDS = 4
+_BUSY = frozenset({409, 429, 502, 503, 504})
+
+
+@dataclass(slots=True, eq=False)
+class Outcome(Generic[T]):
+    """What became of one operation of a batch.
+
+    Attributes:
+        act: "save", "delete", "get" or "refresh".
+        target: The object; for a get, the id.
+        result: What the operation gives: the object, or a Tombstone; None before it ran and
+            after a failure.
+        error: Why it failed; None when it did not.
+        status: "created", "updated", "unchanged", "deleted", "fetched", "failed" or "queued".
+    """
+
+    act: Act
+    target: Any
+    result: T | None = None
+    error: Exception | None = None
+    status: str = "queued"
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    """An operation in the queue: planned when its turn comes."""
+
+    outcome: Outcome[Any]
+    plan: Callable[[], Call[Any] | None]
+    meaning: str
+    call: Call[Any] | None = None
+
+
+class Batch:
+    """A queue of operations, sent in requests of `batch_max_requests` when the block ends.
+
+    Objects are updated in place. What succeeded stays succeeded when something else fails.
+    Operations on one object are sent in the order in which they were queued. An exception
+    inside the block sends nothing.
+
+    Args:
+        session: Runs the requests.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._queue: list[_Job] = []
+        self.outcomes: list[Outcome[Any]] = []
+
+    def save(self, *objects: Resource, force: bool = False) -> None:
+        """Queue `save()` of each object; an unchanged one sends nothing.
+
+        Args:
+            *objects: Of any classes.
+            force: Overwrite without preconditions.
+        """
+        for each in objects:
+            self._add("save", each, lambda each=each: _saving(each, self._session, force))
+
+    def delete(self, *objects: Resource, missing_ok: bool = False, force: bool = False) -> None:
+        """Queue `delete()` of each object.
+
+        Args:
+            *objects: Of any classes.
+            missing_ok: Be content with those that are gone already.
+            force: Delete without preconditions.
+        """
+        options = {"missing_ok": missing_ok, "force": force}
+        for each in objects:
+            self._add(
+                "delete", each, lambda each=each: each._delete_call(self._session, **options)[1]
+            )
+
+    def refresh(self, *objects: Resource, keep_changes: bool = False) -> None:
+        """Queue `refresh()` of each object; see there for `keep_changes`."""
+        for each in objects:
+            self._add(
+                "refresh",
+                each,
+                lambda each=each: _unconditional(
+                    each._refresh_call(self._session, keep_changes=keep_changes)[1]
+                ),
+            )
+
+    def get(self, model: type[M], id: str) -> Outcome[M]:
+        """Queue `Model.get(id)`; the object is in the outcome's `result` after the block."""
+        return self._add("get", id, lambda: model._get_call(self._session, id))
+
+    def run(self) -> list[Outcome[Any]]:
+        """Send what is queued; called at the end of the `with` block.
+
+        Returns:
+            The outcomes of all that was queued, in order.
+
+        Raises:
+            BatchError: Something failed; it has one exception for each failure.
+        """
+        queue, self._queue = self._queue, []
+        run_jobs(self._session, queue)
+        errors = [job.outcome.error for job in queue if job.outcome.error is not None]
+        if errors:
+            raise BatchError(
+                f"{len(errors)} of {len(queue)} operations failed, the others were done "
+                "(a batch is no transaction)",
+                errors,
+            )
+        return [job.outcome for job in queue]
+
+    def _add(
+        self, act: Act, target: object, plan: Callable[[], Call[Any] | None]
+    ) -> Outcome[Any]:
+        outcome: Outcome[Any] = Outcome(act, target)
+        self._queue.append(_Job(outcome, plan, _meaning(act, target)))
+        self.outcomes.append(outcome)
+        return outcome
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.run()
+
+
+def _saving(resource: Resource, session: Session, force: bool) -> Call[Any] | None:
+    planned = resource._save_call(session, force=force)
+    return None if planned is None else planned[1]
+
+
+def _unconditional(call: Call[Any]) -> Call[Any]:
+    # One 304 turns a whole batch into a 500.
+    call.request.headers.pop("If-None-Match", None)
+    return call
+
+
+def _meaning(act: Act, target: Any) -> str:
+    if act == "save":
+        return "created" if target.is_new else "updated"
+    return {"delete": "deleted", "get": "fetched", "refresh": "fetched"}[act]
+
+
+def save_jobs(session: Session, objects: Sequence[Resource], force: bool = False) -> list[_Job]:
+    """Jobs that save these objects, for `run_jobs`."""
+    batch = Batch(session)
+    batch.save(*objects, force=force)
+    return batch._queue
+
+
+def delete_jobs(session: Session, objects: Sequence[Resource], **options: bool) -> list[_Job]:
+    """Jobs that delete these objects, for `run_jobs`."""
+    batch = Batch(session)
+    batch.delete(*objects, **options)
+    return batch._queue
+
+
+def run_jobs(session: Session, jobs: Sequence[_Job]) -> None:
+    """Run jobs in as few requests as the server allows; each gets its outcome."""
+    session.require_kinto("send a batch")
+    chunk = _Chunk(session)
+    for job in jobs:
+        if not chunk.takes(job):
+            chunk.run()
+            chunk = _Chunk(session)
+        chunk.add(job)
+    chunk.run()
+
+
+class _Chunk:
+    """The jobs of one request."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._most = batch_max_requests(session)
+        self._jobs: list[_Job] = []
+        self._targets: set[int] = set()
+        self._size = 0
+
+    def takes(self, job: _Job) -> bool:
+        """Whether another job fits; one object is not twice in a chunk."""
+        full = len(self._jobs) >= self._most or self._size >= _LARGEST_BODY
+        return not full and id(job.outcome.target) not in self._targets
+
+    def add(self, job: _Job) -> None:
+        """Plan a job and put it into the request; those that must go alone are run at once."""
+        try:
+            job.call = job.plan()
+        except (KintoError, ValueError) as error:
+            _fail(job, error)
+            return
+        if job.call is None:
+            job.outcome.result = job.outcome.target
+            job.outcome.status = "unchanged"
+        elif job.call.request.alone:
+            self.run()
+            _run_alone(self._session, job)
+        else:
+            self._jobs.append(job)
+            self._targets.add(id(job.outcome.target))
+            self._size += len(job.call.request.body or b"")
+
+    def run(self) -> None:
+        jobs, self._jobs, self._targets, self._size = self._jobs, [], set(), 0
+        if len(jobs) == 1:
+            _run_alone(self._session, jobs[0])
+        elif jobs:
+            _run_together(self._session, jobs)
+
+
+def batch_max_requests(session: Session) -> int:
+    """How many requests the server takes in a batch."""
+    most = session.server_info().settings.get("batch_max_requests")
+    return most if isinstance(most, int) and most > 0 else _DEFAULT_MOST
+
+
+def _run_together(session: Session, jobs: Sequence[_Job]) -> None:
+    """Send jobs as one batch until PostgreSQL took all of them.
+
+    A 409 inside a batch rolls back every item before the last 409, although those items report
+    success; so all of them are sent again. The later items stay. (By experiment with Kinto 26.5.)
+    """
+    left = list(jobs)
+    for round_ in range(1, _ROUNDS + 1):
+        replies = _send(session, left, round_)
+        if replies is None:
+            return
+        undone = max((i for i, reply in enumerate(replies) if reply.status == 409), default=-1) + 1
+        for job, reply in zip(left[undone:], replies[undone:], strict=True):
+            _finish(session, job, reply)
+        left = left[:undone]
+        if not left:
+            return
+        time.sleep(random.uniform(0, 0.05 * 2**round_))  # noqa: S311
+    _run_each(session, left)
+
+
+def _send(session: Session, jobs: Sequence[_Job], attempts: int) -> list[Reply] | None:
+    """The replies to a batch's items; None when all outcomes are settled already."""
+    try:
+        reply = session.send(_batch_request(_calls(jobs)), f"send a batch of {len(jobs)}")
+    except TransportError as error:
+        for job in jobs:
+            _fail(job, type(error)(f"cannot {_calls([job])[0].doing}: {error}"))
+        return None
+    if reply.status == 200:
+        return [_sub_reply(each, max(attempts, reply.attempts)) for each in reply.json["responses"]]
+    if reply.status in (401, 403):
+        for job in jobs:
+            _fail(job, error_for(reply, _calls([job])[0].request, _calls([job])[0].doing))
+        return None
+    # One item that the server cannot handle spoils the whole batch: find out which.
+    _run_each(session, jobs)
+    return None
+
+
+def _calls(jobs: Sequence[_Job]) -> list[Call[Any]]:
+    return [job.call for job in jobs if job.call is not None]
+
+
+def _batch_request(calls: Sequence[Call[Any]]) -> Request:
+    items = b",".join(_item(call.request) for call in calls)
+    return Request(
+        "POST",
+        "/batch",
+        body=b'{"requests":[' + items + b"]}",
+        repeatable=all(call.request.repeatable for call in calls),
+    )
+
+
+def _item(request: Request) -> bytes:
+    head = {
+        "method": request.method,
+        # The server refuses paths that contain "/batch", a bucket "batches" for one.
+        "path": request.target.replace("/batch", "/%62atch"),
+        "headers": request.headers,
+    }
+    text = json.dumps(head).encode()
+    return text if request.body is None else text[:-1] + b',"body":' + request.body + b"}"
+
+
+def _sub_reply(answer: dict[str, Any], attempts: int) -> Reply:
+    return Reply.parsed(answer["status"], answer["headers"], answer.get("body"), attempts)
+
+
+def _finish(session: Session, job: _Job, reply: Reply) -> None:
+    call = _calls([job])[0]
+    try:
+        if reply.status in _BUSY:
+            _run_alone(session, job, reply.attempts + 1)
+            return
+        if reply.status in (401, 403, 404) and session.make_parents(call, reply):
+            _run_alone(session, job)
+            return
+        job.outcome.result = call.complete(reply)
+        job.outcome.status = job.meaning
+    except (KintoError, ValueError) as error:
+        _fail(job, error)
+
+
+def _run_each(session: Session, jobs: Sequence[_Job]) -> None:
+    for job in jobs:
+        # The failed batch may have done it already.
+        _run_alone(session, job, 2)
+
+
+def _run_alone(session: Session, job: _Job, attempts: int = 1) -> None:
+    try:
+        job.outcome.result = session.run(_calls([job])[0], earlier_attempts=attempts - 1)
+        job.outcome.status = job.meaning
+    except (KintoError, ValueError) as error:
+        _fail(job, error)
+
+
+def _fail(job: _Job, error: Exception) -> None:
+    job.outcome.error = error
+    job.outcome.status = "failed"
+
+
+def chunked(objects: Iterator[T], size: int) -> Iterator[list[T]]:
+    """Lists of up to `size` items, taken when they are needed."""
+    chunk: list[T] = []
+    for each in objects:
+        chunk.append(each)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

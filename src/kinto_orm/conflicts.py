@@ -1,0 +1,82 @@
+"""Conflicts: who changed what, and putting the two changes together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kinto_orm.changes import differing
+from kinto_orm.errors import Conflict, ResponseError
+from kinto_orm.stored import State, Stored, set_state, state_of
+
+if TYPE_CHECKING:
+    from kinto_orm.resource import Resource
+
+
+def conflict_of(
+    local: Resource,
+    message: str,
+    error: ResponseError | None = None,
+    remote: Resource | None = None,
+) -> Conflict:
+    """The Conflict that an object met.
+
+    Args:
+        local: The object that was to be written.
+        message: What was being done, and what the server said.
+        error: The server's refusal; None when nothing was sent.
+        remote: What the server has; None when it is gone.
+    """
+    conflict = Conflict(
+        message,
+        status=error.status if error else None,
+        errno=error.errno if error else None,
+        details=error.details if error else None,
+        request=error.request if error else None,
+    )
+    conflict.local = local
+    conflict.base = _base(local)
+    conflict.remote = remote
+    conflict._merger = _merge
+    if remote is not None:
+        conflict.fields = _contested(local, remote)
+    return conflict
+
+
+def _base(local: Resource) -> Resource | None:
+    state = state_of(local)
+    if state.source is None:
+        return None
+    pristine = local._pristine()
+    set_state(pristine, state.replaced(permissions=None))
+    return pristine
+
+
+def _contested(local: Resource, remote: Resource) -> frozenset[str]:
+    """The fields that both sides changed, to different values."""
+    if local.is_new:
+        mine, theirs = set(local._dump()), set(remote._dump())
+    else:
+        mine, theirs = local._changes().names, differing(local._pristine(), remote)
+    both = mine & theirs & differing(local, remote) - local.__kinto_server_made__
+    names = local._python_names()
+    return frozenset(names.get(name, name) for name in both)
+
+
+def _merge(conflict: Conflict, prefer: str | None) -> Any:
+    """Bring the local object up to date; see Conflict.merge."""
+    local: Stored = conflict.local
+    remote: Stored | None = conflict.remote
+    if remote is None:
+        if prefer != "local":
+            raise conflict
+        set_state(local, State(state_of(local).session, state_of(local).parent, None))
+        return local
+    if conflict.fields and prefer is None:
+        raise conflict
+    mine = set(local._dump()) if local.is_new else local._changes().names
+    names = local._python_names()
+    lost = conflict.fields if prefer == "remote" else frozenset[str]()
+    local._adopt(remote, frozenset(name for name in mine if names.get(name, name) not in lost))
+    local._stamp(remote.__dict__)
+    set_state(local, state_of(remote).replaced())
+    return local

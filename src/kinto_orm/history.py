@@ -1,0 +1,137 @@
+"""What was, and who did it: the history plugin, snapshots, and the permissions endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from pydantic import BaseModel, JsonValue
+
+from kinto_orm.conditions import col, field
+from kinto_orm.errors import NotFound
+from kinto_orm.protocol import Call, Parents, Request
+from kinto_orm.query import Query, next_position
+from kinto_orm.resource import Resource
+from kinto_orm.session import Session
+from kinto_orm.stored import State, set_state, state_of
+
+if TYPE_CHECKING:
+    R = TypeVar("R", bound=Resource)
+else:
+    R = TypeVar("R")
+
+
+class HistoryEntry(Resource):
+    """One thing that somebody did to an object of a bucket; the server writes it.
+
+    Attributes:
+        date: When, as the server writes it.
+        action: "create", "update" or "delete".
+        uri: The object's path.
+        user_id: Who did it.
+        resource_name: "bucket", "group", "collection" or "record".
+        target: The object after it: `data` and `permissions`.
+    """
+
+    __kinto_kind__: ClassVar[str] = "history entry"
+
+    date: datetime
+    action: str
+    uri_: str = ""
+    user_id: str
+    resource_name: str
+    target: dict[str, JsonValue] = {}
+
+
+class PermissionEntry(BaseModel):
+    """An object on which the user has permissions, as the permissions endpoint lists it.
+
+    Attributes:
+        uri: The object's path.
+        resource_name: "root", "bucket", "group", "collection" or "record".
+        id: The object's id; empty for the root.
+        permissions: What the user may do with it, by the server's names.
+    """
+
+    uri: str
+    resource_name: str
+    id: str = ""
+    permissions: list[str]
+
+
+def history_of_bucket(session: Session, bucket: str) -> Query[HistoryEntry]:
+    """The entries of a bucket, newest first (`GET /buckets/x/history`).
+
+    Raises:
+        Unsupported: The server lacks the history plugin.
+    """
+    session.require("history", "read the history")
+    query = Query(HistoryEntry, session, f"/buckets/{bucket}/history")
+    return query.order_by(col(HistoryEntry.last_modified).desc())
+
+
+def history_of(resource: Resource, session: Session) -> Query[HistoryEntry]:
+    """The entries of one object, newest first."""
+    bucket = resource.uri.split("/")[2]
+    return history_of_bucket(session, bucket).where(field("uri") == resource.uri)
+
+
+def at(resource: R, session: Session, when: int | datetime) -> R:
+    """An object as it was.
+
+    Raises:
+        NotFound: It was not there at that time.
+    """
+    stamp = milliseconds(when)
+    entry = (
+        history_of(resource, session).where(col(HistoryEntry.last_modified) <= stamp).first()
+    )
+    if entry is None or entry.action == "delete":
+        raise NotFound(f"{resource._name} was not there at {when}", status=404)
+    raw: Any = entry.target["data"]
+    return type(resource)._from_raw(raw, session, state_of(resource).parent or "")
+
+
+def revert(resource: R, session: Session, when: int | datetime) -> R:
+    """Make an object what it was, and save it."""
+    old = at(resource, session, when)
+    resource._adopt(old, frozenset())
+    state = state_of(resource)
+    if state.gone:
+        set_state(resource, State(session, state.parent, None))
+    resource.save(session=session)
+    return resource
+
+
+def milliseconds(when: int | datetime) -> int:
+    """A time as the server's timestamps have it."""
+    return int(when.timestamp() * 1000) if isinstance(when, datetime) else when
+
+
+def snapshot(
+    model: type[R], session: Session, bucket: str, collection: str, when: int | datetime
+) -> list[R]:
+    """All records of a collection as they were (`GET /buckets/b/snapshot/collections/c@time`)."""
+    session.require("history", "take a snapshot")
+    parent = f"/buckets/{bucket}/collections/{collection}/records"
+    path = f"/buckets/{bucket}/snapshot/collections/{collection}@{milliseconds(when)}"
+    call = Call(
+        Request("GET", path),
+        lambda reply: model._page(reply, session, parent, None),
+        f"take a snapshot of {collection} in {bucket}",
+        parents=Parents(bucket, collection, False),
+    )
+    return session.run(call)
+
+
+def permission_entries(session: Session) -> Iterator[PermissionEntry]:
+    """Every object on which the user has permissions; see Session.permissions."""
+    session.require("permissions_endpoint", "list the permissions")
+    query: str | None = ""
+    while query is not None:
+        request = Request("GET", "/permissions", query)
+        reply = session.run(Call(request, lambda reply: reply, "list the permissions"))
+        yield from (PermissionEntry.model_validate(each) for each in reply.json["data"])
+        query = next_position(reply)
+

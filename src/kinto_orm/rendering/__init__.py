@@ -1,0 +1,39 @@
+"""Templates: text and JSON in, text out.
+
+Everything here is pure: it knows neither Kinto nor sessions. Templates come from a function
+that is given (`Load`), values are plain JSON, and what a template may do is limited (`Limits`).
+
+Two modes. With `isolation="none"` a template runs in the process of the caller: fast, for
+templates whose authors you trust. Growth is measured before it happens, and time is looked
+at in loops, calls and filters, but a few operations of Python cannot be stopped from within.
+With `isolation="process"` it runs in a limited process of its own, which is killed when it
+passes a limit: for all other templates.
+
+limits      how much a template may use; how large a result will be
+run         one render while it goes on
+sandbox     the Jinja2 environment that holds the limits
+compiling   compiling, and what can be told of a template without running it
+worker      the helper process and its children
+isolation   asking them for a render
+renderer    the renderer
+documents   JSON and YAML out of rendered text
+"""
+
+from kinto_orm.rendering.compiling import VALUES, check, variables
+from kinto_orm.rendering.documents import parse_json, parse_yaml
+from kinto_orm.rendering.limits import Limits
+from kinto_orm.rendering.renderer import Needs, Renderer
+from kinto_orm.rendering.run import Load, Stored
+
+__all__ = [
+    "VALUES",
+    "Limits",
+    "Load",
+    "Needs",
+    "Renderer",
+    "Stored",
+    "check",
+    "parse_json",
+    "parse_yaml",
+    "variables",
+]

@@ -1,0 +1,237 @@
+"""The renderer of stored templates."""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal
+
+import jinja2
+from jinja2.exceptions import SecurityError, TemplateNotFound, UndefinedError
+
+from kinto_orm.errors import (
+    ConfigurationError,
+    RenderLimit,
+    TemplateError,
+    UndefinedVariable,
+)
+from kinto_orm.rendering import isolation as isolation_
+from kinto_orm.rendering.compiling import VALUES, Analysis, Compiled, placed
+from kinto_orm.rendering.limits import Limits
+from kinto_orm.rendering.run import Load, LoadFailed, Run, Shelf, Stored, current_run
+from kinto_orm.rendering.sandbox import UndefinedMode, environment
+from kinto_orm.rendering.worker import OUT_OF_MEMORY
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+
+_KEPT = 256
+_DEEPEST = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """Which values a template may take, with all that it includes, extends and imports.
+
+    Args:
+        names: Root keys; also `values`, when the template uses that name.
+        everything: It cannot be said beforehand, so that any root key may be needed: the
+            template uses `values` as a whole or with a calculated key, or includes a template
+            by a calculated name.
+    """
+
+    names: frozenset[str]
+    everything: bool
+
+
+class Renderer:
+    """Renders stored templates; compiled ones are kept until their ETag changes.
+
+    Threads may share one.
+
+    Args:
+        load: Gives a stored template by name. It is asked once for each template of a render;
+            what it raises comes out of `render` unchanged.
+        limits: What one render may use.
+    """
+
+    def __init__(self, load: Load, limits: Limits = Limits()) -> None:  # noqa: B008
+        self._load = load
+        self._limits = limits
+        self._compiled: OrderedDict[str, Compiled] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def variables(self, name: str) -> frozenset[str]:
+        """Tell which names a stored template takes from the values.
+
+        It follows includes, extends and imports by constant names. For a calculated name it
+        cannot: then `needs(name).everything` is true.
+
+        Raises:
+            TemplateError: There is no such template, or one of them does not parse.
+        """
+        analyses = self._analyses(name)
+        return frozenset().union(*(each.names - {VALUES} | each.keys for each in analyses))
+
+    def needs(self, name: str) -> Needs:
+        """Tell which values have to be fetched to render a stored template.
+
+        Raises:
+            TemplateError: There is no such template, or one of them does not parse.
+        """
+        analyses = self._analyses(name)
+        names = frozenset().union(*(each.names | each.keys for each in analyses))
+        return Needs(names, any(each.everything for each in analyses))
+
+    def render(
+        self,
+        name: str,
+        values: Mapping[str, JsonValue],
+        *,
+        undefined: UndefinedMode = "strict",
+        isolation: Literal["none", "process"] = "none",
+    ) -> str:
+        """Render a stored template.
+
+        Args:
+            name: Its name. Names that end in .html, .htm or .xml (with .j2, .jinja or
+                .jinja2 after it or not) escape the values for HTML.
+            values: JSON values by root key.
+            undefined: "strict": a value that is not there is an error; "lenient": it is
+                written as nothing.
+            isolation: "none": in this process, for templates that you trust; "process": in a
+                limited process of its own, for others.
+
+        Raises:
+            UndefinedVariable: A value is not there.
+            RenderLimit: A limit was passed; the message names it.
+            TemplateError: Anything else that goes wrong in a template; `name` and `lineno`
+                say where.
+        """
+        if undefined not in ("strict", "lenient") or isolation not in ("none", "process"):
+            raise ValueError("undefined is 'strict' or 'lenient', isolation 'none' or 'process'")
+        _refuse_objects(name, values, self._limits)
+        try:
+            if isolation == "process":
+                return isolation_.render(self._load, self._limits, name, values, undefined)
+            return self._render(name, values, undefined)
+        except Exception as error:  # noqa: BLE001
+            failure = _explained(error, name)
+        # Not in the except clause: the frames of the template hold the values.
+        raise failure
+
+    def _render(self, name: str, values: Mapping[str, JsonValue], undefined: UndefinedMode) -> str:
+        shelf = Shelf(self._load, self._limits)
+        run = Run(self._limits, shelf, lambda stored: self._compile(stored).code)
+        token = current_run.set(run)
+        try:
+            template = environment(self._limits, undefined).get_template(name)
+            context = template.new_context({VALUES: dict(values), **values})
+            return "".join(template.root_render_func(context))
+        finally:
+            current_run.reset(token)
+
+    def _compile(self, stored: Stored) -> Compiled:
+        with self._lock:
+            kept = self._compiled.pop(stored.name, None)
+            if kept is None or not kept.still(stored):
+                kept = Compiled(stored, self._limits)
+            self._compiled[stored.name] = kept
+            if len(self._compiled) > _KEPT:
+                self._compiled.popitem(last=False)
+        return kept
+
+    def _analyses(self, name: str) -> list[Analysis]:
+        try:
+            return self._follow(name, Shelf(self._load, self._limits))
+        except Exception as error:  # noqa: BLE001
+            failure = _explained(error, name)
+        raise failure
+
+    def _follow(self, name: str, shelf: Shelf) -> list[Analysis]:
+        found: dict[str, Analysis | None] = {}
+        todo = [name]
+        while todo:
+            each = todo.pop()
+            if each not in found:
+                stored = shelf.get(each)
+                analysis = found[each] = self._compile(stored).analysis if stored else None
+                todo.extend(analysis.templates if analysis else ())
+        if found[name] is None:
+            raise TemplateNotFound(name)
+        return [analysis for analysis in found.values() if analysis]
+
+
+def _refuse_objects(name: str, values: Mapping[str, JsonValue], limits: Limits) -> None:
+    """Refuse anything but plain JSON: a template could call the methods of an object."""
+    stack: list[tuple[str, object, int]] = [(key, value, 1) for key, value in values.items()]
+    room = limits.value // 8
+    _refuse(any(type(key) is not str for key in values), name, "the values have a key, no text")
+    while stack:
+        key, value, depth = stack.pop()
+        room -= 1
+        if depth > _DEEPEST or room < 0:
+            what = f"nested deeper than {_DEEPEST} levels" if room >= 0 else "too large"
+            raise placed(RenderLimit, f"the value of {key!r} is {what}", name)
+        kind = type(value)
+        if isinstance(value, dict) and kind is dict:
+            _refuse(any(type(k) is not str for k in value), name, f"{key!r} has a key, no text")
+            stack.extend((key, item, depth + 1) for item in value.values())
+        elif isinstance(value, list) and kind is list:
+            stack.extend((key, item, depth + 1) for item in value)
+        else:
+            known = kind in (str, int, float, bool, type(None))
+            _refuse(not known, name, f"the value of {key!r} is no plain JSON: {kind.__name__}")
+
+
+def _refuse(wrong: bool, name: str, text: str) -> None:
+    if wrong:
+        raise placed(TemplateError, text, name)
+
+
+_KINDS: tuple[tuple[type[Exception], type[TemplateError], str], ...] = (
+    (UndefinedError, UndefinedVariable, "{error}"),
+    (SecurityError, TemplateError, "{error}"),
+    (RecursionError, RenderLimit, "recursion too deep"),
+    (MemoryError, RenderLimit, OUT_OF_MEMORY),
+    (RenderLimit, RenderLimit, "{error}"),
+    (Exception, TemplateError, "{kind}: {error:.200}"),
+)
+"""What becomes of what a template raises: the first row that fits."""
+
+
+def _explained(error: Exception, name: str) -> BaseException:
+    """Make of any exception what the caller is to see of it."""
+    if isinstance(error, LoadFailed) and error.__cause__ is not None:
+        return error.__cause__
+    if isinstance(error, ConfigurationError) or (isinstance(error, TemplateError) and error.name):
+        return error.with_traceback(None)
+    where = _position(error.__traceback__)
+    if isinstance(error, TemplateNotFound):
+        return _missing(error, name, where)
+    kind, text = next(row[1:] for row in _KINDS if isinstance(error, row[0]))
+    text = text.format(error=str(error), kind=type(error).__name__)
+    return placed(kind, text, *(where or (name, None)))
+
+
+def _missing(error: TemplateNotFound, name: str, where: tuple[str, int] | None) -> TemplateError:
+    if where is None:
+        return TemplateError(f"there is no template named {name!r}", name=name)
+    wanted = error.templates if isinstance(error, jinja2.TemplatesNotFound) else [error.name]
+    listed = ", ".join(repr(each) for each in wanted)
+    return placed(TemplateError, f"there is no template named {listed}", *where)
+
+
+def _position(start: TracebackType | None) -> tuple[str, int] | None:
+    """Find the innermost template that was running, and its line."""
+    found = None
+    for frame, line in traceback.walk_tb(start):
+        template = frame.f_globals.get("__jinja_template__")
+        if template is not None:
+            found = template.name, template.get_corresponding_lineno(line)
+    return found

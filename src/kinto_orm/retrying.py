@@ -1,0 +1,52 @@
+"""Read-modify-write that runs again when somebody else was first."""
+
+from __future__ import annotations
+
+import functools
+import random
+import time
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from kinto_orm.errors import Conflict
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_SHORTEST, _LONGEST = 0.005, 0.5
+
+
+def retry_on_conflict(times: int = 5) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Decorate a function that reads, changes and saves, so that a Conflict runs it again.
+
+    The function must read inside, so that it sees what the other writer left:
+
+        @retry_on_conflict(times=10)
+        def count_visit() -> None:
+            page = Page.get("home")
+            page.visits += 1
+            page.save()
+
+    Args:
+        times: How often to run it again after the first time, 0 or more. The waits between grow
+            from 5 to 500 milliseconds and are random.
+
+    Raises:
+        Conflict: The last one, when it still conflicts.
+    """
+    if not isinstance(times, int) or times < 0:
+        raise ValueError(f"times must be 0 or more, not {times!r}: @retry_on_conflict(times=5)")
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        @functools.wraps(function)
+        def run(*args: P.args, **kwargs: P.kwargs) -> T:
+            for attempt in range(times):
+                try:
+                    return function(*args, **kwargs)
+                except Conflict:
+                    time.sleep(random.uniform(0, min(_LONGEST, _SHORTEST * 2**attempt)))  # noqa: S311
+            return function(*args, **kwargs)
+
+        return run
+
+    return decorate

@@ -1,0 +1,169 @@
+"""Keeping a collection's JSON schema in step with its model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from kinto_orm.errors import ConfigurationError, Forbidden, NotFound
+from kinto_orm.models import Bucket, Collection
+from kinto_orm.record import Record
+
+if TYPE_CHECKING:
+    from kinto_orm.session import Session
+
+_SERVER_MADE = ("id", "last_modified")
+
+
+@dataclass(slots=True)
+class SchemaChange:
+    """What syncing one model means for the server.
+
+    Attributes:
+        model: The model's name.
+        bucket: The bucket's id.
+        collection: The collection's id.
+        creates_bucket: The bucket is missing.
+        creates_collection: The collection is missing.
+        added: Fields that the stored schema does not have, by stored names.
+        removed: Fields that only the stored schema has.
+        changed: Fields whose schema differs, or that become or cease to be required.
+        refused: How many stored records do not fit the model (its strict mode is asked);
+            the server would refuse the next change of each.
+        applied: Whether it was done.
+    """
+
+    model: str
+    bucket: str
+    collection: str
+    creates_bucket: bool = False
+    creates_collection: bool = False
+    added: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    refused: int = 0
+    applied: bool = False
+
+    def __bool__(self) -> bool:
+        fields = self.added or self.removed or self.changed
+        return bool(self.creates_bucket or self.creates_collection or fields)
+
+    def __str__(self) -> str:
+        new = [name for name in ("bucket", "collection") if getattr(self, f"creates_{name}")]
+        parts = [f"new {' and '.join(new)}"] if new else []
+        for name in ("added", "removed", "changed"):
+            if getattr(self, name):
+                parts.append(f"{name} {', '.join(getattr(self, name))}")
+        if self.refused:
+            parts.append(f"{self.refused} stored record(s) do not fit")
+        where = f"{self.model} in {self.bucket}/{self.collection}"
+        return f"{where}: {'; '.join(parts) or 'nothing to do'}"
+
+
+class SchemaPlan(list[SchemaChange]):
+    """The changes of all models, in order; true when there is anything to do."""
+
+    def __bool__(self) -> bool:
+        return any(self)
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self))
+
+
+def sync_schema(session: Session, models: Sequence[type[Record]], *, dry_run: bool) -> SchemaPlan:
+    """See Session.sync_schema."""
+    session.require_kinto("sync a schema")
+    return SchemaPlan(_sync(session, model, dry_run) for model in models)
+
+
+def _sync(session: Session, model: type[Record], dry_run: bool) -> SchemaChange:
+    if not (isinstance(model, type) and issubclass(model, Record)):
+        raise ConfigurationError(f"sync_schema() takes classes of records, not {model!r}")
+    bucket, collection = _address(session, model)
+    change = SchemaChange(model.__name__, bucket, collection)
+    there = _collection(session, change)
+    wanted = None if model.__kinto_open__ else json_schema(model)
+    if wanted is not None:
+        _compare(change, there.json_schema or {}, wanted)
+        if not change.creates_collection:
+            change.refused = _misfits(session, model)
+    if not dry_run:
+        _apply(session, change, there, wanted)
+    return change
+
+
+def _address(session: Session, model: type[Record]) -> tuple[str, str]:
+    parts = model._home(session)[0].split("/")
+    return parts[2], parts[4]
+
+
+def _collection(session: Session, change: SchemaChange) -> Collection:
+    """The collection, or a new one when it is missing."""
+    try:
+        return Collection.get(change.collection, session=session.scoped(bucket=change.bucket))
+    except NotFound:
+        change.creates_collection = True
+    except Forbidden:
+        # Missing or not ours: the server does not say which; creating it will tell.
+        change.creates_bucket = change.creates_collection = True
+    return Collection(id=change.collection, bucket=change.bucket)
+
+
+def json_schema(model: type[Record]) -> dict[str, Any]:
+    """The JSON schema of what a model stores, by stored names.
+
+    Fields with a default are not required, so that older records keep fitting. Names that the
+    model does not know are allowed.
+    """
+    schema = model.model_json_schema(by_alias=True, mode="serialization")
+    properties: dict[str, Any] = schema.get("properties", {})
+    computed = {info.alias or name for name, info in model.model_computed_fields.items()}
+    for name in (*_SERVER_MADE, *computed):
+        properties.pop(name, None)
+    required = [name for name in schema.get("required", []) if name in properties]
+    kept = {name: schema[name] for name in ("title", "type", "$defs", "description") if name in schema}
+    return kept | {"properties": properties, "required": required}
+
+
+def _compare(change: SchemaChange, old: dict[str, Any], new: dict[str, Any]) -> None:
+    before, after = old.get("properties", {}), new["properties"]
+    change.added = sorted(after.keys() - before.keys())
+    change.removed = sorted(before.keys() - after.keys())
+    required = set(old.get("required", [])) ^ set(new["required"])
+    both = sorted(before.keys() & after.keys())
+    moved = old.get("$defs", {}) != new.get("$defs", {})
+    change.changed = [
+        name
+        for name in both
+        if before[name] != after[name] or name in required or (moved and "$ref" in str(after[name]))
+    ]
+
+
+def _misfits(session: Session, model: type[Record]) -> int:
+    """How many stored records the model refuses in strict mode."""
+    bucket, collection = _address(session, model)
+    records = Record.find(session=session.scoped(bucket=bucket, collection=collection))
+    return sum(not _fits(model, record) for record in records)
+
+
+def _fits(model: type[Record], record: Record) -> bool:
+    try:
+        model.model_validate_json(record.model_dump_json(), strict=True)
+    except ValidationError:
+        return False
+    return True
+
+
+def _apply(
+    session: Session, change: SchemaChange, there: Collection, wanted: dict[str, Any] | None
+) -> None:
+    if change.creates_bucket and not session.is_personal(change.bucket):
+        Bucket.get_or_create(change.bucket, session=session)
+    if wanted is not None:
+        there.json_schema = wanted
+    there.save(session=session)
+    change.applied = True
+

@@ -1,0 +1,400 @@
+"""What every model holds: fields, what the server has of them, and what changed since."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic_core import PydanticSerializationError
+
+from kinto_orm.changes import Changes, differing, find_changes, python_names
+from kinto_orm.errors import InvalidData, ModelError, NotLoaded
+from kinto_orm.loading import Loader, Source, without
+from kinto_orm.metaclass import ResourceMeta, accepted_names, refuse_unknown, suggestion
+from kinto_orm.permissions import JsonPatch, Permissions, PermissionsField
+
+if TYPE_CHECKING:
+    from kinto_orm.session import Session
+
+# What the path or the server says; never sent as data.
+NOT_DATA = frozenset({"id", "last_modified"})
+
+RESERVED = {
+    "__permissions__": "the server takes it for the permissions; give permissions=... instead",
+    "deleted": "the server takes an object with it for a tombstone; choose another name, such "
+    "as 'removed'",
+}
+
+
+class State:
+    """Where an object lives and what the server has of it; objects of one page share one."""
+
+    __slots__ = ("gone", "parent", "partial", "permissions", "session", "shared", "source")
+
+    def __init__(
+        self,
+        session: Session | None,
+        parent: str | None,
+        source: Source | None,
+        *,
+        permissions: Permissions | Mapping[str, list[str]] | None = None,
+        partial: bool = False,
+        shared: bool = False,
+        gone: bool = False,
+    ) -> None:
+        self.session = session
+        self.parent = parent
+        self.source = source
+        self.permissions = permissions
+        self.partial = partial
+        self.shared = shared
+        self.gone = gone
+
+    def replaced(self, **changes: Any) -> State:
+        """A copy of its own with other values."""
+        names = [name for name in self.__slots__ if name != "shared"]
+        return State(**{name: getattr(self, name) for name in names} | changes)
+
+
+class Stored(BaseModel, metaclass=ResourceMeta):
+    """The part of a model that sends nothing.
+
+    Attributes:
+        id: Checked against the server's rule when it is used, never rewritten.
+        last_modified: Milliseconds since 1970 by the server's clock; None until saved.
+    """
+
+    __slots__ = ("__kinto_state__",)
+
+    model_config = ConfigDict(
+        extra="allow",
+        validate_assignment=True,
+        validate_by_name=True,
+        validate_by_alias=True,
+        ser_json_inf_nan="constants",
+    )
+
+    id: str = Field(default_factory=lambda: str(uuid.uuid4()))
+    last_modified: int | None = None
+
+    if TYPE_CHECKING:
+        permissions: PermissionsField = PermissionsField()
+
+    __kinto_cache__: ClassVar[dict[Any, Any]]
+    __kinto_kind__: ClassVar[str] = "record"
+    __kinto_open__: ClassVar[bool] = True
+    __kinto_server_made__: ClassVar[frozenset[str]] = NOT_DATA
+    __kinto_id_factory__: ClassVar[Callable[[], str] | None] = None
+
+    # Making objects
+
+    @classmethod
+    def _configure(cls, *, id_factory: Callable[[], str] | None = None) -> None:
+        """Take the class keywords."""
+        if cls.model_config.get("extra") != "allow":
+            raise ModelError(
+                f"{cls.__name__} must leave model_config['extra'] alone: fields of the server "
+                "that the model does not know are kept, misspelt ones are refused in any case"
+            )
+        for name in RESERVED.keys() & python_names(cls).keys():
+            raise ModelError(f"{cls.__name__} cannot store a field as {name!r}: {RESERVED[name]}")
+        if id_factory is not None:
+            cls.__kinto_id_factory__ = id_factory
+
+    @classmethod
+    def _make(cls, create: Callable[[dict[str, Any]], Self], given: dict[str, Any]) -> Self:
+        """Make a new object from a constructor's keywords."""
+        permissions = given.pop("permissions", None)
+        parent = cls._placement(given)
+        if given.get("id", "") is None:
+            del given["id"]
+        if cls.__kinto_id_factory__ is not None:
+            given.setdefault("id", cls.__kinto_id_factory__())
+        cls._check_names(given)
+        made = create(given)
+        if parent is not None:
+            set_state(made, State(None, parent, None))
+        if permissions is not None:
+            made.permissions = permissions
+        return made
+
+    @classmethod
+    def _placement(cls, given: dict[str, Any]) -> str | None:
+        """Take what says where the object lives from a constructor's keywords."""
+        return None
+
+    @classmethod
+    def _check_names(cls, given: Mapping[str, Any]) -> None:
+        for name in RESERVED.keys() & given.keys():
+            raise InvalidData(f"{cls.__name__} cannot have a field {name!r}: {RESERVED[name]}")
+        if cls.__kinto_open__:
+            return
+        known = cls._cached("accepted", cls._accepted)
+        unknown = {name: value for name, value in given.items() if name not in known}
+        if unknown:
+            refuse_unknown(cls, unknown)
+
+    @classmethod
+    def _check_stored_name(cls, stored: str) -> None:
+        """Refuse a stored name in a condition that a typed model does not declare."""
+        known = cls._python_names()
+        if not cls.__kinto_open__ and stored not in known:
+            raise InvalidData(
+                f"{cls.__name__} has no field stored as {stored!r}{suggestion(stored, known)}. "
+                "Nothing was sent."
+            )
+
+    @classmethod
+    def _accepted(cls) -> set[str]:
+        return {n for name, info in cls.model_fields.items() for n in accepted_names(name, info)}
+
+    @classmethod
+    def _cached(cls, key: str, make: Callable[[], Any]) -> Any:
+        cache = cls.__kinto_cache__
+        if key not in cache:
+            cache[key] = make()
+        return cache[key]
+
+    @classmethod
+    def _loader(cls) -> Loader[Self]:
+        return cls._cached("loader", lambda: Loader(cls))  # type: ignore[no-any-return]
+
+    @classmethod
+    def _python_names(cls) -> dict[str, str]:
+        return cls._cached("names", lambda: python_names(cls))  # type: ignore[no-any-return]
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it was never saved nor loaded."""
+        state = state_of(self)
+        return state.source is None and not state.gone
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether it was loaded with some fields only; then it cannot be saved."""
+        return state_of(self).partial
+
+    @property
+    def _name(self) -> str:
+        return f"{type(self).__name__} {self.id!r}"
+
+    # What changed
+
+    def diff(self) -> dict[str, tuple[Any, Any]]:
+        """What is not saved yet, by field: (old, new); a missing value is None."""
+        if self.is_new:
+            empty: dict[str, tuple[Any, Any]] = {}
+            return empty | {name: (None, self._value(name)) for name in self._dump()}
+        pristine = self._pristine()
+        names = self._python_names()
+        return {
+            names.get(name, name): (pristine._value(name), self._value(name))
+            for name in self._changes().names
+        }
+
+    def _value(self, stored: str) -> Any:
+        name = self._python_names().get(stored, stored)
+        return self.__dict__.get(name, (self.__pydantic_extra__ or {}).get(stored))
+
+    def _changes(self) -> Changes:
+        return find_changes(self, self._pristine(), self._raw())
+
+    def _raw(self) -> dict[str, Any]:
+        """What the server has, without id and last_modified."""
+        source = state_of(self).source
+        return {} if source is None else without(source.raw(self.id), NOT_DATA)
+
+    def _pristine(self) -> Self:
+        source = state_of(self).source
+        return self._loader().of({} if source is None else source.raw(self.id))
+
+    def _dump(self) -> dict[str, JsonValue]:
+        """The data as JSON, by stored names."""
+        try:
+            return self.model_dump(
+                mode="json",
+                by_alias=True,
+                exclude=set(NOT_DATA),
+                exclude_computed_fields=True,
+                warnings="error",
+            )
+        except (PydanticSerializationError, TypeError, ValueError) as error:
+            raise InvalidData(
+                f"{self._name} cannot be written as JSON: {error}. Nothing was sent."
+            ) from error
+
+    def _full_data(self) -> dict[str, JsonValue]:
+        """All data for a PUT, with stored fields that the model leaves out of its dumps."""
+        data = self._dump()
+        raw = self._raw()
+        if not raw:
+            return without(data, ("__permissions__",))
+        left_out = raw.keys() - self._pristine()._dump().keys()
+        return {name: raw[name] for name in left_out} | data
+
+    def _stamp(self, raw: Mapping[str, Any]) -> None:
+        self.__dict__["id"] = raw["id"]
+        self.__dict__["last_modified"] = raw["last_modified"]
+
+    def _fits(self, raw: Mapping[str, Any], expected: Mapping[str, JsonValue]) -> bool:
+        """Whether stored data is what was sent, but for what the server makes."""
+        made = self.__kinto_server_made__
+        return without(raw, made) == without(expected, made)
+
+    def _bind_permissions(self, permissions: Permissions) -> Permissions:
+        """Say to whom these permissions belong."""
+        return permissions
+
+    def _pending_permissions(self) -> JsonPatch:
+        permissions = state_of(self).permissions
+        return permissions.patch() if isinstance(permissions, Permissions) else []
+
+    def _adopt(self, other: Self, keep: frozenset[str]) -> None:
+        """Take the other's values, but for the stored names in `keep`."""
+        names = self._python_names()
+        for stored in differing(self, other) - keep:
+            name = names.get(stored)
+            target, source = (
+                (self.__dict__, other.__dict__)
+                if name is not None
+                else (self.__pydantic_extra__, other.__pydantic_extra__)
+            )
+            _copy_item(source or {}, target, name or stored)  # type: ignore[arg-type]
+        self.__pydantic_fields_set__.update(other.__pydantic_fields_set__)
+
+    # Attributes and items
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "id" and state_of(self).source is not None and value != self.id:
+            raise ModelError(
+                f"the id of {self._name} cannot change, it is saved; copy the object to another id"
+            )
+        self._check_attribute(name, value)
+        super().__setattr__(name, value)
+
+    def _check_attribute(self, name: str, value: object) -> None:
+        known = name in type(self).model_fields or name.startswith("_") or name == "permissions"
+        if not known and name not in (self.__pydantic_extra__ or {}):
+            self._check_names({name: value})
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name in type(self).model_fields and self.is_partial:
+                raise NotLoaded(
+                    f"{name!r} of {self._name} was not loaded: the query asked for other fields "
+                    "only; call refresh() first"
+                )
+            return super().__getattr__(name)
+
+    def __getitem__(self, name: str) -> JsonValue:
+        try:
+            value: JsonValue = (
+                getattr(self, name) if name in type(self).model_fields else self._extra[name]
+            )
+            return value
+        except (KeyError, AttributeError):
+            known = (*type(self).model_fields, *self._extra)
+            raise KeyError(f"{self._name} has no {name!r}{suggestion(name, known)}") from None
+
+    def __setitem__(self, name: str, value: JsonValue) -> None:
+        if name in type(self).model_fields:
+            setattr(self, name, value)
+            return
+        self._check_attribute(name, value)
+        self._extra[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        if name in type(self).model_fields:
+            delattr(self, name)
+        elif name in self._extra:
+            del self._extra[name]
+        else:
+            raise KeyError(f"{self._name} has no {name!r}")
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.__dict__ or name in self._extra
+
+    @property
+    def _extra(self) -> dict[str, Any]:
+        if self.__pydantic_extra__ is None:
+            object.__setattr__(self, "__pydantic_extra__", {})
+        return self.__pydantic_extra__  # type: ignore[return-value]
+
+    # Copies carry what the server has
+
+    def __copy__(self) -> Self:
+        made = super().__copy__()
+        _copy_state(self, made)
+        return made
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        made = super().__deepcopy__(memo)
+        _copy_state(self, made)
+        return made
+
+    def __getstate__(self) -> dict[Any, Any]:
+        state = state_of(self)
+        raw = None if state.source is None else state.source.raw(self.id)
+        kept = state.permissions
+        stored = kept.wanted() if isinstance(kept, Permissions) else kept
+        return super().__getstate__() | {
+            "__kinto_state__": (state.parent, raw, stored, state.partial, state.gone)
+        }
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        parent, raw, permissions, partial, gone = state.pop("__kinto_state__")
+        super().__setstate__(state)
+        source = None if raw is None else Source(raws={self.id: raw})
+        set_state(
+            self,
+            State(None, parent, source, permissions=permissions, partial=partial, gone=gone),
+        )
+
+
+_slot = Stored.__dict__["__kinto_state__"]
+put_state: Callable[[Stored, State], None] = _slot.__set__
+_read_state: Callable[[Stored, type], State] = _slot.__get__
+
+
+def state_of(stored: Stored) -> State:
+    """The state of an object; that of a new one is made here."""
+    try:
+        return _read_state(stored, Stored)
+    except AttributeError:
+        state = State(None, None, None)
+        put_state(stored, state)
+        return state
+
+
+def set_state(stored: Stored, state: State) -> None:
+    """Give an object a state."""
+    put_state(stored, state)
+
+
+def own_state(stored: Stored) -> State:
+    """The state of an object, no longer shared with the others of its page."""
+    state = state_of(stored)
+    if state.shared:
+        state = state.replaced()
+        put_state(stored, state)
+    return state
+
+
+def _copy_state(stored: Stored, made: Stored) -> None:
+    state = state_of(stored).replaced()
+    if isinstance(state.permissions, Permissions):
+        copied = Permissions.model_construct()
+        copied._take(state.permissions)
+        copied._granted = {name: set(who) for name, who in state.permissions._granted.items()}
+        state.permissions = made._bind_permissions(copied)
+    put_state(made, state)
+
+
+def _copy_item(source: Mapping[str, Any], target: dict[str, Any], name: str) -> None:
+    if name in source:
+        target[name] = source[name]
+    else:
+        target.pop(name, None)

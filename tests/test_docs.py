@@ -1,0 +1,137 @@
+"""The README, the documentation pages and the demonstration do what they say."""
+
+from __future__ import annotations
+
+import doctest
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+from sybil import Document
+from sybil.parsers.myst import PythonCodeBlockParser
+
+import kinto_orm
+from kinto_orm import Record, Session
+from kinto_orm.server import open_memory, serve
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted([ROOT / "README.md", *DOCS.glob("*.md")])
+ON_EACH_BACKEND = DOCS / "coming-from-kinto-client.md"
+LANGUAGES = {"python", "bash", "ini", "text"}
+
+# What the pages name, and no machine has: a server of one's own, and a directory.
+SERVER = "https://kinto.example/v1"
+DIRECTORY = "local:///var/lib/todo"
+
+_FENCE = re.compile(r"^```(.*)$", re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def places() -> Iterator[dict[str, str]]:
+    """A running server and a directory, by the names that the pages have for them."""
+    with tempfile.TemporaryDirectory(prefix="kinto-orm-docs-") as directory:
+        with open_memory() as embedded, serve(embedded) as server:
+            yield {SERVER: server.url, DIRECTORY: f"local://{directory}/todo"}
+
+
+def name(page: Path) -> str:
+    return page.stem
+
+
+def run_page(page: Path, places: Mapping[str, str]) -> None:
+    """Run all examples of a page, in order and in one namespace."""
+    with Session("memory://"), mock.patch.dict(os.environ):
+        try:
+            for example in parse(page, places):
+                example.evaluate()
+        finally:
+            Record.bind(None)
+
+
+def parse(page: Path, places: Mapping[str, str]) -> Document:
+    text = page.read_text()
+    for written, real in places.items():
+        text = text.replace(written, real)
+    document = Document(text, str(page))
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    for region in PythonCodeBlockParser(doctest_optionflags=flags)(document):
+        document.add(region)
+    return document
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_examples_run(page: Path, places: dict[str, str]) -> None:
+    """Every Python example of a page runs, and shows what the page says it shows."""
+    run_page(page, places)
+
+
+def test_examples_for_those_who_come_from_kinto_client_run_on_each_backend(
+    backend: Any, places: dict[str, str]
+) -> None:
+    """The examples of the old client's documentation work on memory and on PostgreSQL."""
+    run_page(ON_EACH_BACKEND, places | {SERVER: backend.url})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_examples_are_all_recognised(page: Path) -> None:
+    """No code block escapes the tests by a language that they do not know."""
+    opened = [fence for fence in _FENCE.findall(page.read_text()) if fence]
+    assert {fence for fence in opened if not fence.startswith("{")} <= LANGUAGES
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    """The reference page leaves out nothing that the package offers."""
+    public = {each for each in vars(kinto_orm) if not each.startswith("_")}
+    modules = {each for each in public if isinstance(vars(kinto_orm)[each], type(kinto_orm))}
+    written = set(re.findall(r"\w+", (DOCS / "reference.md").read_text()))
+    assert public - modules <= written
+
+
+def test_every_error_is_explained() -> None:
+    """The page on errors names each error that the library raises."""
+    errors = {each for each, value in vars(kinto_orm.errors).items() if is_error(value)}
+    assert errors <= set(re.findall(r"\w+", (DOCS / "errors.md").read_text()))
+
+
+def is_error(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, kinto_orm.KintoError)
+
+
+def test_the_fixtures_of_the_testing_page_serve_its_tests(tmp_path: Path) -> None:
+    """Copied into a test module, the page's fixtures and tests pass."""
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "testing.md").read_text(), re.DOTALL)
+    module = tmp_path / "test_of_the_page.py"
+    module.write_text("\n".join(block for block in blocks if not block.startswith(">>>")))
+    run = run_python("-m", "pytest", "-q", "-p", "no:cacheprovider", str(module))
+    assert run.returncode == 0, run.stdout
+    assert re.search(r"[1-9]\d* passed", run.stdout)
+
+
+def test_the_demonstration_tells_its_story() -> None:
+    """`make demo` saves, changes, refuses, merges, shares and deletes."""
+    run = run_python("-W", "error", str(ROOT / "examples" / "todo.py"))
+    assert run.returncode == 0, run.stderr
+    for line in (
+        '{"data": {"done": true, "tags": ["urgent"]}}',
+        "Nothing had changed, so nothing was sent.",
+        "did you mean 'title'?",
+        "Refused: Conflict.",
+        "Merged: 'Write the annual report', ['urgent', 'today']",
+        "Bob reads: 'Write the annual report'",
+        "Left on the server: Tombstone(id='report'",
+    ):
+        assert line in run.stdout
+
+
+def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, timeout=120, check=False
+    )

@@ -1,0 +1,54 @@
+"""Conditions, orders and what queries give."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import assert_type
+
+from models import Todo, Urgent
+
+from kinto_orm import Column, Condition, Page, Query, Record, Session, col, field
+
+now = datetime.now()
+
+late = Todo.find(Todo.done == False, col(Todo.due) < now).order_by(Todo.title)
+assert_type(late, Query[Todo])
+for todo in late:
+    assert_type(todo, Todo)
+for page in late.pages():
+    assert_type(page, Page[Todo])
+    assert_type(page.position, str | None)
+    for todo in page:
+        assert_type(todo, Todo)
+
+assert_type(late.all(), list[Todo])
+assert_type(late.first(), Todo | None)
+assert_type(late.one(), Todo)
+assert_type(late.count(), int)
+assert_type(late.exists(), bool)
+assert_type(late.delete(), int)
+assert_type(iter(late), Iterator[Todo])
+assert_type(late.where(Todo.prio > 3).limit(5).page_size(100), Query[Todo])
+assert_type(Urgent.find(Urgent.prio != 3, Urgent.until < now), Query[Urgent])
+assert_type(Todo.find(session=Session("memory://")), Query[Todo])
+
+# Methods of a column; an Optional field is the column of its type.
+assert_type(col(Todo.title), Column[str])
+assert_type(col(Todo.due), Column[datetime])
+assert_type(col(Todo.tags), Column[list[str]])
+assert_type(col(Todo.title).like("*report*"), Condition)
+assert_type(col(Todo.title).in_(["a", "b"]), Condition)
+assert_type(col(Todo.prio).not_in({1, 2}), Condition)
+assert_type(col(Todo.tags).has("urgent"), Condition)
+assert_type(col(Todo.tags).has_any(["urgent", "late"]), Condition)
+assert_type(col(Todo.due).exists(), Condition)
+assert_type(col(Todo.due).eq(None), Condition)
+assert_type(col(Todo.due) >= now, Condition)
+assert_type(col(Todo.address)["city"] == "Lyon", Condition)
+Todo.find(col(Todo.nick).like("al*"), col(Todo.address)["city"].in_(["Lyon", "Metz"]))
+
+Todo.find().order_by(col(Todo.due).desc(), Todo.prio, col(Todo.title).asc())
+assert_type(Todo.find().only(Todo.title, "done", col(Todo.due)), Query[Todo])
+
+# Untyped records name their fields.
+assert_type(Record.find(field("status") == "done", field("stars") > 3), Query[Record])
+Record.find(field("address")["city"].like("L*")).order_by(field("stars").desc())

@@ -1,0 +1,43 @@
+"""Mistakes in conditions, orders and the use of results."""
+
+from datetime import datetime
+
+from models import Todo
+
+from kinto_orm import Record, col, field
+
+Todo.find(Todo.titel == "x")  # refused: mypy pyright
+Todo.find(Todo.prio > "high")  # refused: mypy pyright
+Todo.find(Todo.title == 3)  # refused: mypy pyright
+Todo.find("title")  # refused: mypy pyright
+Todo.find(title="x")  # refused: mypy pyright
+Todo.find(Todo.title)  # refused: mypy pyright
+
+# An Optional field is compared by col().
+Todo.find(Todo.due < datetime.now())  # refused: mypy pyright
+Todo.find(col(Todo.due) < 3)  # refused: mypy pyright
+Todo.find(col(Todo.due).eq("today"))  # refused: mypy pyright
+
+Todo.find(Todo.title.like("x"))  # refused: mypy pyright
+Todo.find(col(Todo.titel).like("x"))  # refused: mypy pyright
+Todo.find(col(Todo.title).like(3))  # refused: mypy pyright
+Todo.find(col(Todo.title).lik("x"))  # refused: mypy pyright
+Todo.find(col(Todo.prio).eq("high"))  # refused: mypy pyright
+Todo.find(col(Todo.prio).in_(["high"]))  # refused: mypy pyright
+Todo.find(col(Todo.prio).not_in(3))  # refused: mypy pyright
+Todo.find(col(Todo.title).has("x"))  # refused: mypy pyright
+Todo.find(col(Todo.tags).has(3))  # refused: pyright
+Todo.find(col(Todo.tags).has_any([3]))  # refused: pyright
+Todo.find(col(Todo.address)[0] == "Lyon")  # refused: mypy pyright
+Record.find(field(3) == "x")  # refused: mypy pyright
+
+Todo.find().limit("5")  # refused: mypy pyright
+Todo.find().order_by(-Todo.title)  # refused: mypy pyright
+Todo.find().where(field("x"))  # refused: mypy pyright
+print(Todo.find().first().title)  # refused: mypy pyright
+print(Todo.find().title)  # refused: mypy pyright
+print(Todo.find()[0])  # refused: mypy pyright
+for todo in Todo.find():
+    print(todo.titel)  # refused: mypy pyright
+for page in Todo.find().pages():
+    print(page.title)  # refused: mypy pyright

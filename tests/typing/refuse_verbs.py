@@ -1,0 +1,41 @@
+"""Mistakes in the arguments and results of verbs."""
+
+from models import Address, Todo
+
+from kinto_orm import Conflict, Session
+
+session = Session("memory://")
+Session(3)  # refused: mypy pyright
+Session("memory://", "user:password")  # refused: mypy pyright
+Session("memory://", auth=3)  # refused: mypy pyright
+Session("memory://", timeout="5")  # refused: mypy pyright
+Session("memory://", retry=3)  # refused: mypy pyright
+session.bucket = "other"  # refused: mypy pyright
+session.scoped("work")  # refused: mypy pyright
+
+Todo.get(3)  # refused: mypy pyright
+Todo.get("x", session="memory://")  # refused: mypy pyright
+print(Todo.get_or_none("x").title)  # refused: mypy pyright
+print(Todo.get_or_create("x", title="y").title)  # refused: mypy pyright
+Todo.bind("memory://")  # refused: mypy pyright
+
+todo = Todo(title="x")
+todo.save(froce=True)  # refused: mypy pyright
+todo.save(True)  # refused: mypy pyright
+todo.refresh(keep_change=True)  # refused: mypy pyright
+todo.delete(missing_ok="yes")  # refused: mypy pyright
+todo.delete().title  # refused: mypy pyright
+todo.sve()  # refused: mypy pyright
+todo.is_new = True  # refused: mypy pyright
+
+session.get("Todo", "x")  # refused: mypy pyright
+session.get(Address, "x")  # refused: mypy pyright
+session.find(Todo, "x")  # refused: mypy pyright
+session.save(Address(city="Lyon"))  # refused: mypy pyright
+session.save([todo])  # refused: mypy pyright
+
+try:
+    todo.save()
+except Conflict as conflict:
+    conflict.merge(prefer="mine")  # refused: mypy pyright
+    conflict.merge(perfer="local")  # refused: mypy pyright
