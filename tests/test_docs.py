@@ -9,7 +9,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from unittest import mock
 
@@ -18,7 +20,6 @@ from sybil import Document
 from sybil.parsers.myst import PythonCodeBlockParser
 
 import kinto_orm
-from kinto_orm import Record, Session
 from kinto_orm.server import open_memory, serve
 
 ROOT = Path(__file__).parents[1]
@@ -31,6 +32,7 @@ LANGUAGES = {"python", "bash", "ini", "text"}
 SERVER = "https://kinto.example/v1"
 DIRECTORY = "local:///var/lib/todo"
 
+_ENTRY = re.compile(r"^\.\. auto\w+:: (\w+)$", re.MULTILINE)
 _FENCE = re.compile(r"^```(.*)$", re.MULTILINE)
 
 
@@ -47,20 +49,24 @@ def name(page: Path) -> str:
 
 
 def run_page(page: Path, places: Mapping[str, str]) -> None:
-    """Run all examples of a page, in order and in one namespace."""
-    with Session("memory://"), mock.patch.dict(os.environ):
-        try:
-            for example in parse(page, places):
-                example.evaluate()
-        finally:
-            Record.bind(None)
+    """Run all examples of a page, in order and as one module.
+
+    Invisible ones `enter` the `with` block in which those that follow stand.
+    """
+    module = ModuleType(f"page_{page.stem.replace('-', '_')}")
+    modules = mock.patch.dict(sys.modules, {module.__name__: module})  # for pickle
+    with modules, mock.patch.dict(os.environ), ExitStack() as stack:
+        vars(module)["enter"] = stack.enter_context
+        for example in parse(page, places, module):
+            example.evaluate()
 
 
-def parse(page: Path, places: Mapping[str, str]) -> Document:
+def parse(page: Path, places: Mapping[str, str], module: ModuleType) -> Document:
     text = page.read_text()
     for written, real in places.items():
         text = text.replace(written, real)
     document = Document(text, str(page))
+    document.namespace = vars(module)
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     for region in PythonCodeBlockParser(doctest_optionflags=flags)(document):
         document.add(region)
@@ -80,6 +86,15 @@ def test_examples_for_those_who_come_from_kinto_client_run_on_each_backend(
     run_page(ON_EACH_BACKEND, places | {SERVER: backend.url})
 
 
+def test_the_first_example_prints_what_it_says(
+    places: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The README's first example prints the line below it."""
+    next(parse(ROOT / "README.md", places, ModuleType("first")).examples()).evaluate()
+    printed = capsys.readouterr().out.strip()
+    assert f"This prints `{printed}`." in (ROOT / "README.md").read_text()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_examples_are_all_recognised(page: Path) -> None:
     """No code block escapes the tests by a language that they do not know."""
@@ -89,10 +104,7 @@ def test_examples_are_all_recognised(page: Path) -> None:
 
 def test_every_public_name_is_in_the_reference() -> None:
     """The reference page leaves out nothing that the package offers."""
-    public = {each for each in vars(kinto_orm) if not each.startswith("_")}
-    modules = {each for each in public if isinstance(vars(kinto_orm)[each], type(kinto_orm))}
-    written = set(re.findall(r"\w+", (DOCS / "reference.md").read_text()))
-    assert public - modules <= written
+    assert set(kinto_orm.__all__) <= set(_ENTRY.findall((DOCS / "reference.md").read_text()))
 
 
 def test_every_error_is_explained() -> None:

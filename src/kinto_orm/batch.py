@@ -28,6 +28,7 @@ _DEFAULT_MOST = 25
 _LARGEST_BODY = 900_000
 _ROUNDS = 4
 _BUSY = frozenset({409, 429, 502, 503, 504})
+_MEANINGS = {"delete": "deleted", "get": "fetched", "refresh": "fetched"}
 
 
 @dataclass(slots=True, eq=False)
@@ -56,8 +57,15 @@ class _Job:
 
     outcome: Outcome[Any]
     plan: Callable[[], Call[Any] | None]
-    meaning: str
     call: Call[Any] | None = None
+    meaning: str = ""
+
+    def prepare(self) -> Call[Any] | None:
+        """Make the call, now that the jobs before this one are done."""
+        act, target = self.outcome.act, self.outcome.target
+        self.meaning = _MEANINGS.get(act) or ("created" if target.is_new else "updated")
+        self.call = self.plan()
+        return self.call
 
 
 class Batch:
@@ -139,7 +147,7 @@ class Batch:
         self, act: Act, target: object, plan: Callable[[], Call[Any] | None]
     ) -> Outcome[Any]:
         outcome: Outcome[Any] = Outcome(act, target)
-        self._queue.append(_Job(outcome, plan, _meaning(act, target)))
+        self._queue.append(_Job(outcome, plan))
         self.outcomes.append(outcome)
         return outcome
 
@@ -168,12 +176,6 @@ def _unconditional(call: Call[Any]) -> Call[Any]:
     # One 304 turns a whole batch into a 500.
     call.request.headers.pop("If-None-Match", None)
     return call
-
-
-def _meaning(act: Act, target: Any) -> str:
-    if act == "save":
-        return "created" if target.is_new else "updated"
-    return {"delete": "deleted", "get": "fetched", "refresh": "fetched"}[act]
 
 
 def save_jobs(session: Session, objects: Sequence[Resource], force: bool = False) -> list[_Job]:
@@ -214,26 +216,30 @@ class _Chunk:
 
     def takes(self, job: _Job) -> bool:
         """Whether another job fits; one object is not twice in a chunk."""
-        full = len(self._jobs) >= self._most or self._size >= _LARGEST_BODY
-        return not full and id(job.outcome.target) not in self._targets
+        return len(self._jobs) < self._most and id(job.outcome.target) not in self._targets
 
     def add(self, job: _Job) -> None:
         """Plan a job and put it into the request; those that must go alone are run at once."""
         try:
-            job.call = job.plan()
+            call = job.prepare()
         except (KintoError, ValueError) as error:
             _fail(job, error)
             return
-        if job.call is None:
+        if call is None:
             job.outcome.result = job.outcome.target
             job.outcome.status = "unchanged"
-        elif job.call.request.alone:
+        elif call.request.alone:
             self.run()
             _run_alone(self._session, job)
         else:
-            self._jobs.append(job)
-            self._targets.add(id(job.outcome.target))
-            self._size += len(job.call.request.body or b"")
+            self._put(job, len(call.request.body or b""))
+
+    def _put(self, job: _Job, size: int) -> None:
+        if self._size + size > _LARGEST_BODY:
+            self.run()
+        self._jobs.append(job)
+        self._targets.add(id(job.outcome.target))
+        self._size += size
 
     def run(self) -> None:
         jobs, self._jobs, self._targets, self._size = self._jobs, [], set(), 0

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from kinto_orm.batch import _Job, batch_max_requests, chunked, delete_jobs, run_jobs, save_jobs
+from kinto_orm.batch import (
+    Outcome,
+    _Job,
+    batch_max_requests,
+    chunked,
+    delete_jobs,
+    run_jobs,
+    save_jobs,
+)
 from kinto_orm.conditions import col
 
 if TYPE_CHECKING:
@@ -65,24 +74,23 @@ class Summary:
         } | {"failed": len(self.failed)}
         return ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing"
 
-    def _count(self, jobs: Iterable[_Job], on_error: OnError) -> None:
-        for job in jobs:
-            outcome = job.outcome
-            if outcome.error is None:
-                setattr(self, outcome.status, getattr(self, outcome.status) + 1)
-            elif on_error == "raise":
-                raise outcome.error
-            elif callable(on_error):
-                self.failed.append(Failure(outcome.target, outcome.error))
-                on_error(outcome.target, outcome.error)
+    def _count(self, outcomes: Iterable[Outcome[Any]]) -> list[Failure]:
+        """Count outcomes; the failures among them."""
+        failures = []
+        for each in outcomes:
+            if each.error is None:
+                setattr(self, each.status, getattr(self, each.status) + 1)
             else:
-                self.failed.append(Failure(outcome.target, outcome.error))
+                failures.append(Failure(each.target, each.error))
+        self.failed += failures
+        return failures
 
 
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C stopped a bulk operation; `.summary` says how far it came.
 
-    Requests that were under way were waited for, so that the summary is exact.
+    Requests that were under way were waited for, so that the summary is exact: it is of the
+    first `summary.total` objects of the iterable.
     """
 
     def __init__(self, summary: Summary) -> None:
@@ -125,6 +133,8 @@ def delete_all(
 
 def get_many(session: Session, model: type[M], ids: Iterable[str]) -> dict[str, M]:
     """Fetch objects by their ids; see Session.get_many."""
+    if isinstance(ids, str):
+        raise TypeError(f"get_many() takes several ids, not the one text {ids!r}")
     found: dict[str, M] = {}
     for chunk in chunked(iter(ids), _IDS_IN_A_REQUEST):
         query = model.find(col(model.id).in_(chunk), session=session)
@@ -142,41 +152,67 @@ def _in_chunks(
 ) -> Summary:
     if not isinstance(workers, int) or workers < 1:
         raise ValueError(f"workers must be 1 or more, not {workers!r}")
+    if on_error not in ("collect", "raise") and not callable(on_error):
+        raise ValueError(f'on_error must be "collect", "raise" or a function, not {on_error!r}')
+    session.require_kinto("send batches")
     summary = Summary()
-
-    def work(chunk: list[Resource]) -> list[_Job]:
-        jobs = jobs_of(chunk)
-        run_jobs(session, jobs)
-        return jobs
-
-    def count(done: Iterable[Future[list[_Job]]], errors: OnError) -> None:
-        for each in done:
-            summary._count(each.result(), errors)
-            if progress is not None:
-                progress(summary)
-
-    # Always in threads, one too: an interrupt reaches the main thread only, so that requests
-    # under way end and are counted.
-    with ThreadPoolExecutor(workers, "kinto-orm-bulk") as pool:
-        pending: set[Future[list[_Job]]] = set()
-        try:
+    run = _Run(session, jobs_of, summary)
+    told = _Told(summary, on_error, progress)
+    try:
+        # Always in threads, one too: an interrupt reaches the main thread only, so that requests
+        # under way end and are counted.
+        with ThreadPoolExecutor(workers, "kinto-orm-bulk") as pool:
+            pending: set[Future[list[Failure]]] = set()
             for chunk in chunked(iter(objects), batch_max_requests(session)):
-                pending.add(pool.submit(work, chunk))
-                if len(pending) >= 2 * workers:
+                # No more than can begin at once: so the summary is of the first objects given.
+                if len(pending) == workers:
                     done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                    count(done, on_error)
-            count(as_completed(pending), on_error)
-        except BaseException as error:
-            count(_rest(pending), "collect")
-            if isinstance(error, KeyboardInterrupt):
-                raise Interrupted(summary) from None
-            error.add_note(f"until then: {summary}")
-            raise
+                    told.of(done)
+                pending.add(pool.submit(run.chunk, chunk))
+            told.of(as_completed(pending))
+    except KeyboardInterrupt:
+        raise Interrupted(summary) from None
+    except BaseException as error:
+        error.add_note(f"until then: {summary}")
+        raise
     return summary
 
 
-def _rest(pending: set[Future[list[_Job]]]) -> Iterator[Future[list[_Job]]]:
-    """What is under way, once it has ended; what has not begun never does."""
-    under_way = [each for each in pending if not each.cancel()]
-    wait(under_way)
-    return iter(under_way)
+class _Run:
+    """Writes chunks and counts what became of them, in the threads that send."""
+
+    def __init__(
+        self,
+        session: Session,
+        jobs_of: Callable[[list[Resource]], list[_Job]],
+        summary: Summary,
+    ) -> None:
+        self._session = session
+        self._jobs_of = jobs_of
+        self._summary = summary
+        self._lock = threading.Lock()
+
+    def chunk(self, objects: list[Resource]) -> list[Failure]:
+        jobs = self._jobs_of(objects)
+        run_jobs(self._session, jobs)
+        with self._lock:
+            return self._summary._count(job.outcome for job in jobs)
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """Tells the caller of chunks that are done, in the caller's thread."""
+
+    summary: Summary
+    on_error: OnError
+    progress: Progress | None
+
+    def of(self, done: Iterable[Future[list[Failure]]]) -> None:
+        for each in done:
+            for failure in each.result():
+                if self.on_error == "raise":
+                    raise failure.error
+                if callable(self.on_error):
+                    self.on_error(failure.target, failure.error)
+            if self.progress is not None:
+                self.progress(self.summary)

@@ -1,20 +1,25 @@
 """Following what changes in a collection, so that nothing is missed.
 
 A reader that asks for everything since the last timestamp it saw misses records on PostgreSQL:
-a writer whose timestamp is older may commit later. So each pass looks back two seconds, and
-what was seen already is dropped; timestamps are unique in a collection. (By experiment with
-Kinto 26.5: without the look-back 1 to 8 of 385 changes were missed, with it none.)
+a writer whose timestamp is older may commit later. So a page of changes counts as complete only
+up to two seconds before the collection's own timestamp, as it was when the page was read. The
+next pass begins there, and what was seen already is dropped; timestamps are unique in a
+collection. (By experiment with Kinto 26.5: without the look-back 1 to 8 of 385 changes were
+missed, with it none.)
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from kinto_orm.errors import CollectionReset, InvalidData
+from kinto_orm.errors import CollectionReset, Forbidden, InvalidData
+from kinto_orm.jsonvalues import join
 from kinto_orm.protocol import Call, Reply, Request, query_string, timestamp
 from kinto_orm.query import Listing, next_position
 
@@ -28,47 +33,68 @@ else:
 _LOOK_BACK = 2000
 _PAGE = 100
 
+Entry = dict[str, Any]
+Params = list[tuple[str, str]]
+
 
 @dataclass(frozen=True, slots=True)
 class _Mark:
-    """How far a reader came.
+    """How far a reader came; all times are the server's, in milliseconds.
 
     Attributes:
-        high: The highest timestamp seen, in milliseconds.
+        floor: Up to this time everything was seen; the next pass begins here.
+        high: The highest timestamp seen.
         witness: The id of the object that had it; it must still be there, or its tombstone.
-        seen: The timestamps seen in the time that the next pass looks back on.
+        seen: The timestamps above the floor that were seen.
         after: While the first pass lasts: the last id that was given out.
     """
 
+    floor: int
     high: int
     witness: str = ""
     seen: frozenset[int] = frozenset()
     after: str | None = None
 
     def token(self) -> str:
-        recent = sorted(self.high - each for each in self.seen if each > self.high - _LOOK_BACK)
-        return json.dumps([self.high, self.witness, recent, self.after], separators=(",", ":"))
+        seen = sorted(each - self.floor for each in self.seen if each > self.floor)
+        parts = [self.floor, self.high, self.witness, seen, self.after]
+        return json.dumps(parts, separators=(",", ":"))
 
     @classmethod
     def of(cls, token: str) -> _Mark:
         try:
-            high, witness, recent, after = json.loads(token)
-            return cls(int(high), str(witness), frozenset(high - each for each in recent), after)
+            floor, high, witness, seen, after = json.loads(token)
+            return cls(
+                int(floor), int(high), str(witness), frozenset(floor + each for each in seen), after
+            )
         except (ValueError, TypeError):
             raise InvalidData(
                 f"{token!r} is no token of changes(); start with since=None"
             ) from None
 
-    def moved(self, entries: Sequence[dict[str, Any]]) -> _Mark:
-        """The mark after these entries of a later pass."""
-        last = max(entries, key=lambda each: each["last_modified"], default=None)
-        stamps = self.seen | {each["last_modified"] for each in entries}
-        if last is None or last["last_modified"] < self.high:
-            return _Mark(self.high, self.witness, stamps)
-        high = last["last_modified"]
-        return _Mark(
-            high, last["id"], frozenset(each for each in stamps if each > high - _LOOK_BACK)
+    def given(self, entries: Sequence[Entry]) -> _Mark:
+        """The mark after these entries of the first pass."""
+        stamps = (each["last_modified"] for each in entries)
+        seen = self.seen.union(each for each in stamps if each > self.floor)
+        after = entries[-1]["id"] if entries else self.after
+        return dataclasses.replace(self, seen=seen, after=after)
+
+    def moved(self, entries: Sequence[Entry], complete: int) -> _Mark:
+        """The mark after these entries of a later pass.
+
+        Args:
+            entries: In the order of their timestamps.
+            complete: Up to this time nothing can come that was not read.
+        """
+        if not entries:
+            return self
+        last = entries[-1]
+        floor = max(self.floor, min(last["last_modified"], complete))
+        stamps = self.seen.union(each["last_modified"] for each in entries)
+        high, witness = max(
+            (self.high, self.witness), (last["last_modified"], last["id"]), key=lambda pair: pair[0]
         )
+        return _Mark(floor, high, witness, frozenset(each for each in stamps if each > floor))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +111,17 @@ class Change(Generic[M]):
     last_modified: int
     object: M | None
     _mark: _Mark = field(repr=False, compare=False)
-    _page: list[dict[str, Any]] = field(repr=False, compare=False)
+    _page: list[Entry] = field(repr=False, compare=False)
     _index: int = field(repr=False, compare=False)
+    _complete: int = field(repr=False, compare=False, default=0)
 
     @property
     def token(self) -> str:
         """What `changes(since=...)` goes on from after this change; a short text."""
-        mark, given = self._mark, self._page[: self._index + 1]
-        if mark.after is None:
-            return mark.moved(given).token()
-        stamps = mark.seen | {each["last_modified"] for each in given}
-        return _Mark(mark.high, mark.witness, stamps, self.id).token()
+        given = self._page[: self._index + 1]
+        if self._mark.after is not None:
+            return self._mark.given(given).token()
+        return self._mark.moved(given, self._complete).token()
 
 
 class Created(Change[M]):
@@ -133,24 +159,23 @@ class Follower(Generic[M]):
 
     def once(self) -> Iterator[Change[M]]:
         """All changes until now."""
-        if self._mark is None:
-            self._mark = _Mark(self._now(), after="")
-        if self._mark.after is not None:
-            yield from self._first_pass()
-        yield from self._later_pass()
+        mark = self._mark or self._start()
+        if mark.after is not None:
+            mark = yield from self._first_pass(mark)
+        yield from self._later_pass(mark)
 
     def forever(self, interval: float, stop: threading.Event) -> Iterator[Change[M]]:
         """The changes as they come, asking every `interval` seconds until `stop` is set."""
+        last_change = time.monotonic()
         while not stop.is_set():
-            quiet = True
             for change in self.once():
-                quiet = False
                 yield change
-            # A late writer does not move the collection's timestamp, so that after a change one
-            # more pass without a condition is needed before a 304 can be believed.
-            self._etag = self._etag if quiet else None
+                last_change = time.monotonic()
             stop.wait(interval)
-            self._wait_for_change(interval, stop)
+            # A late writer does not move the collection's timestamp, so that "nothing is new"
+            # can be believed only after the time that a pass looks back.
+            if time.monotonic() - last_change > _LOOK_BACK / 1000:
+                self._wait_for_change(interval, stop)
 
     def _wait_for_change(self, interval: float, stop: threading.Event) -> None:
         while self._etag is not None and not stop.is_set():
@@ -159,108 +184,121 @@ class Follower(Generic[M]):
                 return
             stop.wait(interval)
 
-    def _first_pass(self) -> Iterator[Change[M]]:
+    def _start(self) -> _Mark:
+        """The mark before the first pass.
+
+        What can be read now and is no older than the look-back was seen: the first pass gives
+        it out if it is there, and what is deleted already is nothing to tell.
+        """
+        now = timestamp(self._ask("HEAD", [("_limit", "1")]).headers) or 0
+        mark = _Mark(max(now - _LOOK_BACK, 0), now, after="")
+        for page in self._pages(_since(mark.floor)):
+            old = [each for each in page.json["data"] if each["last_modified"] <= now]
+            witness = next((each["id"] for each in old if each["last_modified"] == now), "")
+            seen = mark.seen.union(each["last_modified"] for each in old)
+            mark = dataclasses.replace(mark, seen=seen, witness=witness or mark.witness)
+            if len(old) < len(page.json["data"]):
+                break
+        return mark
+
+    def _first_pass(self, mark: _Mark) -> Iterator[Change[M]]:
         """Every object as it is, by id, up to the time at which the pass began.
 
         What changes meanwhile has a later timestamp and belongs to the later pass.
         """
-        mark = self._mark or _Mark(0)
         params = [("_sort", "id")]
         if mark.after:
             params.append(("gt_id", json.dumps(mark.after)))
-        seen: set[int] = set(mark.seen)
-        for entries in self._pages(params):
-            old = [each for each in entries if each["last_modified"] <= mark.high]
-            now = _Mark(mark.high, mark.witness, frozenset(seen), "")
+        for page in self._pages(params):
+            old = [each for each in page.json["data"] if each["last_modified"] <= mark.high]
             for index, (entry, made) in enumerate(zip(old, self._load(old), strict=True)):
-                yield Created(entry["id"], entry["last_modified"], made, now, old, index)
-            recent = (each["last_modified"] for each in old)
-            seen.update(each for each in recent if each > mark.high - _LOOK_BACK)
-            for each in old:
-                if each["last_modified"] == mark.high:
-                    mark = _Mark(mark.high, each["id"], mark.seen, "")
-        self._mark = _Mark(mark.high, mark.witness, frozenset(seen))
+                yield Created(entry["id"], entry["last_modified"], made, mark, old, index)
+            mark = self._mark = mark.given(old)
+        self._mark = dataclasses.replace(mark, after=None)
+        return self._mark
 
-    def _later_pass(self) -> Iterator[Change[M]]:
-        mark = self._mark or _Mark(0)
-        since = max(mark.high - _LOOK_BACK, 0)
-        witnessed = not mark.witness
-        for entries in self._pages([("_since", str(since)), ("_sort", "last_modified")]):
-            witnessed = witnessed or any(each["id"] == mark.witness for each in entries)
+    def _later_pass(self, mark: _Mark) -> Iterator[Change[M]]:
+        limit: int | None = None
+        for number, page in enumerate(self._pages(_since(mark.floor))):
+            entries = page.json["data"]
+            if number == 0:
+                self._etag = timestamp(page.headers)
+                self._check_witness(mark, entries)
+            settled = (timestamp(page.headers) or 0) - _LOOK_BACK
+            complete = entries[-1]["last_modified"] if entries else 0
+            if limit is None and complete > settled:
+                # What commits late from here on is found by the next pass only.
+                limit = settled
+            complete = complete if limit is None else limit
             fresh = [each for each in entries if each["last_modified"] not in mark.seen]
-            if not witnessed and fresh and fresh[0]["last_modified"] > mark.high:
-                break
-            yield from self._changes(fresh, mark, since)
-            mark = mark.moved(fresh)
-            self._mark = mark
-        if not witnessed:
+            yield from self._changes(fresh, mark, complete)
+            mark = self._mark = mark.moved(fresh, complete)
+        self._mark = mark
+
+    def _check_witness(self, mark: _Mark, entries: list[Entry]) -> None:
+        if not mark.witness or any(each["id"] == mark.witness for each in entries):
+            return
+        params = [("eq_id", json.dumps(mark.witness)), ("_since", str(mark.high - 1))]
+        if not self._ask("GET", params).json["data"]:
             raise CollectionReset(
                 f"{self._name} was emptied or made anew since this token: tombstones are gone, "
                 "so that deletions cannot be told. Start again with since=None."
             )
 
-    def _changes(
-        self, entries: list[dict[str, Any]], mark: _Mark, since: int
-    ) -> Iterator[Change[M]]:
+    def _changes(self, entries: list[Entry], mark: _Mark, complete: int) -> Iterator[Change[M]]:
         there = [each for each in entries if not each.get("deleted")]
         objects = dict(zip([each["id"] for each in there], self._load(there), strict=True))
-        new = self._created([each["id"] for each in there], mark, since)
+        new = self._created(list(objects), mark)
         for index, entry in enumerate(entries):
             id = entry["id"]
             kind = Deleted if id not in objects else Created if id in new else Updated
-            yield kind(id, entry["last_modified"], objects.get(id), mark, entries, index)
+            yield kind(id, entry["last_modified"], objects.get(id), mark, entries, index, complete)
 
-    def _created(self, ids: list[str], mark: _Mark, since: int) -> set[str]:
+    def _created(self, ids: list[str], mark: _Mark) -> set[str]:
         """Those that were created after what the reader saw, as the history tells.
 
         Without the history plugin the server does not tell a creation from an update.
         """
-        parts = self._listing.path.split("/")
-        if not ids or len(parts) < 6 or "history" not in self._capabilities():
+        history = self._history()
+        if not ids or history is None:
             return set()
-        params = [
-            ("resource_name", "record"),
-            ("collection_id", parts[4]),
+        path, params = history
+        params += [
             ("action", "create"),
-            ("in_record_id", ",".join(ids)),
+            ("in_record_id", join(list(ids))),
+            # The entry is written after its record; both clocks may run some ms ahead.
+            ("gt_last_modified", str(mark.floor - 1000)),
             ("_fields", "record_id,target.data.last_modified"),
         ]
-        request = Request("GET", f"/buckets/{parts[2]}/history", query_string(params))
-        call = Call(request, lambda reply: reply.json["data"], f"read the history of {self._name}")
-        stamps = {
-            each["record_id"]: each["target"]["data"]["last_modified"]
-            for each in reversed(self._listing.session.run(call))
-        }
-        return {id for id, made in stamps.items() if made > since and made not in mark.seen}
+        try:
+            pages = [page.json["data"] for page in self._pages(params, path)]
+        except Forbidden:
+            return set()
+        stamps = [(each["record_id"], each["target"]["data"]["last_modified"])
+                  for page in pages for each in page]
+        return {id for id, made in stamps if made > mark.floor and made not in mark.seen}
 
-    def _capabilities(self) -> dict[str, Any]:
-        return dict(self._listing.session.server_info().capabilities)
+    def _history(self) -> tuple[str, Params] | None:
+        """Where the history of the records is, and what chooses them; None: there is none."""
+        parts = self._listing.path.split("/")
+        if len(parts) < 6 or "history" not in self._listing.session.server_info().capabilities:
+            return None
+        chosen = [("resource_name", "record"), ("eq_collection_id", json.dumps(parts[4]))]
+        return f"/buckets/{parts[2]}/history", chosen
 
-    def _now(self) -> int:
-        """The collection's timestamp, in milliseconds."""
-        return timestamp(self._ask("HEAD", [("_limit", "1")]).headers) or 0
-
-    def _pages(self, params: list[tuple[str, str]]) -> Iterator[list[dict[str, Any]]]:
+    def _pages(self, params: Params, path: str | None = None) -> Iterator[Reply]:
         query: str | None = query_string([*params, ("_limit", str(_PAGE))])
-        first = True
         while query is not None:
-            reply = self._ask_for(query)
-            if first:
-                self._etag = timestamp(reply.headers)
-                first = False
+            reply = self._run(Request("GET", path or self._listing.path, query))
+            yield reply
             query = next_position(reply)
-            yield reply.json["data"]
 
-    def _load(self, entries: list[dict[str, Any]]) -> list[M]:
+    def _load(self, entries: list[Entry]) -> list[M]:
         return self._listing.load(Reply.parsed(200, {}, {"data": entries}, 1), None)
 
-    def _ask_for(self, query: str) -> Reply:
-        return self._run(Request("GET", self._listing.path, query))
-
-    def _ask(
-        self, method: str, params: list[tuple[str, str]], headers: dict[str, str] | None = None
-    ) -> Reply:
-        return self._run(Request(method, self._listing.path, query_string(params), None, headers or {}))
+    def _ask(self, method: str, params: Params, headers: dict[str, str] | None = None) -> Reply:
+        path = self._listing.path
+        return self._run(Request(method, path, query_string(params), headers=headers or {}))
 
     def _run(self, request: Request) -> Reply:
         call = Call(
@@ -270,3 +308,7 @@ class Follower(Generic[M]):
             parents=self._listing.parents,
         )
         return self._listing.session.run(call)
+
+
+def _since(floor: int) -> Params:
+    return [("_since", str(floor)), ("_sort", "last_modified")]

@@ -228,6 +228,8 @@ class Permissions(BaseModel):
                     self.refresh()
             super().__setattr__(name, value)
 
+    __hash__ = None  # type: ignore[assignment]
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Permissions):
             return NotImplemented

@@ -293,8 +293,9 @@ class Parents:
     Attributes:
         bucket: The bucket's id.
         collection: The collection's id; None when only the bucket is needed.
-        permitted: False when the library must not make them, but may explain.
-        model: The model's name for the explanation.
+        permitted: Whether the library may make the collection, and the bucket if it is the user's
+            personal one; it never makes another bucket. If not, it may explain.
+        model: The model's name for the explanation; empty when it has no schema to sync.
     """
 
     bucket: str
@@ -318,16 +319,16 @@ class Parents:
 
     def remedy(self, error: ResponseError) -> str:
         """What to do about it, for the message."""
-        if isinstance(error, NotFound):
+        if isinstance(error, NotFound) and not self.permitted:
             return (
                 f"The collection {self.collection!r} of bucket {self.bucket!r} does not exist: "
                 f"call session.sync_schema({self.model}) or save "
                 f"Collection(id={self.collection!r}, bucket={self.bucket!r}) first."
             )
+        sync = f"call session.sync_schema({self.model}), " if self.model else ""
         return (
             f"The bucket {self.bucket!r} does not exist, or you may not use it (the server does "
-            f"not say which): call session.sync_schema({self.model}), save "
-            f"Bucket(id={self.bucket!r}) first, or ask for permission."
+            f"not say which): {sync}save Bucket(id={self.bucket!r}) first, or ask for permission."
         )
 
 

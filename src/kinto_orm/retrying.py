@@ -13,7 +13,7 @@ from kinto_orm.errors import Conflict
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_SHORTEST, _LONGEST = 0.005, 0.5
+_LONGEST = 1.0
 
 
 def retry_on_conflict(times: int = 5) -> Callable[[Callable[P, T]], Callable[P, T]]:
@@ -28,8 +28,8 @@ def retry_on_conflict(times: int = 5) -> Callable[[Callable[P, T]], Callable[P, 
             page.save()
 
     Args:
-        times: How often to run it again after the first time, 0 or more. The waits between grow
-            from 5 to 500 milliseconds and are random.
+        times: How often to run it again after the first time, 0 or more. The waits between are
+            random and grow, from the time that one run takes up to a second.
 
     Raises:
         Conflict: The last one, when it still conflicts.
@@ -41,10 +41,13 @@ def retry_on_conflict(times: int = 5) -> Callable[[Callable[P, T]], Callable[P, 
         @functools.wraps(function)
         def run(*args: P.args, **kwargs: P.kwargs) -> T:
             for attempt in range(times):
+                began = time.monotonic()
                 try:
                     return function(*args, **kwargs)
                 except Conflict:
-                    time.sleep(random.uniform(0, min(_LONGEST, _SHORTEST * 2**attempt)))  # noqa: S311
+                    # Measured by its own length: on a slow server the others need longer, too.
+                    longest = min(_LONGEST, (time.monotonic() - began) * 2 ** min(attempt, 10))
+                    time.sleep(random.uniform(0, longest))  # noqa: S311
             return function(*args, **kwargs)
 
         return run

@@ -287,10 +287,10 @@ class Session:
             raise type(error)(f"cannot {doing}: {error}") from error
 
     def make_parents(self, call: Call[Any], reply: Reply) -> bool:
-        """Make the bucket and the collection of a call, if the reply says that they are missing.
+        """Make the collection of a call, if the reply says that it is missing.
 
-        Sends `GET /buckets/default/collections/x` for the personal bucket, else a PUT with
-        `If-None-Match: *` for each.
+        Sends `GET /buckets/default/collections/x` for the personal bucket, which is made by that,
+        too; else a PUT with `If-None-Match: *` for the collection only.
 
         Returns:
             Whether the call is worth sending again.
@@ -300,24 +300,19 @@ class Session:
             return False
         if not parents.missing(error_for(reply, call.request, call.doing)):
             return False
-        return all(self._make(request, call.doing) for request in self._creations(parents))
-
-    def _creations(self, parents: Parents) -> Iterable[Request]:
-        bucket = segment(parents.bucket, "bucket")
-        path = f"/buckets/{bucket}"
-        inside = (
-            f"/collections/{segment(parents.collection, 'collection')}"
-            if parents.collection
-            else ""
-        )
-        if self.is_personal(parents.bucket):
-            return [Request("GET", f"/buckets/default{inside}")]
-        paths = [path, path + inside] if inside else [path]
-        return [Request("PUT", each, headers=if_none_match()) for each in paths]
-
-    def _make(self, request: Request, doing: str) -> bool:
+        request = self._creation(parents)
         # 412: it is there already.
-        return self.send(request, doing).status in (200, 201, 412)
+        return request is not None and self.send(request, call.doing).status in (200, 201, 412)
+
+    def _creation(self, parents: Parents) -> Request | None:
+        personal = self.is_personal(parents.bucket)
+        bucket = "default" if personal else segment(parents.bucket, "bucket")
+        if parents.collection is None:
+            return Request("GET", "/buckets/default") if personal else None
+        path = f"/buckets/{bucket}/collections/{segment(parents.collection, 'collection')}"
+        if personal:
+            return Request("GET", path)
+        return Request("PUT", path, headers=if_none_match())
 
     def server_info(self) -> ServerInfo:
         """The server's version, settings, capabilities and the user; asked once (`GET /`)."""

@@ -12,6 +12,7 @@ import kinto.core
 import kinto.core.storage.memory
 import transaction
 from kinto.authorization import RouteFactory
+from kinto.core.cornice.service import SERVICES
 from kinto.core.scripts import migrate
 from kinto.core.storage.postgresql import client as postgresql
 from kinto.core.utils import hmac_digest, native_value
@@ -64,6 +65,7 @@ class Application:
         config.registry.chosen = settings
         self._app = kinto.main({}, config=config)
         self._registry = config.registry
+        _forget_repeated_services()
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answer one request (WSGI)."""
@@ -115,6 +117,18 @@ class _Configurator(Configurator):  # type: ignore[misc]
             del chosen["settings_prefix"]
             chosen.update(self.registry.chosen)
             settings.update({name: native_value(value) for name, value in chosen.items()})
+
+
+def _forget_repeated_services() -> None:
+    """Keep the first of the services of each name.
+
+    Each application adds its own to a list of the process, which only the page that describes
+    the API reads. They would keep the whole application in memory after its end.
+    """
+    first: dict[str, Any] = {}
+    for service in SERVICES:
+        first.setdefault(service.name, service)
+    SERVICES[:] = first.values()
 
 
 @contextmanager

@@ -36,6 +36,9 @@ _SETTINGS = {
     "retry_after_seconds": "0",
 }
 
+# Building a Kinto changes lists of the process, and which warnings it shows.
+_building = threading.Lock()
+
 
 class EmbeddedServer:
     """A Kinto in this process. Close it, or use it in a `with` statement.
@@ -160,7 +163,9 @@ def open_memory(*, settings: Mapping[str, str] | None = None) -> EmbeddedServer:
         from kinto_orm.server.application import MEMORY
     given = plain(settings)
     secret = given.get("userid_hmac_secret") or secrets.token_urlsafe(32)
-    return EmbeddedServer(build(MEMORY, secret, given), own_user(secret))
+    application = build(MEMORY, secret, given)
+    # Kinto's modules hold on to an application; its data need not stay with it.
+    return EmbeddedServer(application, own_user(secret), on_close=application.flush)
 
 
 def build(backends: Mapping[str, Any], secret: str, given: Mapping[str, str]) -> Application:
@@ -176,7 +181,7 @@ def build(backends: Mapping[str, Any], secret: str, given: Mapping[str, str]) ->
     settings = {**_SETTINGS, **backends, "userid_hmac_secret": secret, **given}
     plugins = f"{_SETTINGS['includes']} {given.get('includes', '')}".split()
     settings["includes"] = " ".join(dict.fromkeys(plugins))
-    with hushed():
+    with _building, hushed():
         return Application(settings, ":".join(own_user(secret)))
 
 

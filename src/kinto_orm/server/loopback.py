@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import threading
-from collections.abc import Iterable
 from functools import partial
-from socket import socket
 from typing import TYPE_CHECKING, Any, Self
 
 from kinto_orm.server.quiet import extra
@@ -23,30 +22,23 @@ class LoopbackServer:
         url: The server's URL, as a session takes it.
     """
 
-    def __init__(
-        self,
-        server: EmbeddedServer,
-        *,
-        port: int = 0,
-        threads: int = 4,
-        sockets: Iterable[socket] = (),
-    ) -> None:
+    def __init__(self, server: EmbeddedServer, listening: socket.socket, *, threads: int) -> None:
         """Use `serve` instead.
 
         Args:
             server: What to serve.
-            port: The port; 0 takes a free one.
+            listening: The port, open already.
             threads: How many requests are answered at a time.
-            sockets: One socket that listens already, instead of the port.
         """
         with extra():
             from waitress.server import create_server
             from waitress.wasyncore import close_all
         self._connections: dict[int, Any] = {}
-        where = {"sockets": list(sockets)} if sockets else {"host": HOST, "port": port}
-        self._http = create_server(server.wsgi, self._connections, threads=threads, **where)
+        self._http = create_server(
+            server.wsgi, self._connections, sockets=[listening], threads=threads
+        )
         self._stop = partial(close_all, self._connections)
-        self.url = f"http://{HOST}:{self._http.effective_port}/v1"
+        self.url = url_of(listening)
         self._thread = threading.Thread(
             target=self._http.run, name=f"kinto {self.url}", daemon=True
         )
@@ -86,4 +78,23 @@ def serve(server: EmbeddedServer, *, port: int = 0, threads: int = 4) -> Loopbac
         ConfigurationError: The extra `server` is not installed.
         OSError: The port is taken.
     """
-    return LoopbackServer(server, port=port, threads=threads)
+    listening = listen(port)
+    try:
+        return LoopbackServer(server, listening, threads=threads)
+    except BaseException:
+        listening.close()
+        raise
+
+
+def listen(port: int) -> socket.socket:
+    """Open a port on 127.0.0.1; 0 takes a free one.
+
+    Raises:
+        OSError: The port is taken.
+    """
+    return socket.create_server((HOST, port), backlog=1024)
+
+
+def url_of(listening: socket.socket) -> str:
+    """Write the URL of the Kinto that answers on this port."""
+    return f"http://{HOST}:{listening.getsockname()[1]}/v1"

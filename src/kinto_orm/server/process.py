@@ -12,7 +12,7 @@ from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
 from kinto_orm.errors import ConfigurationError
-from kinto_orm.server.loopback import HOST, LoopbackServer
+from kinto_orm.server.loopback import LoopbackServer, listen, url_of
 
 _CHILD = "from kinto_orm.server.process import main; main()"
 _CLOSE_SECONDS = 30.0
@@ -33,8 +33,8 @@ class ProcessServer:
         self._children: list[subprocess.Popen[str]] = []
         try:
             # Listening before any process runs: none of them finds the port closed.
-            with socket.create_server((HOST, 0), backlog=1024) as port:
-                self.url = f"http://{HOST}:{port.getsockname()[1]}/v1"
+            with listen(0) as port:
+                self.url = url_of(port)
                 self._children = [_start(port, task) for _ in range(processes)]
             answers = [_first_line(child) for child in self._children]
         except BaseException:
@@ -108,7 +108,7 @@ def main() -> None:
         _say({"error": str(error)})
         return
     listening = socket.socket(fileno=task["socket"])
-    with server, LoopbackServer(server, threads=task["threads"], sockets=[listening]):
+    with server, LoopbackServer(server, listening, threads=task["threads"]):
         _say({"auth": server.auth})
         sys.stdin.read()
 
