@@ -23,3 +23,14 @@ autodoc_default_options = {"members": True, "exclude-members": "model_config"}
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_custom_sections = [("Class keywords", "params_style")]
+
+
+def setup(app):
+    """Connect what corrects the extensions."""
+    app.connect("autodoc-process-docstring", start_properties_with_a_blank_line, priority=400)
+
+
+def start_properties_with_a_blank_line(app, what, name, obj, options, lines):
+    """Keep napoleon from taking a property's first line up to a colon for its type."""
+    if what == "property":
+        lines.insert(0, "")

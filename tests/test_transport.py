@@ -109,8 +109,7 @@ def test_a_proxys_html_is_no_answer(act: str) -> None:
     assert "cannot " in str(error)
 
 
-@pytest.mark.parametrize("body", [{"ok": True}, [], "text", 5, None, {"data": None}, {"data": "x"},
-                                  {"data": 5}, {"data": [5]}, {"data": {}}])  # fmt: skip
+@pytest.mark.parametrize("body", [[], {"ok": True}, {"data": None}, {"data": "x"}, {"data": [5]}])
 @pytest.mark.parametrize("act", [act for act in ACTS if act != "default bucket"])
 def test_another_services_json_is_no_answer(act: str, body: Any) -> None:
     """JSON that is not Kinto's is an error of the library, not one from inside of it."""
@@ -213,10 +212,19 @@ def test_refused_port() -> None:
         fetch(f"http://127.0.0.1:{closed_port()}/v1")
 
 
-def test_https_to_a_server_that_has_none(loopback: Any) -> None:
-    """A failed TLS handshake is a ConnectFailed."""
-    with pytest.raises(ConnectFailed, match="TLS"):
-        fetch(loopback.url.replace("http:", "https:"))
+def test_https_to_a_server_that_has_none() -> None:
+    """A failed TLS handshake is a ConnectFailed that says so."""
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as pool:
+
+        def answer_in_plain() -> None:
+            connection = listening.accept()[0]
+            with connection:
+                connection.recv(4096)
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        pool.submit(answer_in_plain)
+        with pytest.raises(ConnectFailed, match="TLS"):
+            fetch(f"https://127.0.0.1:{listening.getsockname()[1]}/v1")
 
 
 def test_refused_port_is_tried_again_within_the_deadline() -> None:

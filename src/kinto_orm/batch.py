@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 
-from kinto_orm.errors import BatchError, KintoError, TransportError
+from kinto_orm.errors import BadReply, BatchError, KintoError, ServerError, TransportError
 from kinto_orm.protocol import Call, Reply, Request, error_for
 
 if TYPE_CHECKING:
@@ -65,7 +66,21 @@ class _Job:
         act, target = self.outcome.act, self.outcome.target
         self.meaning = _MEANINGS.get(act) or ("created" if target.is_new else "updated")
         self.call = self.plan()
+        if self.call is not None and _is_forced_save(self.call.request):
+            self.call.receive = self._noting(self.call.receive)
         return self.call
+
+    def _noting(self, receive: Callable[[Reply], Any]) -> Callable[[Reply], Any]:
+        def noting(reply: Reply) -> Any:
+            self.meaning = "created" if reply.status == 201 else "updated"
+            return receive(reply)
+
+        return noting
+
+
+def _is_forced_save(request: Request) -> bool:
+    """Only the answer to such a request says whether the object is new."""
+    return request.method == "PUT" and not request.headers
 
 
 class Batch:
@@ -92,7 +107,7 @@ class Batch:
             force: Overwrite without preconditions.
         """
         for each in objects:
-            self._add("save", each, lambda each=each: _saving(each, self._session, force))
+            self._add("save", each, partial(_saving, each, self._session, force))
 
     def delete(self, *objects: Resource, missing_ok: bool = False, force: bool = False) -> None:
         """Queue `delete()` of each object.
@@ -102,26 +117,17 @@ class Batch:
             missing_ok: Be content with those that are gone already.
             force: Delete without preconditions.
         """
-        options = {"missing_ok": missing_ok, "force": force}
         for each in objects:
-            self._add(
-                "delete", each, lambda each=each: each._delete_call(self._session, **options)[1]
-            )
+            self._add("delete", each, partial(_deleting, each, self._session, missing_ok, force))
 
     def refresh(self, *objects: Resource, keep_changes: bool = False) -> None:
         """Queue `refresh()` of each object; see there for `keep_changes`."""
         for each in objects:
-            self._add(
-                "refresh",
-                each,
-                lambda each=each: _unconditional(
-                    each._refresh_call(self._session, keep_changes=keep_changes)[1]
-                ),
-            )
+            self._add("refresh", each, partial(_refreshing, each, self._session, keep_changes))
 
     def get(self, model: type[M], id: str) -> Outcome[M]:
         """Queue `Model.get(id)`; the object is in the outcome's `result` after the block."""
-        return self._add("get", id, lambda: model._get_call(self._session, id))
+        return self._add("get", id, partial(model._get_call, self._session, id))
 
     def run(self) -> list[Outcome[Any]]:
         """Send what is queued; called at the end of the `with` block.
@@ -143,9 +149,7 @@ class Batch:
             )
         return [job.outcome for job in queue]
 
-    def _add(
-        self, act: Act, target: object, plan: Callable[[], Call[Any] | None]
-    ) -> Outcome[Any]:
+    def _add(self, act: Act, target: object, plan: Callable[[], Call[Any] | None]) -> Outcome[Any]:
         outcome: Outcome[Any] = Outcome(act, target)
         self._queue.append(_Job(outcome, plan))
         self.outcomes.append(outcome)
@@ -172,7 +176,12 @@ def _saving(resource: Resource, session: Session, force: bool) -> Call[Any] | No
     return None if planned is None else planned[1]
 
 
-def _unconditional(call: Call[Any]) -> Call[Any]:
+def _deleting(resource: Resource, session: Session, missing_ok: bool, force: bool) -> Call[Any]:
+    return resource._delete_call(session, missing_ok=missing_ok, force=force)[1]
+
+
+def _refreshing(resource: Resource, session: Session, keep_changes: bool) -> Call[Any]:
+    call = resource._refresh_call(session, keep_changes=keep_changes)[1]
     # One 304 turns a whole batch into a 500.
     call.request.headers.pop("If-None-Match", None)
     return call
@@ -280,19 +289,23 @@ def _send(session: Session, jobs: Sequence[_Job], attempts: int) -> list[Reply] 
     """The replies to a batch's items; None when all outcomes are settled already."""
     try:
         reply = session.send(_batch_request(_calls(jobs)), f"send a batch of {len(jobs)}")
+        if reply.status == 200:
+            return _sub_replies(reply, len(jobs), max(attempts, reply.attempts))
     except TransportError as error:
         for job in jobs:
-            _fail(job, type(error)(f"cannot {_calls([job])[0].doing}: {error}"))
+            _fail(job, _after(error, _calls([job])[0]))
         return None
-    if reply.status == 200:
-        return [_sub_reply(each, max(attempts, reply.attempts)) for each in reply.json["responses"]]
     if reply.status in (401, 403):
-        for job in jobs:
-            _fail(job, error_for(reply, _calls([job])[0].request, _calls([job])[0].doing))
+        _refuse(jobs, reply)
         return None
     # One item that the server cannot handle spoils the whole batch: find out which.
     _run_each(session, jobs)
     return None
+
+
+def _refuse(jobs: Sequence[_Job], reply: Reply) -> None:
+    for job, call in zip(jobs, _calls(jobs), strict=True):
+        _fail(job, error_for(reply, call.request, call.doing))
 
 
 def _calls(jobs: Sequence[_Job]) -> list[Call[Any]]:
@@ -320,8 +333,14 @@ def _item(request: Request) -> bytes:
     return text if request.body is None else text[:-1] + b',"body":' + request.body + b"}"
 
 
-def _sub_reply(answer: dict[str, Any], attempts: int) -> Reply:
-    return Reply.parsed(answer["status"], answer["headers"], answer.get("body"), attempts)
+def _sub_replies(reply: Reply, expected: int, attempts: int) -> list[Reply]:
+    answers = reply.json.get("responses")
+    if not isinstance(answers, list) or len(answers) != expected:
+        raise BadReply(f"the answer to the batch has not one response for each of {expected} items")
+    return [
+        Reply.parsed(each["status"], each["headers"], each.get("body"), attempts)
+        for each in answers
+    ]
 
 
 def _finish(session: Session, job: _Job, reply: Reply) -> None:
@@ -340,9 +359,31 @@ def _finish(session: Session, job: _Job, reply: Reply) -> None:
 
 
 def _run_each(session: Session, jobs: Sequence[_Job]) -> None:
-    for job in jobs:
+    """Run jobs one by one; when two in a row get no answer, the server is down for all."""
+    silent = 0
+    for index, job in enumerate(jobs):
         # The failed batch may have done it already.
         _run_alone(session, job, 2)
+        error = job.outcome.error
+        silent = silent + 1 if _is_outage(error) else 0
+        if silent == 2 and error is not None:
+            for other in jobs[index + 1 :]:
+                _fail(other, _after(error, _calls([other])[0]))
+            return
+
+
+def _after(error: Exception, call: Call[Any]) -> Exception:
+    """The failure of a call that was not answered because of an error."""
+    message = f"cannot {call.doing}: {error}"
+    if isinstance(error, ServerError):
+        status, errno = error.status, error.errno
+        return ServerError(message, status=status, errno=errno, request=call.request)
+    return type(error)(message)
+
+
+def _is_outage(error: Exception | None) -> bool:
+    busy = isinstance(error, ServerError) and error.status in _BUSY
+    return busy or isinstance(error, TransportError)
 
 
 def _run_alone(session: Session, job: _Job, attempts: int = 1) -> None:
@@ -357,14 +398,3 @@ def _fail(job: _Job, error: Exception) -> None:
     job.outcome.error = error
     job.outcome.status = "failed"
 
-
-def chunked(objects: Iterator[T], size: int) -> Iterator[list[T]]:
-    """Lists of up to `size` items, taken when they are needed."""
-    chunk: list[T] = []
-    for each in objects:
-        chunk.append(each)
-        if len(chunk) == size:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -12,7 +13,6 @@ from kinto_orm.batch import (
     Outcome,
     _Job,
     batch_max_requests,
-    chunked,
     delete_jobs,
     run_jobs,
     save_jobs,
@@ -109,7 +109,12 @@ def save_all(
 ) -> Summary:
     """Save any number of objects; see Session.save_all."""
     return _in_chunks(
-        session, objects, lambda chunk: save_jobs(session, chunk, force), workers, on_error, progress
+        session,
+        objects,
+        lambda chunk: save_jobs(session, chunk, force),
+        workers,
+        on_error,
+        progress,
     )
 
 
@@ -216,3 +221,9 @@ class _Told:
                     self.on_error(failure.target, failure.error)
             if self.progress is not None:
                 self.progress(self.summary)
+
+
+def chunked(objects: Iterator[T], size: int) -> Iterator[list[T]]:
+    """Lists of up to `size` items, taken when they are needed."""
+    while chunk := list(itertools.islice(objects, size)):
+        yield chunk

@@ -161,8 +161,8 @@ class Follower(Generic[M]):
         """All changes until now."""
         mark = self._mark or self._start()
         if mark.after is not None:
-            mark = yield from self._first_pass(mark)
-        yield from self._later_pass(mark)
+            yield from self._first_pass(mark)
+        yield from self._later_pass(self._mark or mark)
 
     def forever(self, interval: float, stop: threading.Event) -> Iterator[Change[M]]:
         """The changes as they come, asking every `interval` seconds until `stop` is set."""
@@ -215,7 +215,6 @@ class Follower(Generic[M]):
                 yield Created(entry["id"], entry["last_modified"], made, mark, old, index)
             mark = self._mark = mark.given(old)
         self._mark = dataclasses.replace(mark, after=None)
-        return self._mark
 
     def _later_pass(self, mark: _Mark) -> Iterator[Change[M]]:
         limit: int | None = None
@@ -274,8 +273,11 @@ class Follower(Generic[M]):
             pages = [page.json["data"] for page in self._pages(params, path)]
         except Forbidden:
             return set()
-        stamps = [(each["record_id"], each["target"]["data"]["last_modified"])
-                  for page in pages for each in page]
+        stamps = [
+            (each["record_id"], each["target"]["data"]["last_modified"])
+            for page in pages
+            for each in page
+        ]
         return {id for id, made in stamps if made > mark.floor and made not in mark.seen}
 
     def _history(self) -> tuple[str, Params] | None:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, JsonValue
+from pydantic import BaseModel, Field, JsonValue
 
-from kinto_orm.conditions import col, field
+from kinto_orm.conditions import col
 from kinto_orm.errors import NotFound
 from kinto_orm.protocol import Call, Parents, Request
 from kinto_orm.query import Query, next_position
@@ -28,7 +28,7 @@ class HistoryEntry(Resource):
     Attributes:
         date: When, as the server writes it.
         action: "create", "update" or "delete".
-        uri: The object's path.
+        object_uri: The object's path; stored as `uri`.
         user_id: Who did it.
         resource_name: "bucket", "group", "collection" or "record".
         target: The object after it: `data` and `permissions`.
@@ -38,7 +38,7 @@ class HistoryEntry(Resource):
 
     date: datetime
     action: str
-    uri_: str = ""
+    object_uri: str = Field(validation_alias="uri", serialization_alias="uri")
     user_id: str
     resource_name: str
     target: dict[str, JsonValue] = {}
@@ -74,7 +74,7 @@ def history_of_bucket(session: Session, bucket: str) -> Query[HistoryEntry]:
 def history_of(resource: Resource, session: Session) -> Query[HistoryEntry]:
     """The entries of one object, newest first."""
     bucket = resource.uri.split("/")[2]
-    return history_of_bucket(session, bucket).where(field("uri") == resource.uri)
+    return history_of_bucket(session, bucket).where(HistoryEntry.object_uri == resource.uri)
 
 
 def at(resource: R, session: Session, when: int | datetime) -> R:
@@ -83,10 +83,9 @@ def at(resource: R, session: Session, when: int | datetime) -> R:
     Raises:
         NotFound: It was not there at that time.
     """
-    stamp = milliseconds(when)
-    entry = (
-        history_of(resource, session).where(col(HistoryEntry.last_modified) <= stamp).first()
-    )
+    # An entry's own timestamp is some milliseconds later than the object's.
+    modified = col(HistoryEntry.target)["data"]["last_modified"]
+    entry = history_of(resource, session).where(modified <= milliseconds(when)).first()
     if entry is None or entry.action == "delete":
         raise NotFound(f"{resource._name} was not there at {when}", status=404)
     raw: Any = entry.target["data"]
@@ -100,8 +99,7 @@ def revert(resource: R, session: Session, when: int | datetime) -> R:
     state = state_of(resource)
     if state.gone:
         set_state(resource, State(session, state.parent, None))
-    resource.save(session=session)
-    return resource
+    return resource.save(session=session)
 
 
 def milliseconds(when: int | datetime) -> int:

@@ -116,6 +116,27 @@ def key_of(record_id: str) -> str:
     return key
 
 
+def id_prefixes(prefix: str) -> tuple[str, ...]:
+    """Give what the record ids of all keys with a prefix begin with.
+
+    There are two ways, since a key is its own id where Kinto allows that, else encoded. Some other
+    keys' ids begin so, too, but only one of these takes each key: an id that begins with `x--` is
+    only of the last one.
+
+    Args:
+        prefix: What the keys begin with; nothing is found for an empty one.
+
+    Raises:
+        PathError: No key has this prefix.
+    """
+    _check_text(prefix)
+    if not prefix:
+        return ()
+    encoded = _ENCODED + _UNSAFE_BYTE.sub(_escape_byte, prefix.encode()).decode()
+    own = _LEGAL_ID.fullmatch(prefix) and not prefix.startswith(_ENCODED)
+    return (prefix, encoded) if own else (encoded,)
+
+
 def read(value: JsonValue, segments: Sequence[str], key: str, *, base: int = 0) -> JsonValue:
     """Give the value below a root key's value.
 

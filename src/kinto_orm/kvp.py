@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
 from typing import Final, Literal, NoReturn, TypeVar
 from urllib.parse import quote
 
@@ -26,6 +25,7 @@ from kinto_orm.errors import (
     TemplateError,
     Unauthorized,
 )
+from kinto_orm.kv import KeyValues
 from kinto_orm.protocol import Call, Reply, Request, encode, query_string
 from kinto_orm.session import Session
 
@@ -75,7 +75,9 @@ def account(session: Session) -> dict[str, JsonValue]:
     Raises:
         Unauthorized: The server knows no account of this API key.
     """
-    found = _run(session, request("GET", "account", ()), lambda reply: reply.json, "read the account")
+    found = _run(
+        session, request("GET", "account", ()), lambda reply: reply.json, "read the account"
+    )
     return dict(found)
 
 
@@ -175,6 +177,11 @@ def _template(name: str) -> tuple[str]:
 # Keys
 
 
+def key_values(session: Session, _: str) -> KeyValues:
+    """Give the key values of the API key's account; a kvp.io server has no buckets of a name."""
+    return KeyValues(KvpStore(session))
+
+
 class KvpStore:
     """The keys of one API key on a kvp.io server.
 
@@ -195,7 +202,9 @@ class KvpStore:
         Raises:
             KeyNotFound: There is none.
         """
-        reply = self._run(request("GET", "bucket", _bucket(key)), lambda reply: reply, f"read {key!r}")
+        reply = self._run(
+            request("GET", "bucket", _bucket(key)), lambda reply: reply, f"read {key!r}"
+        )
         text = _text(reply)
         if not text and key not in self._keys():
             raise KeyNotFound(f"there is no key {key!r}")

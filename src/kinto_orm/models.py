@@ -11,12 +11,15 @@ from pydantic import Field, JsonValue
 from kinto_orm.errors import ConfigurationError, Forbidden, NotFound
 from kinto_orm.history import HistoryEntry, history_of_bucket, snapshot
 from kinto_orm.permissions import Permissions
-from kinto_orm.protocol import Parents, segment
+from kinto_orm.protocol import segment
 from kinto_orm.query import Query
 from kinto_orm.record import Children, Record
 from kinto_orm.resource import Resource
 from kinto_orm.session import Session
 from kinto_orm.stored import state_of
+
+if TYPE_CHECKING:
+    from kinto_orm.kv import KeyValues
 
 
 class Bucket(Resource):
@@ -37,8 +40,8 @@ class Bucket(Resource):
         ) -> None: ...
 
     @classmethod
-    def _home(cls, session: Session) -> tuple[str, Parents | None]:
-        return "/buckets", None
+    def _scope_path(cls, session: Session) -> str:
+        return "/buckets"
 
     def history(self, *, session: Session | None = None) -> Query[HistoryEntry]:
         """What was done in this bucket, newest first (`GET /buckets/x/history`).
@@ -48,6 +51,13 @@ class Bucket(Resource):
         """
         session, _, _ = self._place(session)
         return history_of_bucket(session, session.resolve_bucket(self.id))
+
+    @property
+    def kv(self) -> KeyValues:
+        """The JSON values of this bucket by key path; nothing is sent yet."""
+        session = self._session(None, state_of(self).session)
+        session.require_kinto("use the key values of a bucket")
+        return session._key_values(self.id)
 
     @property
     def collections(self) -> Children[Collection]:
@@ -76,10 +86,8 @@ class _InBucket(Resource):
         return f"/buckets/{segment(id, 'bucket')}/{cls._plural()}"
 
     @classmethod
-    def _home(cls, session: Session) -> tuple[str, Parents | None]:
-        bucket = session.resolve_bucket()
-        path = f"/buckets/{segment(bucket, 'bucket')}/{cls._plural()}"
-        return path, Parents(bucket, None, session.is_personal(bucket), cls.__name__)
+    def _scope_path(cls, session: Session) -> str:
+        return f"/buckets/{segment(session.bucket, 'bucket')}/{cls._plural()}"
 
     @property
     def bucket(self) -> str:

@@ -140,13 +140,23 @@ class Query(Generic[M]):
             return
         listing = self._listing()
         left = self.most
-        for reply, position in self._replies(listing):
-            found = listing.load(reply, self.fields)
-            if left is not None:
-                found = found[:left]
-                left -= len(found)
-            if found:
-                yield Page(found, position)
+        with _Ahead() as ahead:
+            upcoming = ahead.now(lambda: self._fetch(listing, self._first_query()))
+            while upcoming is not None:
+                reply = upcoming.result()
+                position = next_position(reply)
+                upcoming = None
+                if position is not None and left is None:
+                    upcoming = ahead.soon(self._fetch, listing, position)
+                found = listing.load(reply, self.fields)
+                if left is not None:
+                    # How many a page has is the server's choice.
+                    found = found[:left]
+                    left -= len(found)
+                    if position is not None and left:
+                        upcoming = ahead.soon(self._fetch, listing, position)
+                if found:
+                    yield Page(found, position)
 
     def all(self) -> list[M]:
         """All objects in one list."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 from kinto_orm.errors import ConfigurationError, ModelError
 from kinto_orm.history import HistoryEntry, at, history_of, revert
 from kinto_orm.permissions import Permissions
-from kinto_orm.protocol import Parents, segment
+from kinto_orm.protocol import segment
 from kinto_orm.query import Query
 from kinto_orm.resource import Resource
 from kinto_orm.session import Session
@@ -66,8 +66,7 @@ class Record(Resource):
         cls.__kinto_open__ = cls.model_fields.keys() <= {"id", "last_modified"}
 
     @classmethod
-    def _home(cls, session: Session) -> tuple[str, Parents | None]:
-        given = cls.__kinto_bucket__ or session.bucket
+    def _scope_path(cls, session: Session) -> str:
         collection = cls.__kinto_collection__ or session.collection
         if collection is None:
             raise ConfigurationError(
@@ -75,12 +74,8 @@ class Record(Resource):
                 f'(class {cls.__name__}(Record, collection="todos")), or the session '
                 '(Session(..., collection="todos"))'
             )
-        bucket = session.resolve_bucket(given)
-        path = (
-            f"/buckets/{segment(bucket, 'bucket')}"
-            f"/collections/{segment(collection, 'collection')}/records"
-        )
-        return path, Parents(bucket, collection, session.is_personal(bucket), cls.__name__)
+        bucket = segment(cls.__kinto_bucket__ or session.bucket, "bucket")
+        return f"/buckets/{bucket}/collections/{segment(collection, 'collection')}/records"
 
     def history(self, *, session: Session | None = None) -> Query[HistoryEntry]:
         """What was done to this record, newest first.

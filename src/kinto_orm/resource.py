@@ -76,17 +76,28 @@ class Resource(Stored):
         return current(given, came_from, cls.__kinto_session__, needed_for=cls.__name__)
 
     @classmethod
+    def _scope_path(cls, session: Session) -> str:
+        """The path of the plural endpoint in a session's scope, "default" as it is."""
+        raise ConfigurationError(f"{cls.__name__} is a base class; use Record, Bucket or another")
+
+    @classmethod
     def _home(cls, session: Session) -> tuple[str, Parents | None]:
         """The path of the plural endpoint, and what must exist for it."""
-        raise NotLoaded(f"{cls.__name__} is an abstract base")
+        return _resolved(cls._scope_path(session), session, cls.__name__)
 
     @property
     def uri(self) -> str:
-        """The server path, such as `/buckets/blog/collections/articles/records/x`."""
+        """The server path, such as `/buckets/blog/collections/articles/records/x`.
+
+        In the personal bucket it has the word "default" until the first request of the session.
+        """
         state = state_of(self)
         parent = state.parent
         if parent is None:
-            parent = self._home(self._session(None, state.session))[0]
+            session = self._session(None, state.session)
+            parent = self._scope_path(session)
+            if session.is_informed:
+                parent = _resolved(parent, session, "")[0]
         return f"{parent}/{segment(self.id, self.__kinto_kind__)}"
 
     def _place(self, given: Session | None) -> tuple[Session, str, Parents | None]:

@@ -19,7 +19,7 @@ _LONGEST = 1.0
 def retry_on_conflict(times: int = 5) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Decorate a function that reads, changes and saves, so that a Conflict runs it again.
 
-    The function must read inside, so that it sees what the other writer left:
+    The function must read inside, so that it sees what the other writer left::
 
         @retry_on_conflict(times=10)
         def count_visit() -> None:

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
+from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -33,10 +34,12 @@ from kinto_orm.transport import Auth, Retry, Timeouts, Transport, authenticator
 if TYPE_CHECKING:
     from urllib3.util.retry import Retry as Urllib3Retry
 
+    from kinto_orm.account import Account
     from kinto_orm.batch import Batch
     from kinto_orm.bulk import OnError, Progress, Summary
     from kinto_orm.conditions import Condition
     from kinto_orm.history import PermissionEntry
+    from kinto_orm.kv import KeyValues
     from kinto_orm.query import Query
     from kinto_orm.record import Record
     from kinto_orm.resource import Resource
@@ -212,6 +215,11 @@ class Session:
                 'bucket: Session(..., bucket="blog")'
             )
         return own
+
+    @property
+    def is_informed(self) -> bool:
+        """Whether the server's root page was read already."""
+        return self._connection.info is not None
 
     def is_personal(self, bucket: str) -> bool:
         """Whether this is the user's personal bucket, which is made on first use."""
@@ -450,6 +458,29 @@ class Session:
             The objects by id; ids of which there is none are missing.
         """
         return _above("bulk").get_many(self, model, ids)  # type: ignore[no-any-return]
+
+    # Key values and the account
+
+    @cached_property
+    def kv(self) -> KeyValues:
+        """The JSON values of the session's bucket by key path; nothing is sent yet."""
+        return self._key_values(self._bucket)
+
+    def _key_values(self, bucket: str) -> KeyValues:
+        module = "kvp" if self.dialect == "kvp" else "kv"
+        return _above(module).key_values(self, bucket)  # type: ignore[no-any-return]
+
+    def account(self) -> Account:
+        """Who the user is (`GET /`; on a kvp.io server `GET /account/`).
+
+        Returns:
+            The account, with what the server says of it: on Kinto id, principals and bucket; on
+            kvp.io id, email, reads and size. What it does not say is None.
+
+        Raises:
+            Unauthorized: The server recognises nobody.
+        """
+        return _above("account").account_of(self)  # type: ignore[no-any-return]
 
     # The server's structure
 

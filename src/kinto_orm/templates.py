@@ -2,40 +2,47 @@
 
 from __future__ import annotations
 
-import functools
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Literal, Self
-from weakref import WeakKeyDictionary
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 from pydantic import JsonValue, model_validator
 
 from kinto_orm import keypath
-from kinto_orm.conditions import col
-from kinto_orm.errors import Conflict, InvalidData, ModelError, NotFound, PathError
+from kinto_orm.errors import (
+    Conflict,
+    Forbidden,
+    InvalidData,
+    ModelError,
+    NotFound,
+    ResponseError,
+)
+from kinto_orm.kv import _is_absent
 from kinto_orm.permissions import Permissions
-from kinto_orm.protocol import ERRNO_MISSING_PARENT, Call, Parents, Reply
-from kinto_orm.query import Listing, Query
+from kinto_orm.protocol import Call, Parents, Reply
+from kinto_orm.query import Listing, Page, Query
 from kinto_orm.record import Record
+from kinto_orm.resource import Tombstone
 from kinto_orm.session import Session
 from kinto_orm.stored import state_of
+from kinto_orm.template_stores import Isolation, Store, Undefined, store_of
 
 if TYPE_CHECKING:
     from kinto_orm.conditions import Condition
-    from kinto_orm.rendering import Renderer, Stored
-    from kinto_orm.session import _Connection
+    from kinto_orm.rendering import Stored as Document
 
-Undefined = Literal["strict", "lenient"]
-Isolation = Literal["none", "process"]
+M = TypeVar("M", bound=Record)
+T = TypeVar("T")
 
 
 class Template(Record, collection="templates"):
-    """A Jinja2 template, kept as a record of the collection `templates`.
+    """A Jinja2 template: a record of the collection `templates`, made on the first save.
 
-    It renders from the values of `session.kv` in its bucket, and may include, extend and import
-    the other templates of its collection. The collection is made on the first save.
+    It renders from the values of its bucket (`session.kv`), and may include, extend and import
+    the other templates of its collection. On a kvp.io server the same works as far as the
+    protocol goes: it has no preconditions, so that saving overwrites and deleting does not
+    notice that there was nothing; it lists names only; and it renders by itself.
 
     Attributes:
         name: Any text, such as "nginx.conf"; it cannot change once the template is saved.
@@ -53,9 +60,10 @@ class Template(Record, collection="templates"):
             name: str,
             source: str,
             permissions: Permissions | Mapping[str, Iterable[str]] = ...,
+            **fields: Any,
         ) -> None: ...
 
-    # The name and the id
+    # The name stands for the id
 
     @model_validator(mode="before")
     @classmethod
@@ -84,6 +92,22 @@ class Template(Record, collection="templates"):
     def _name(self) -> str:
         return f"{type(self).__name__} {self.__dict__.get('name', self.id)!r}"
 
+    # Where it lives
+
+    @classmethod
+    def _home(cls, session: Session) -> tuple[str, Parents | None]:
+        session.require_kinto(f"use {cls.__name__} as a record")
+        path, parents = super()._home(session)
+        # Reading makes nothing.
+        return path, parents and parents.explaining()
+
+    def _place(self, given: Session | None) -> tuple[Session, str, Parents | None]:
+        session, path, parents = super()._place(given)
+        return session, path, parents and dataclasses.replace(parents, permitted=True, model="")
+
+    def _store(self, given: Session | None = None) -> Store:
+        return store_of(self._session(given, state_of(self).session))
+
     # Reading
 
     @classmethod
@@ -97,7 +121,7 @@ class Template(Record, collection="templates"):
         Raises:
             NotFound: There is none.
         """
-        return super().get(name, session=session)
+        return store_of(cls._session(session)).get(cls, name)
 
     @classmethod
     def get_or_none(cls, name: str, *, session: Session | None = None) -> Self | None:
@@ -119,7 +143,8 @@ class Template(Record, collection="templates"):
             **defaults: The fields of the one to be created: `source`.
 
         Returns:
-            The template, and whether it was created.
+            The template, and whether it was created. When somebody else creates it meanwhile,
+            theirs is fetched.
         """
         found = cls.get_or_none(name, session=session)
         if found is not None:
@@ -133,7 +158,8 @@ class Template(Record, collection="templates"):
     def find(cls, *conditions: Condition | bool, session: Session | None = None) -> Query[Self]:
         """A query over all templates that meet every condition; nothing is sent yet.
 
-        Without any template, not even the collection, it finds nothing.
+        It finds nothing where no template was ever saved. On a kvp.io server it takes no
+        conditions, and the templates have their names only, until they are refreshed.
 
         Args:
             *conditions: Such as `col(Template.name).like("*.conf")`.
@@ -145,27 +171,77 @@ class Template(Record, collection="templates"):
     def _get_call(cls, session: Session, id: str, parent: str | None = None) -> Call[Self]:
         call = super()._get_call(session, keypath.record_id(id), parent)
         call.doing = f"get {cls.__name__} {id!r}"
+        call.refused = partial(_refused, session, call.request.path, call.doing)
         return call
 
     # Writing
+
+    def save(self, *, force: bool = False, session: Session | None = None) -> Self:
+        """Create the template, or send what changed, as every record does.
+
+        The source is checked first.
+
+        Args:
+            force: Overwrite without a precondition, whatever the server has.
+            session: Which session to use.
+
+        Raises:
+            TemplateSyntaxError: It does not parse, or names an unknown filter or test; `lineno`
+                is the line. Nothing was sent.
+            RenderLimit: It is too long, or too deeply nested. Nothing was sent.
+            Conflict: It exists already, was changed by somebody else, or is gone.
+        """
+        self._store(session).save(self, force=force)
+        return self
+
+    def delete(
+        self,
+        *,
+        missing_ok: bool = False,
+        force: bool = False,
+        session: Session | None = None,
+    ) -> Tombstone:
+        """Delete the template, as every record (`DELETE` with `If-Match`).
+
+        Args:
+            missing_ok: Be content when it is gone already.
+            force: Delete it without a precondition, whatever the server has.
+            session: Which session to use.
+
+        Raises:
+            Conflict: It was changed by somebody else, or is gone.
+        """
+        return self._store(session).delete(self, missing_ok=missing_ok, force=force)
+
+    def refresh(self, *, keep_changes: bool = False, session: Session | None = None) -> Self:
+        """Take the server's state (`GET` with `If-None-Match`).
+
+        Args:
+            keep_changes: Keep what is not saved yet.
+            session: Which session to use.
+
+        Raises:
+            NotFound: It is gone.
+        """
+        self._store(session).refresh(self, keep_changes=keep_changes)
+        return self
 
     def _save_call(
         self, given: Session | None, *, force: bool = False
     ) -> tuple[Session, Call[Self]] | None:
         self._refuse_partial()
+        self._check_source(force)
+        return super()._save_call(given, force=force)
+
+    def _check_source(self, force: bool) -> None:
         if force or self._is_edited:
             from kinto_orm.rendering import check
 
             check(self.source, self.name)
-        return super()._save_call(given, force=force)
 
     @property
     def _is_edited(self) -> bool:
         return self.source != self._raw().get("source")
-
-    def _place(self, given: Session | None) -> tuple[Session, str, Parents | None]:
-        session, path, parents = super()._place(given)
-        return session, path, parents
 
     # Rendering
 
@@ -178,33 +254,31 @@ class Template(Record, collection="templates"):
         isolation: Isolation = "none",
         **more_overrides: JsonValue,
     ) -> str:
-        """Render this template's source, saved or not, from the values of its bucket.
+        """Render the source as it is here, saved or not, from the values of the bucket.
 
-        The templates that it includes, extends and imports are the stored ones. They are fetched
-        with one request for each level of inclusion; then one more fetches the values that are
-        named. What nothing is named of is not fetched.
+        What it includes, extends and imports is taken from the server, with one request for each
+        level of inclusion. One more request fetches the values that are named in all of them.
+        What is not named is not fetched, unless the names are calculated.
 
         Args:
-            overrides: JSON values by root key, which are taken instead of the stored ones;
-                whole root keys, not parts of them.
+            overrides: JSON values by root key, taken instead of the stored ones: whole root
+                keys, not parts of them. They are not fetched.
             undefined: "strict": a value that is not there is an error. "lenient": it is written
                 as nothing.
             isolation: "none": in this process, for templates whose authors you trust. "process":
-                in a limited process of its own, for all others.
+                in a limited process of its own, for all others. A kvp.io server decides by
+                itself.
             **more_overrides: The same, for keys that are identifiers.
 
         Raises:
             UndefinedVariable: A value is not there.
             RenderLimit: It was stopped; the message names the limit.
-            TemplateError: Anything else that is wrong in a template, or one that it includes is
-                not there; `name` and `lineno` say where.
+            TemplateError: Anything else that is wrong in a template, such as one that is not
+                there; `name` and `lineno` say where.
         """
-        given = dict(overrides or {}) | more_overrides
-        with self._at_work() as (renderer, shelf):
-            values = shelf.values(renderer.needs(self.name), given.keys())
-            return renderer.render(
-                self.name, values | given, undefined=undefined, isolation=isolation
-            )
+        # Keys of `session.kv` are a kind of str, and the sandbox takes nothing but str.
+        named = {str(k) if isinstance(k, str) else k: v for k, v in (overrides or {}).items()}
+        return self._store().render(self, named | more_overrides, undefined, isolation)
 
     def render_json(
         self,
@@ -215,7 +289,7 @@ class Template(Record, collection="templates"):
         isolation: Isolation = "none",
         **more_overrides: JsonValue,
     ) -> JsonValue:
-        """Render as `render` does, and read the text as JSON.
+        """Render, and read the text as JSON; the arguments are those of `render`.
 
         Raises:
             TemplateError: Also when the text is no JSON; `lineno` is the line of the text.
@@ -234,7 +308,9 @@ class Template(Record, collection="templates"):
         isolation: Isolation = "none",
         **more_overrides: JsonValue,
     ) -> JsonValue:
-        """Render as `render` does, and read the text as YAML, as far as JSON has the same values.
+        """Render, and read the text as YAML, as far as JSON has the same values.
+
+        The arguments are those of `render`.
 
         Raises:
             ConfigurationError: PyYAML is not installed.
@@ -248,87 +324,57 @@ class Template(Record, collection="templates"):
     def variables(self) -> frozenset[str]:
         """The root keys that rendering takes, with all that the template includes.
 
-        Fetches the templates that are included, extended or imported. A template that is named
-        by a calculated name is left out.
+        The templates that it includes are fetched. One that it names by a calculation is left
+        out.
 
         Raises:
             TemplateError: One of them does not parse.
         """
-        with self._at_work() as (renderer, _):
-            return renderer.variables(self.name)
+        return self._store().variables(self)
 
-    @contextmanager
-    def _at_work(self) -> Iterator[tuple[Renderer, _Shelf]]:
-        """The renderer of this template's collection, and what it takes from the server."""
-        session, parent, _ = self._place(None)
-        shelf = _Shelf(self, session, parent)
-        token = _shelf.set(shelf)
-        try:
-            shelf.gather()
-            yield _renderer(session, parent), shelf
-        finally:
-            _shelf.reset(token)
-
-    def _document(self) -> Stored:
-        """The local source, as the renderer wants it."""
+    def _document(self, name: str) -> Document:
+        """What the renderer gets of it, under the name by which it was asked for."""
         from kinto_orm.rendering import Stored
 
-        return Stored(self.name, self.source, None if self._is_edited else self.last_modified)
+        return Stored(name, self.source, None if self._is_edited else self.last_modified)
 
 
 class _Templates(Query[M]):
-    """A query that finds nothing where the collection was not made yet."""
+    """A query of templates: it finds nothing where none was ever saved."""
+
+    def pages(self) -> Iterator[Page[M]]:
+        return store_of(self.model._session(self.session)).pages(self)
 
     def count(self) -> int:
-        return _or_missing(super().count, 0)
+        return store_of(self.model._session(self.session)).count(self)
 
     def delete(self) -> int:
-        return _or_missing(super().delete, 0)
+        return self._or_nothing(super().delete, 0)
 
     def _fetch(self, listing: Listing[M], query: str) -> Reply:
-        return _or_missing(partial(super()._fetch, listing, query), _EMPTY)
+        return self._or_nothing(partial(super()._fetch, listing, query), _EMPTY)
+
+    def _or_nothing(self, ask: Callable[[], T], nothing: T) -> T:
+        try:
+            return ask()
+        except (NotFound, Forbidden) as error:
+            listing = self._listing()
+            if not _is_absent(error, listing.session, listing.path.split("/")[2]):
+                raise
+            return nothing
 
 
-def _or_missing(ask: Callable[[], T], nothing: T) -> T:
-    try:
-        return ask()
-    except NotFound:
-        return nothing
+_EMPTY = Reply(200, {}, b'{"data":[]}')
 
 
-class _Shelf:
-    """What one render takes from the server: templates, and the values that they name."""
-
-    def __init__(self, template: Template, session: Session, parent: str) -> None:
-        self._query = _Templates(type(template), session, parent)
-        self._bucket = parent.split("/")[2]
-        self._found: dict[str, Stored | None] = {template.name: template._document()}
-
-    def load(self, name: str) -> Stored | None:
-        """A template by its name; fetched now when nothing named it before."""
-        if name not in self._found:
-            self._fetch([name])
-        return self._found[name]
-
-    def gather(self) -> None:
-        """Fetch all templates that others name, a level of inclusion with each request."""
-        while named := self._named():
-            self._fetch(named)
-
-    def _named(self) -> list[str]:
-        """Names that are not fetched yet, unless there are more than a render may load."""
-        found = [stored for stored in self._found.values() if stored is not None]
-        named = {name for stored in found for name in _references(stored)} - self._found.keys()
-        return sorted(named) if len(named) + len(self._found) <= _MOST else []
-
-    def _fetch(self, names: Sequence[str]) -> None:
-        self._found.update(dict.fromkeys(names))
-        by_id = {id: name for name in names if (id := _id_or_none(name)) is not None}
-        if by_id:
-            for each in self._query.where(col(Template.id).in_(by_id)):
-                self._found[by_id[each.id]] = each._document(by_id[each.id])
-
-    def values(self, needs: Needs, given: Collection[str]) -> dict[str, JsonValue]:
-        """The stored values that are needed and not given, by root key; in one request."""
-        query = Query(Record, self._query.session, f"/buckets/{self._bucket}/collections/kv/records")
-        ...
+def _refused(session: Session, path: str, doing: str, error: ResponseError, _: Reply) -> NoReturn:
+    """Say of a collection that was never made that the template is not there."""
+    if _is_absent(error, session, path.split("/")[2]):
+        raise NotFound(
+            f"cannot {doing}: there is no template of this name",
+            status=error.status,
+            errno=error.errno,
+            details=error.details,
+            request=error.request,
+        )
+    raise error

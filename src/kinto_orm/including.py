@@ -1,0 +1,122 @@
+"""The stored templates that a render takes: fetched together, compiled once.
+
+Which templates include which is known before anything is rendered, so that those of one level
+are fetched with one request. What was compiled is kept for the next render.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import lru_cache
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from kinto_orm import keypath
+from kinto_orm.errors import PathError
+from kinto_orm.session import Session
+
+if TYPE_CHECKING:
+    from kinto_orm.rendering import Renderer, Stored
+    from kinto_orm.session import _Connection
+
+Fetch = Callable[[Mapping[str, str]], "Iterable[Stored]"]
+"""Gives the templates that exist of those asked for: names by record id."""
+
+# Collections of one connection whose compiled templates are kept.
+_COLLECTIONS = 16
+_KEPT_REFERENCES = 256
+
+_renderers: WeakKeyDictionary[_Connection, OrderedDict[str, Renderer]] = WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+class Included:
+    """A template and those that it includes, extends and imports.
+
+    Args:
+        session: What is compiled is kept for its connection.
+        path: What tells the collections of a server apart.
+        document: The template itself, as it is here.
+        fetch: Fetches others, as many as possible at once.
+    """
+
+    def __init__(self, session: Session, path: str, document: Stored, fetch: Fetch) -> None:
+        self._session = session
+        self._path = path
+        self._fetch = fetch
+        self._found: dict[str, Stored | None] = {document.name: document}
+
+    @contextmanager
+    def renderer(self) -> Iterator[Renderer]:
+        """The renderer of these templates, for this thread and this block."""
+        token = _current.set(self)
+        try:
+            self._gather()
+            yield _renderer_of(self._session, self._path)
+        finally:
+            _current.reset(token)
+
+    def load(self, name: str) -> Stored | None:
+        """A template by its name; fetched now when no template named it before."""
+        if name not in self._found:
+            self._take([name])
+        return self._found[name]
+
+    def _gather(self) -> None:
+        while named := self._named():
+            self._take(named)
+
+    def _named(self) -> list[str]:
+        """Names that are not fetched yet; none when they are more than a render may load."""
+        from kinto_orm.rendering import Limits
+
+        found = [stored for stored in self._found.values() if stored is not None]
+        named = {name for stored in found for name in _references(stored)} - self._found.keys()
+        return sorted(named) if len(named) + len(self._found) <= Limits().templates else []
+
+    def _take(self, names: Sequence[str]) -> None:
+        self._found.update(dict.fromkeys(names))
+        ids = dict(identified(names))
+        if ids:
+            self._found.update((stored.name, stored) for stored in self._fetch(ids))
+
+
+_current: ContextVar[Included] = ContextVar("kinto_orm_included")
+
+
+def _load(name: str) -> Stored | None:
+    return _current.get().load(name)
+
+
+def _renderer_of(session: Session, path: str) -> Renderer:
+    """The renderer that keeps what was compiled of a collection."""
+    from kinto_orm.rendering import Renderer
+
+    with _lock:
+        kept = _renderers.setdefault(session._connection, OrderedDict())
+        renderer = kept.pop(path, None) or Renderer(_load)
+        kept[path] = renderer
+        if len(kept) > _COLLECTIONS:
+            kept.popitem(last=False)
+    return renderer
+
+
+@lru_cache(maxsize=_KEPT_REFERENCES)
+def _references(stored: Stored) -> tuple[str, ...]:
+    from kinto_orm.rendering import Limits
+    from kinto_orm.rendering.compiling import Compiled
+
+    return Compiled(stored, Limits()).analysis.templates
+
+
+def identified(names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Names with their record ids before them; those that nothing can have are left out."""
+    for name in names:
+        try:
+            yield keypath.record_id(name), name
+        except PathError:
+            continue

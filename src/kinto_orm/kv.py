@@ -1,0 +1,636 @@
+"""Key values: JSON values by key path, as a mapping; and how a Kinto server keeps them.
+
+Each root key is one record `{"key": ..., "value": ...}` of the collection `kv`, so that two keys
+never contend, and permissions, history and ETags come with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import (
+    Callable,
+    ItemsView,
+    Iterable,
+    Iterator,
+    KeysView,
+    Mapping,
+    MutableMapping,
+    Sequence,
+    ValuesView,
+)
+from typing import Any, Final, NoReturn, Protocol, Self, TypeVar, overload
+
+from pydantic import JsonValue
+
+from kinto_orm import keypath
+from kinto_orm.conditions import col
+from kinto_orm.errors import (
+    Conflict,
+    Forbidden,
+    InvalidData,
+    KeyNotFound,
+    NotFound,
+    PathError,
+    ResponseError,
+    ServerError,
+)
+from kinto_orm.protocol import (
+    JSON_PATCH,
+    Call,
+    Parents,
+    Reply,
+    Request,
+    encode,
+    if_match,
+    if_none_match,
+    segment,
+)
+from kinto_orm.query import Listing, Query
+from kinto_orm.record import Record
+from kinto_orm.retrying import retry_on_conflict
+from kinto_orm.session import Session
+
+T = TypeVar("T")
+E = TypeVar("E", bound="_Entry")
+
+KeyPath = str | tuple[str, ...]
+
+COLLECTION: Final = "kv"
+
+_ATTEMPTS: Final = 30
+_KEYS_IN_A_REQUEST: Final = 100
+_LENGTH_OF_KEYS: Final = 3500  # characters in a URL: some servers take no more than 4,000
+_QUOTES: Final = len("%22%22%2C")  # around each of them
+_VALUES_IN_A_PAGE: Final = 100
+_MISSING: Final[Any] = object()
+
+# facts: Kinto answers 503 with this number when the database rolled the write back
+_ERRNO_BACKEND = 201
+
+
+class RootKey(str):
+    """A root key as it is listed: taken as a path it is not split, even with a slash in it."""
+
+    __slots__ = ()
+
+
+class Store(Protocol):
+    """Where the values are: root keys, and segments below them. See `KeyValues`."""
+
+    def read(self, key: str) -> JsonValue: ...  # noqa: D102
+    def read_many(self, keys: Iterable[str]) -> dict[str, JsonValue]: ...  # noqa: D102
+    def keys(self, prefix: str) -> Iterator[str]: ...  # noqa: D102
+    def items(self, prefix: str) -> Iterator[tuple[str, JsonValue]]: ...  # noqa: D102
+    def count(self, prefix: str) -> int: ...  # noqa: D102
+    def write(self, key: str, segments: Sequence[str], value: JsonValue) -> None: ...  # noqa: D102
+    def add(self, key: str, segments: Sequence[str], value: JsonValue) -> JsonValue: ...  # noqa: D102
+    def delete(self, key: str, segments: Sequence[str]) -> None: ...  # noqa: D102
+    def pop(self, key: str, segments: Sequence[str]) -> JsonValue: ...  # noqa: D102
+    def clear(self) -> None: ...  # noqa: D102
+
+
+class KeyValues(MutableMapping[KeyPath, JsonValue]):
+    """A mapping of JSON values by key path: `session.kv`, or the `kv` of a bucket.
+
+    A path is `"my_key/baz/faz"`: a root key, and the way down into its value. A tuple of segments
+    is not split: `("my_key", "a/b")`. Below a list a segment is an index, 0-based; `-` appends.
+    Iterating and `len` are about the root keys.
+
+    A path that is not well formed, or that goes through a value that is no container, is a
+    PathError.
+    """
+
+    def __init__(self, store: Store) -> None:
+        """Use `session.kv` or `bucket.kv` instead.
+
+        Args:
+            store: Where the values are.
+        """
+        self._store = store
+
+    def __getitem__(self, path: KeyPath) -> JsonValue:
+        key, *segments = _segments(path)
+        return keypath.read(self._store.read(key), segments, key)
+
+    def __setitem__(self, path: KeyPath, value: JsonValue) -> None:
+        self.set(path, value)
+
+    def __delitem__(self, path: KeyPath) -> None:
+        self.delete(path)
+
+    def __iter__(self) -> Iterator[str]:
+        return map(RootKey, self._store.keys(""))
+
+    def __len__(self) -> int:
+        return self._store.count("")
+
+    def set(self, path: KeyPath, value: JsonValue) -> None:
+        """Store a value: the same as `kv[path] = value`.
+
+        A root key's value is replaced whole, whatever was there (`PUT` without a precondition).
+        Below a root key only that place is written: the record is read, and one JSON-Patch with
+        `If-Match` is sent, and both again when another writer was first; so that writers at
+        different places of one key lose nothing. Missing parents are made as objects.
+
+        Args:
+            path: The key path.
+            value: Any JSON value; None is stored as null.
+
+        Raises:
+            PathError: The path is not well formed, goes through a value that is no container, or
+                names no place of a list.
+            InvalidData: The server would change the value or cannot store it.
+            Conflict: Other writers were first each time.
+        """
+        key, *segments = _segments(path)
+        self._store.write(key, segments, value)
+
+    def delete(self, path: KeyPath, missing_ok: bool = False) -> None:
+        """Remove a value and all below it: the same as `del kv[path]`.
+
+        Deleting a root key is a `DELETE` without a precondition. Below it one JSON-Patch with
+        `If-Match` is sent. The items of a list move up when one is removed: if another writer
+        moves them meanwhile, nothing is removed, and it is a Conflict.
+
+        Args:
+            path: The key path.
+            missing_ok: Be content when nothing is there.
+
+        Raises:
+            KeyNotFound: Nothing is there.
+            Conflict: The list was changed meanwhile; `.base` is the item that was to be removed,
+                `.remote` the one that is in its place now.
+        """
+        key, *segments = _segments(path)
+        try:
+            self._store.delete(key, segments)
+        except KeyNotFound:
+            if not missing_ok:
+                raise
+
+    @overload
+    def pop(self, path: KeyPath, /) -> JsonValue: ...
+    @overload
+    def pop(self, path: KeyPath, /, default: JsonValue | T) -> JsonValue | T: ...
+    def pop(self, path: KeyPath, /, default: Any = _MISSING) -> Any:
+        """Remove a value and return it; of several who pop an item of a list each gets another.
+
+        Args:
+            path: The key path.
+            default: What to return when nothing is there.
+
+        Raises:
+            KeyNotFound: Nothing is there, and no default is given.
+        """
+        key, *segments = _segments(path)
+        try:
+            return self._store.pop(key, segments)
+        except KeyNotFound:
+            if default is _MISSING:
+                raise
+            return default
+
+    def setdefault(self, path: KeyPath, default: JsonValue = None, /) -> JsonValue:  # type: ignore[override]
+        """Store a value if nothing is there yet, and return what is there now.
+
+        On a Kinto server another writer's value is never overwritten.
+
+        Args:
+            path: The key path.
+            default: The JSON value to store.
+        """
+        key, *segments = _segments(path)
+        return self._store.add(key, segments, default)
+
+    def get_many(self, paths: Iterable[KeyPath]) -> dict[KeyPath, JsonValue]:
+        """Read several values with one request for a hundred root keys (`GET ?in_id=a,b,c`).
+
+        Args:
+            paths: Key paths.
+
+        Returns:
+            The values by path, as the paths were given; those where nothing is are left out.
+        """
+        if isinstance(paths, str):
+            raise PathError(f"get_many takes several key paths, as in get_many([{paths!r}])")
+        wanted = {path: _segments(path) for path in paths}
+        found = self._store.read_many(dict.fromkeys(key for key, *_ in wanted.values()))
+        values: dict[KeyPath, JsonValue] = {}
+        for path, (key, *segments) in wanted.items():
+            if key in found:
+                try:
+                    values[path] = keypath.read(found[key], segments, key)
+                except KeyNotFound:
+                    continue
+        return values
+
+    def keys(self, prefix: str = "") -> KeysView[str]:  # type: ignore[override]
+        """The root keys, streamed: 1,000 with each request, without their values.
+
+        Args:
+            prefix: Only those that begin with it; the server chooses them.
+        """
+        return _Keys(self, prefix)
+
+    def items(self, prefix: str = "") -> ItemsView[str, JsonValue]:  # type: ignore[override]
+        """The root keys with their values, streamed: 100 with each request.
+
+        Args:
+            prefix: Only those whose key begins with it.
+        """
+        return _Items(self, prefix)
+
+    def values(self) -> ValuesView[JsonValue]:
+        """The values of the root keys, streamed: 100 with each request."""
+        return _Values(self)
+
+    def clear(self) -> None:
+        """Delete all root keys."""
+        self._store.clear()
+
+    def __repr__(self) -> str:
+        return f"<KeyValues of {self._store!r}>"
+
+
+def _segments(path: KeyPath) -> tuple[str, ...]:
+    if isinstance(path, RootKey):
+        return keypath.parse((str(path),))
+    parts = path if isinstance(path, tuple) else (path,)
+    for each in parts:
+        if not isinstance(each, str):
+            raise PathError(
+                f"{each!r} cannot be a part of a key path: a path is a text or a tuple of texts, "
+                'as in "my_key/0" or ("my_key", "0")'
+            )
+    return keypath.parse(path)
+
+
+class _Keys(KeysView[str]):
+    def __init__(self, kv: KeyValues, prefix: str) -> None:
+        super().__init__(kv)  # type: ignore[arg-type]
+        self._kv = kv
+        self._prefix = prefix
+
+    def __iter__(self) -> Iterator[str]:
+        return map(RootKey, self._kv._store.keys(self._prefix))
+
+    def __len__(self) -> int:
+        return self._kv._store.count(self._prefix)
+
+    def __contains__(self, key: object) -> bool:
+        return str(key).startswith(self._prefix) and key in self._kv
+
+
+class _Items(ItemsView[str, JsonValue]):
+    def __init__(self, kv: KeyValues, prefix: str) -> None:
+        super().__init__(kv)  # type: ignore[arg-type]
+        self._kv = kv
+        self._prefix = prefix
+
+    def __iter__(self) -> Iterator[tuple[str, JsonValue]]:
+        return ((RootKey(key), value) for key, value in self._kv._store.items(self._prefix))
+
+    def __len__(self) -> int:
+        return self._kv._store.count(self._prefix)
+
+
+class _Values(ValuesView[JsonValue]):
+    def __init__(self, kv: KeyValues) -> None:
+        super().__init__(kv)
+        self._kv = kv
+
+    def __iter__(self) -> Iterator[JsonValue]:
+        return (value for _, value in self._kv._store.items(""))
+
+    def __contains__(self, value: object) -> bool:
+        return any(value == each for each in self)
+
+
+# On a Kinto server
+
+
+class _Entry(Record, collection=COLLECTION):
+    """The record of one root key, as far as it is needed for lists of them."""
+
+    value: JsonValue = None
+
+    @classmethod
+    def _home(cls, session: Session) -> tuple[str, Parents | None]:
+        path, parents = super()._home(session)
+        # Reading makes nothing.
+        return path, parents and parents.explaining()
+
+    @classmethod
+    def find(cls, *conditions: Any, session: Session | None = None) -> Query[Self]:
+        return _Entries(cls, session).where(*conditions)
+
+
+class _Entries(Query[E]):
+    """A query that finds nothing where no key was ever written."""
+
+    def count(self) -> int:
+        return self._or_nothing(super().count, 0)
+
+    def delete(self) -> int:
+        return self._or_nothing(super().delete, 0)
+
+    def _fetch(self, listing: Listing[E], query: str) -> Reply:
+        nothing = Reply(200, {}, b'{"data":[]}')
+        return self._or_nothing(lambda: super(_Entries, self)._fetch(listing, query), nothing)
+
+    def _or_nothing(self, ask: Callable[[], T], nothing: T) -> T:
+        try:
+            return ask()
+        except (NotFound, Forbidden) as error:
+            session = _Entry._session(self.session)
+            if not _is_absent(error, session, session.resolve_bucket()):
+                raise
+            return nothing
+
+
+def _is_absent(error: ResponseError, session: Session, bucket: str) -> bool:
+    """Whether nothing is there: Kinto says 403 of a personal bucket that was never used."""
+    return isinstance(error, NotFound) or (
+        isinstance(error, Forbidden) and session.is_personal(bucket)
+    )
+
+
+class KintoStore:
+    """The keys of one bucket on a Kinto server.
+
+    Args:
+        session: Runs the calls.
+        bucket: The bucket's id.
+    """
+
+    def __init__(self, session: Session, bucket: str) -> None:
+        self._session = session.scoped(bucket=bucket, collection=COLLECTION)
+
+    def read(self, key: str) -> JsonValue:
+        """Fetch a root key's value (`GET`)."""
+        return _value(self._record(key), key)
+
+    def read_many(self, keys: Iterable[str]) -> dict[str, JsonValue]:
+        """Fetch several root keys (`GET ?in_id=...`); missing ones are left out."""
+        found: dict[str, JsonValue] = {}
+        for chunk in _chunks(keypath.record_id(key) for key in keys):
+            entries = self._session.get_many(_Entry, chunk)
+            found.update(_present(_keyed(entries.values())))
+        return found
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """List root keys, by their records' ids."""
+        return (key for key, _ in self._found(prefix, lambda query: query.only("id")))
+
+    def items(self, prefix: str) -> Iterator[tuple[str, JsonValue]]:
+        """List root keys with their values."""
+        return _present(self._found(prefix, lambda query: query.page_size(_VALUES_IN_A_PAGE)))
+
+    def count(self, prefix: str) -> int:
+        """Count root keys (`HEAD` for all of them)."""
+        if prefix:
+            return sum(1 for _ in self.keys(prefix))
+        return _Entry.find(session=self._session).count()
+
+    def write(self, key: str, segments: Sequence[str], value: JsonValue) -> None:
+        """Store a value."""
+        if segments:
+            self._again(lambda: self._write_over(self._record(key), key, segments, value))
+        else:
+            self._put(key, value, {})
+
+    def add(self, key: str, segments: Sequence[str], value: JsonValue) -> JsonValue:
+        """Store a value where there is none, and give what is there now."""
+
+        def once() -> JsonValue:
+            record = self._record(key)
+            try:
+                return keypath.read(_value(record, key), segments, key)
+            except KeyNotFound:
+                self._write_over(record, key, segments, value)
+                return value
+
+        return self._again(once)
+
+    def delete(self, key: str, segments: Sequence[str]) -> None:
+        """Remove a value; an item of a list only while it is the one that was read first."""
+        if not segments:
+            self._delete(key, {})
+            return
+        first: list[JsonValue] = []
+
+        def once() -> Conflict | None:
+            record = self._record(key)
+            value = _value(record, key)
+            item = keypath.read(value, segments, key)
+            if first and item != first[0] and _meets_list(value, segments, key):
+                return _moved(key, segments, first[0], item)
+            first[:] = [item]
+            self._remove_below(record, key, segments)
+            return None
+
+        moved = self._again(once)
+        if moved is not None:
+            raise moved
+
+    def pop(self, key: str, segments: Sequence[str]) -> JsonValue:
+        """Remove a value, and give it."""
+
+        def once() -> JsonValue:
+            record = self._record(key)
+            removed = keypath.read(_value(record, key), segments, key)
+            if segments:
+                self._remove_below(record, key, segments)
+            else:
+                self._delete(key, _unchanged(record))
+            return removed
+
+        return self._again(once)
+
+    def clear(self) -> None:
+        """Remove every key (`DELETE` on the collection's records)."""
+        _Entry.find(session=self._session).delete()
+
+    def __repr__(self) -> str:
+        return f"bucket {self._session.bucket!r} on {self._session.server_url}"
+
+    # Requests
+
+    def _record(self, key: str) -> dict[str, Any] | None:
+        """Fetch a root key's record, None when there is none."""
+        parents = self._parents().explaining()
+
+        def refused(error: ResponseError, _: Reply) -> None:
+            if not _is_absent(error, self._session, parents.bucket):
+                raise error
+
+        call: Call[dict[str, Any] | None] = Call(
+            Request("GET", self._path(key)),
+            lambda reply: reply.json["data"],
+            f"read the key {key!r}",
+            refused,
+            parents,
+        )
+        return self._session.run(call)
+
+    def _write_over(
+        self, record: dict[str, Any] | None, key: str, segments: Sequence[str], value: JsonValue
+    ) -> None:
+        """Write into what was read, if it is still so."""
+        if record is None or "value" not in record:
+            self._put(key, keypath.nest(segments, value), _unchanged(record))
+            return
+        operations = keypath.write_operations(record["value"], segments, value, key=key)
+        # An append that is sent twice would append twice.
+        self._patch(record, key, operations, repeatable=segments[-1] != keypath.APPEND)
+
+    def _remove_below(
+        self, record: dict[str, Any] | None, key: str, segments: Sequence[str]
+    ) -> None:
+        operations = keypath.delete_operations(_value(record, key), segments, key=key)
+        self._patch(record, key, operations, repeatable=False)
+
+    def _put(self, key: str, value: JsonValue, precondition: dict[str, str]) -> None:
+        body = encode({"data": {"key": key, "value": value}}, f"the value of {key!r}")
+        request = Request("PUT", self._path(key), body=body, headers=precondition)
+        self._run(request, f"set the key {key!r}")
+
+    def _patch(
+        self,
+        record: dict[str, Any] | None,
+        key: str,
+        operations: Sequence[keypath.JsonPatchOp],
+        *,
+        repeatable: bool,
+    ) -> None:
+        body = encode(operations, f"the value of {key!r}")
+        headers = _unchanged(record) | {"Content-Type": JSON_PATCH}
+        request = Request("PATCH", self._path(key), "", body, headers, True, repeatable)
+        tests = operations[0]["op"] == "test"
+
+        def refused(error: ResponseError, _: Reply) -> NoReturn:
+            lost = (
+                isinstance(error, NotFound)
+                or (isinstance(error, InvalidData) and tests)
+                or (isinstance(error, ServerError) and error.errno == _ERRNO_BACKEND)
+            )
+            raise _lost_race(error) if lost else error
+
+        self._run(request, f"change the key {key!r}", refused)
+
+    def _delete(self, key: str, precondition: dict[str, str]) -> None:
+        def refused(error: ResponseError, reply: Reply) -> None:
+            if not _is_absent(error, self._session, self._session.resolve_bucket()):
+                raise error
+            # The first answer may have been lost: then this one says what we did.
+            if reply.attempts == 1:
+                raise KeyNotFound(f"there is no key {key!r}") from error
+
+        request = Request("DELETE", self._path(key), headers=precondition)
+        self._run(request, f"delete the key {key!r}", refused, self._parents().explaining())
+
+    def _run(
+        self,
+        request: Request,
+        doing: str,
+        refused: Callable[[ResponseError, Reply], None] | None = None,
+        parents: Parents | None = None,
+    ) -> None:
+        self._session.run(Call(request, lambda _: None, doing, refused, parents or self._parents()))
+
+    def _again(self, once: Callable[[], T]) -> T:
+        """Read and write, and do both again when another writer was first."""
+        return retry_on_conflict(_ATTEMPTS)(once)()
+
+    def _parents(self) -> Parents:
+        return Parents(self._session.resolve_bucket(), COLLECTION, True)
+
+    def _path(self, key: str) -> str:
+        bucket = segment(self._session.resolve_bucket(), "bucket")
+        return f"/buckets/{bucket}/collections/{COLLECTION}/records/{keypath.record_id(key)}"
+
+    def _found(
+        self, prefix: str, shape: Callable[[Query[_Entry]], Query[_Entry]]
+    ) -> Iterator[tuple[str, _Entry]]:
+        """Fetch the entries of all keys with a prefix."""
+        if not prefix:
+            yield from _keyed(shape(_Entry.find(session=self._session)))
+        for start in keypath.id_prefixes(prefix):
+            query = _Entry.find(col(_Entry.id).like(f"{start}*"), session=self._session)
+            for key, entry in _keyed(shape(query)):
+                # An id that is encoded may look as if it began with the prefix itself.
+                if key.startswith(prefix) and (key == entry.id) == (start == prefix):
+                    yield key, entry
+
+
+def _value(record: Mapping[str, Any] | None, key: str) -> JsonValue:
+    if record is None or "value" not in record:
+        raise KeyNotFound(f"there is no key {key!r}")
+    value: JsonValue = record["value"]
+    return value
+
+
+def _unchanged(record: Mapping[str, Any] | None) -> dict[str, str]:
+    """The precondition that nobody wrote since the record was read."""
+    return if_none_match() if record is None else if_match(record["last_modified"])
+
+
+def _lost_race(error: ResponseError) -> Conflict:
+    return Conflict(
+        f"{error} Another writer was first.",
+        status=error.status,
+        errno=error.errno,
+        details=error.details,
+        request=error.request,
+    )
+
+
+def _moved(key: str, segments: Sequence[str], base: JsonValue, remote: JsonValue) -> Conflict:
+    conflict = Conflict(
+        f"cannot delete {'/'.join((key, *segments))!r}: another writer changed the list meanwhile, "
+        "and another item is there now. Nothing was deleted."
+    )
+    conflict.base, conflict.remote = base, remote
+    return conflict
+
+
+def _meets_list(value: JsonValue, segments: Sequence[str], key: str) -> bool:
+    return any(
+        isinstance(keypath.read(value, segments[:depth], key), list)
+        for depth in range(len(segments))
+    )
+
+
+def _keyed(entries: Iterable[_Entry]) -> Iterator[tuple[str, _Entry]]:
+    for entry in entries:
+        try:
+            yield keypath.key_of(entry.id), entry
+        except PathError:
+            continue  # put there by hand, under an id that no key has
+
+
+def _present(entries: Iterable[tuple[str, _Entry]]) -> Iterator[tuple[str, JsonValue]]:
+    return ((key, entry.value) for key, entry in entries if "value" in entry.model_fields_set)
+
+
+def _chunks(ids: Iterable[str]) -> Iterator[list[str]]:
+    """Cut a list of ids into parts that fit into a URL."""
+    chunk: list[str] = []
+    length = 0
+    for each in ids:
+        length += len(each) + _QUOTES
+        if chunk and (len(chunk) == _KEYS_IN_A_REQUEST or length > _LENGTH_OF_KEYS):
+            yield chunk
+            chunk, length = [], len(each) + _QUOTES
+        chunk.append(each)
+    if chunk:
+        yield chunk
+
+
+def key_values(session: Session, bucket: str) -> KeyValues:
+    """Give the key values of a bucket on a Kinto server.
+
+    Args:
+        session: Runs the calls.
+        bucket: The bucket's id; "default" is the user's personal one.
+    """
+    return KeyValues(KintoStore(session, bucket))
