@@ -27,10 +27,12 @@ napoleon_custom_sections = [("Class keywords", "params_style")]
 
 def setup(app):
     """Connect what corrects the extensions."""
-    app.connect("autodoc-process-docstring", start_properties_with_a_blank_line, priority=400)
+    app.connect("autodoc-process-docstring", restore_first_lines_of_properties, priority=600)
 
 
-def start_properties_with_a_blank_line(app, what, name, obj, options, lines):
-    """Keep napoleon from taking a property's first line up to a colon for its type."""
-    if what == "property":
-        lines.insert(0, "")
+def restore_first_lines_of_properties(app, what, name, obj, options, lines):
+    """Put back what napoleon takes for a property's type: its first line up to a colon."""
+    types = [line for line in lines if line.startswith(":type: ")]
+    if what == "property" and types:
+        lines.remove(types[0])
+        lines[0] = f"{types[0].removeprefix(':type: ')}: {lines[0]}"

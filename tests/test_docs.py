@@ -136,7 +136,9 @@ def test_the_fixtures_of_the_testing_page_serve_its_tests(tmp_path: Path) -> Non
     """Copied into a test module, the page's fixtures and tests pass."""
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / "testing.md").read_text(), re.DOTALL)
     module = tmp_path / "test_of_the_page.py"
-    module.write_text("\n".join(block for block in blocks if not block.startswith(">>>")))
+    # The fixtures of the package are there without an import once it is installed.
+    fixtures = "from kinto_orm.pytest_plugin import kinto_server, kinto_session\n"
+    module.write_text("\n".join([fixtures, *blocks]))
     run = run_python("-m", "pytest", "-q", "-p", "no:cacheprovider", str(module))
     assert run.returncode == 0, run.stdout
     assert re.search(r"[1-9]\d* passed", run.stdout)

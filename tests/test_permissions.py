@@ -142,6 +142,31 @@ def test_grant_sends_the_difference_only(todo: Todo, wire: Wire) -> None:
     assert todo.permissions.read == stored().read
 
 
+EVERY_NAME = [
+    *[(Bucket, name) for name in ("read", "write", "collection:create", "group:create")],
+    *[(Collection, name) for name in ("read", "write", "record:create")],
+    *[(Group, name) for name in ("read", "write")],
+]
+
+
+@pytest.mark.parametrize(("kind", "name"), EVERY_NAME)
+def test_every_permission_can_be_granted_and_revoked(
+    wire: Wire, backend: Backend, kind: Any, name: str
+) -> None:
+    """The first principal of a list that the server did not have yet, and the last one."""
+    thing = kind(id=backend.new_id()).save()
+    thing.permissions.grant(name, BOB).save()
+    attribute = name.replace(":", "_")
+    assert BOB in getattr(kind.get(thing.id).permissions, attribute)
+    thing.permissions.grant(name, EVE).save()
+    thing.permissions.revoke(name, BOB, EVE).save()
+    assert not {BOB, EVE} & getattr(kind.get(thing.id).permissions, attribute)
+    thing.permissions.grant(name, BOB)
+    thing.colour = "red"
+    thing.save()
+    assert BOB in getattr(kind.get(thing.id).permissions, attribute)
+
+
 def test_nothing_changed_nothing_sent(todo: Todo, wire: Wire) -> None:
     """Granting what is there, or taking what is not, is no change."""
     todo.permissions.grant("read", Everyone).save()

@@ -10,6 +10,7 @@ with Session("memory://"):
 """
 
 from kinto_orm._version import __version__
+from kinto_orm.account import Account
 from kinto_orm.batch import Batch, Outcome
 from kinto_orm.bulk import Failure, Interrupted, Summary
 from kinto_orm.conditions import Column, Condition, col, field
@@ -43,6 +44,7 @@ from kinto_orm.errors import (
 )
 from kinto_orm.following import Change, Created, Deleted, Updated
 from kinto_orm.history import HistoryEntry, PermissionEntry
+from kinto_orm.kv import KeyValues
 from kinto_orm.models import Bucket, Collection, Group
 from kinto_orm.permissions import Authenticated, Everyone, Permissions
 from kinto_orm.query import Page, Query
@@ -51,9 +53,11 @@ from kinto_orm.resource import Tombstone
 from kinto_orm.retrying import retry_on_conflict
 from kinto_orm.schema import SchemaChange, SchemaPlan
 from kinto_orm.session import ServerInfo, Session
+from kinto_orm.templates import Template
 from kinto_orm.transport import BearerAuth, Retry
 
 __all__ = [
+    "Account",
     "Authenticated",
     "BackoffError",
     "BadReply",
@@ -79,6 +83,7 @@ __all__ = [
     "Interrupted",
     "InvalidData",
     "KeyNotFound",
+    "KeyValues",
     "KintoError",
     "ModelError",
     "MultipleFound",
@@ -100,6 +105,7 @@ __all__ = [
     "ServerInfo",
     "Session",
     "Summary",
+    "Template",
     "TemplateError",
     "TemplateSyntaxError",
     "Timeout",

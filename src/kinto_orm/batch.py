@@ -397,4 +397,3 @@ def _run_alone(session: Session, job: _Job, attempts: int = 1) -> None:
 def _fail(job: _Job, error: Exception) -> None:
     job.outcome.error = error
     job.outcome.status = "failed"
-

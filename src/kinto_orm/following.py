@@ -149,11 +149,16 @@ class Follower(Generic[M]):
         listing: Where the objects are.
         name: What is followed, for messages.
         since: A token, or None for everything from the beginning.
+        size: How many entries to fetch with one request, at most 100.
     """
 
-    def __init__(self, listing: Listing[M], name: str, since: str | None) -> None:
+    def __init__(
+        self, listing: Listing[M], name: str, since: str | None, size: int | None = None
+    ) -> None:
         self._listing = listing
         self._name = name
+        # The history is asked for all ids of a page, and a URL has its limits.
+        self._size = min(size or _PAGE, _PAGE)
         self._mark = _Mark.of(since) if since is not None else None
         self._etag: int | None = None
 
@@ -289,7 +294,7 @@ class Follower(Generic[M]):
         return f"/buckets/{parts[2]}/history", chosen
 
     def _pages(self, params: Params, path: str | None = None) -> Iterator[Reply]:
-        query: str | None = query_string([*params, ("_limit", str(_PAGE))])
+        query: str | None = query_string([*params, ("_limit", str(self._size))])
         while query is not None:
             reply = self._run(Request("GET", path or self._listing.path, query))
             yield reply

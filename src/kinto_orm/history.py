@@ -132,4 +132,3 @@ def permission_entries(session: Session) -> Iterator[PermissionEntry]:
         reply = session.run(Call(request, lambda reply: reply, "list the permissions"))
         yield from (PermissionEntry.model_validate(each) for each in reply.json["data"])
         query = next_position(reply)
-

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from kinto_orm import keypath
-from kinto_orm.errors import PathError
+from kinto_orm.errors import PathError, RenderLimit
 from kinto_orm.session import Session
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class Included:
         self._session = session
         self._path = path
         self._fetch = fetch
+        self._name = document.name
         self._found: dict[str, Stored | None] = {document.name: document}
 
     @contextmanager
@@ -71,12 +72,21 @@ class Included:
             self._take(named)
 
     def _named(self) -> list[str]:
-        """Names that are not fetched yet; none when they are more than a render may load."""
+        """Names that are not fetched yet.
+
+        Raises:
+            RenderLimit: They are more than a render may load. Nothing more is fetched then.
+        """
         from kinto_orm.rendering import Limits
 
+        most = Limits().templates
         found = [stored for stored in self._found.values() if stored is not None]
         named = {name for stored in found for name in _references(stored)} - self._found.keys()
-        return sorted(named) if len(named) + len(self._found) <= Limits().templates else []
+        if len(named) + len(self._found) > most:
+            raise RenderLimit(
+                f"template {self._name!r} includes more than {most} templates", name=self._name
+            )
+        return sorted(named)
 
     def _take(self, names: Sequence[str]) -> None:
         self._found.update(dict.fromkeys(names))

@@ -223,7 +223,7 @@ class KeyValues(MutableMapping[KeyPath, JsonValue]):
                     continue
         return values
 
-    def keys(self, prefix: str = "") -> KeysView[str]:  # type: ignore[override]
+    def keys(self, prefix: str = "") -> KeysView[str]:
         """The root keys, streamed: 1,000 with each request, without their values.
 
         Args:
@@ -231,7 +231,7 @@ class KeyValues(MutableMapping[KeyPath, JsonValue]):
         """
         return _Keys(self, prefix)
 
-    def items(self, prefix: str = "") -> ItemsView[str, JsonValue]:  # type: ignore[override]
+    def items(self, prefix: str = "") -> ItemsView[str, JsonValue]:
         """The root keys with their values, streamed: 100 with each request.
 
         Args:
@@ -266,7 +266,7 @@ def _segments(path: KeyPath) -> tuple[str, ...]:
 
 class _Keys(KeysView[str]):
     def __init__(self, kv: KeyValues, prefix: str) -> None:
-        super().__init__(kv)  # type: ignore[arg-type]
+        super().__init__(kv)
         self._kv = kv
         self._prefix = prefix
 
@@ -282,7 +282,7 @@ class _Keys(KeysView[str]):
 
 class _Items(ItemsView[str, JsonValue]):
     def __init__(self, kv: KeyValues, prefix: str) -> None:
-        super().__init__(kv)  # type: ignore[arg-type]
+        super().__init__(kv)
         self._kv = kv
         self._prefix = prefix
 

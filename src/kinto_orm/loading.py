@@ -36,6 +36,10 @@ class Source:
         self._body = body
         self._raws = raws
 
+    def knows(self, id: str) -> bool:
+        """Whether the server sent an object with this id."""
+        return bool(self.raw(id))
+
     def raw(self, id: str) -> dict[str, Any]:
         """The object with this id as the server sent it; empty when it sent none."""
         if self._raws is None:

@@ -130,6 +130,7 @@ def refuse_unknown(model: Any, names: Mapping[str, object]) -> None:
             )
             for name, value in names.items()
         ],
+        hide_input=bool(model.model_config.get("hide_input_in_errors")),
     )
 
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from kinto_orm.conflicts import conflict_of
-from kinto_orm.errors import ConfigurationError, InvalidData
-from kinto_orm.loading import Source, without
+from kinto_orm.errors import ConfigurationError, Conflict, InvalidData
+from kinto_orm.loading import Source
 from kinto_orm.permissions import BY_KIND, Permissions, PermissionsOwner, loaded
-from kinto_orm.protocol import JSON_PATCH, Call, Reply, Request, encode
+from kinto_orm.protocol import JSON_PATCH, Call, Reply, Request, encode, if_match
 from kinto_orm.stored import NOT_DATA, own_state
 
 if TYPE_CHECKING:
@@ -43,12 +43,17 @@ class ObjectPermissions(PermissionsOwner):
         whole patch; then it is made anew from what the server has.
         """
         for _ in range(_ATTEMPTS):
-            patch = permissions.patch()
+            if permissions.is_blind:
+                permissions._rebase(self.fetch_permissions())
+            patch, guard = permissions.patch(), permissions.opened_since
             if not patch:
                 return
+            headers = {"Content-Type": JSON_PATCH} | (if_match(guard) if guard else {})
             try:
-                permissions._take(self._patch(patch, {"Content-Type": JSON_PATCH}))
+                permissions._take(self._patch(patch, headers))
                 return
+            except Conflict:
+                permissions._rebase(self.fetch_permissions())
             except InvalidData:
                 if not any(operation["op"] == "remove" for operation in patch):
                     raise
@@ -82,7 +87,8 @@ class ObjectPermissions(PermissionsOwner):
         def receive(reply: Reply) -> Permissions:
             self._bump(reply.json["data"])
             stored = reply.json.get("permissions") or {}
-            return loaded(stored, self, self._resource.__kinto_kind__)
+            stamp = reply.json["data"]["last_modified"]
+            return loaded(stored, self, self._resource.__kinto_kind__, stamp)
 
         doing = f"{verb} the permissions of {self._name} in {parent}"
         explained = None if parents is None else parents.explaining()
@@ -94,7 +100,9 @@ class ObjectPermissions(PermissionsOwner):
         Otherwise the old one stays, so that the next save meets the conflict that there is.
         """
         state = own_state(self._resource)
-        if state.source is None or without(raw, NOT_DATA) != self._resource._raw():
+        known = self._resource._raw()
+        if state.source is None or not self._resource._fits(raw, known):
             return
-        state.source = Source(raws={raw["id"]: raw})
+        stamp = {name: raw[name] for name in NOT_DATA}
+        state.source = Source(raws={raw["id"]: known | stamp})
         self._resource._stamp(raw)

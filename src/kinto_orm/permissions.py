@@ -17,6 +17,8 @@ Authenticated = "system.Authenticated"
 
 JsonPatch = list[dict[str, Any]]
 
+_ALWAYS_THERE = frozenset({"read", "write"})
+
 # facts: https://docs.kinto-storage.org/en/stable/api/1.x/permissions.html
 BY_KIND: Mapping[str, frozenset[str]] = {
     "bucket": frozenset({"read", "write", "collection:create", "group:create"}),
@@ -83,6 +85,8 @@ class Permissions(BaseModel):
     _kind: str | None = PrivateAttr(default=None)
     # What the server has, by its names; None when that was never fetched.
     _stored: dict[str, set[str]] | None = PrivateAttr(default_factory=dict)
+    # The object's timestamp at which that was so.
+    _as_of: int | None = PrivateAttr(default=None)
     # Grants made while that is not known.
     _granted: dict[str, set[str]] = PrivateAttr(default_factory=dict)
 
@@ -151,9 +155,28 @@ class Permissions(BaseModel):
         """The difference to what the server has, as JSON-Patch operations."""
         operations: JsonPatch = []
         for name, (added, removed) in sorted(self._difference().items()):
+            if self._opens(name):
+                operations.append({"op": "add", "path": f"/permissions/{name}", "value": {}})
             operations += [_operation("add", name, who) for who in sorted(added)]
             operations += [_operation("remove", name, who) for who in sorted(removed)]
         return operations
+
+    @property
+    def opened_since(self) -> int | None:
+        """The timestamp that a patch must be guarded by, if it makes a list that is not there.
+
+        Kinto's JSON-Patch knows `read` and `write` only, other lists when they have members; and
+        making one would empty a list that somebody else has just made.
+        """
+        return self._as_of if any(map(self._opens, self._difference())) else None
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether it must be known what the server has before a patch can be made."""
+        return not self.is_loaded and not self._granted.keys() <= _ALWAYS_THERE
+
+    def _opens(self, name: str) -> bool:
+        return self._stored is not None and name not in _ALWAYS_THERE and not self._stored.get(name)
 
     def wanted(self) -> dict[str, list[str]]:
         """The sets that are not empty, by the server's names, for a creation."""
@@ -193,6 +216,7 @@ class Permissions(BaseModel):
         self.__dict__.clear()
         self.__dict__.update({name: set(value) for name, value in other.__dict__.items()})
         self._stored = None if other._stored is None else dict(other._stored)
+        self._as_of = other._as_of
         self._granted = {}
 
     def _replace(self, wanted: Permissions) -> None:
@@ -205,10 +229,12 @@ class Permissions(BaseModel):
         """Make the same changes to what the server has by now."""
         difference = self._difference()
         self._take(fresh)
+        if not self.is_loaded:
+            self._granted = {name: added for name, (added, _) in difference.items()}
+            return
         for name, (added, removed) in difference.items():
-            if self.is_loaded:
-                self._current(name).update(added)
-                self._current(name).difference_update(removed)
+            self._current(name).update(added)
+            self._current(name).difference_update(removed)
 
     if not TYPE_CHECKING:
 
@@ -268,7 +294,9 @@ def unknown(owner: Any, kind: str) -> Permissions:
     return permissions._bind(owner, kind)
 
 
-def loaded(stored: Mapping[str, Iterable[str]], owner: Any, kind: str) -> Permissions:
+def loaded(
+    stored: Mapping[str, Iterable[str]], owner: Any, kind: str, as_of: int | None
+) -> Permissions:
     """Permissions as a reply shows them.
 
     An empty object means that the server does not show them: whoever may write the object is
@@ -279,6 +307,7 @@ def loaded(stored: Mapping[str, Iterable[str]], owner: Any, kind: str) -> Permis
     known = {name: set(who) for name, who in stored.items() if name in _PYTHON_NAMES}
     permissions = Permissions.model_validate(known)
     permissions._stored = {name: set(who) for name, who in known.items()}
+    permissions._as_of = as_of
     return permissions._bind(owner, kind)
 
 

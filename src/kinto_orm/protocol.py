@@ -354,10 +354,10 @@ def error_for(reply: Reply, request: Request, doing: str) -> ResponseError:
     if 300 <= reply.status < 400:
         cls, meaning = Unsupported, "the server redirects, which is not followed; correct the URL"
     problem = _problem(reply)
-    said = problem.get("message") or problem.get("error") or reply.complaint()
+    said = str(problem.get("message") or problem.get("error") or reply.complaint()).rstrip(".")
     details = problem.get("details")
     return cls(
-        f"cannot {doing}: {meaning}. The server said {reply.status}: {said}",
+        f"cannot {doing}: {meaning}. The server said {reply.status}: {said}.",
         status=reply.status,
         errno=problem.get("errno"),
         details=details if isinstance(details, dict) else _detail_of(details),

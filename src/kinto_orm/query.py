@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from kinto_orm.conditions import Column, Condition, Order, compile_conditions, compile_order
 from kinto_orm.errors import InvalidData, MultipleFound, NotFound
@@ -121,7 +121,14 @@ class Query(Generic[M]):
         return self._with(size=_positive(size, "page_size"))
 
     def resume(self, position: str | None) -> Self:
-        """Go on where a page of the same query ended; see `Page.position`."""
+        """Go on where a page of the same query ended; see `Page.position`.
+
+        Args:
+            position: Of the last page that was dealt with; it brings the conditions and the order
+                of its query along. None: from the beginning.
+        """
+        if position is not None and "_token" not in dict(parse_qsl(position)):
+            raise InvalidData(f"{position!r} is no position of a page; see Page.position")
         return self._with(position=position)
 
     # Answers
@@ -141,20 +148,19 @@ class Query(Generic[M]):
         listing = self._listing()
         left = self.most
         with _Ahead() as ahead:
-            upcoming = ahead.now(lambda: self._fetch(listing, self._first_query()))
+            query = self.position or query_string(self._params())
+            upcoming: Future[Reply] | None = ahead.now(
+                self._fetch, listing, self._limited(query, left)
+            )
             while upcoming is not None:
                 reply = upcoming.result()
-                position = next_position(reply)
-                upcoming = None
-                if position is not None and left is None:
-                    upcoming = ahead.soon(self._fetch, listing, position)
                 found = listing.load(reply, self.fields)
-                if left is not None:
-                    # How many a page has is the server's choice.
-                    found = found[:left]
-                    left -= len(found)
-                    if position is not None and left:
-                        upcoming = ahead.soon(self._fetch, listing, position)
+                # How many objects a page has is the server's choice.
+                left = None if left is None else left - len(found)
+                position, upcoming = next_position(reply), None
+                if position is not None and left != 0:
+                    query = self._limited(position, left)
+                    upcoming = ahead.soon(self._fetch, listing, query)
                 if found:
                     yield Page(found, position)
 
@@ -233,6 +239,9 @@ class Query(Generic[M]):
         Raises:
             pydantic.ValidationError: A field that the model does not have, or a wrong value.
         """
+        self.model._check_names(values)
+        if self.fields is not None:
+            raise InvalidData("objects loaded with only() cannot be saved: update() without it")
         listing = self._listing()
 
         def changed() -> Iterator[M]:
@@ -284,7 +293,9 @@ class Query(Generic[M]):
                 "limit or only(): choose among the changes in Python. Nothing was sent."
             )
         following = importlib.import_module("kinto_orm.following")
-        return following.Follower(self._listing(), repr(self), since)  # type: ignore[no-any-return]
+        return following.Follower(  # type: ignore[no-any-return]
+            self._listing(), repr(self), since, self.size
+        )
 
     def _with(self, **changes: Any) -> Self:
         return dataclasses.replace(self, **changes)
@@ -296,23 +307,6 @@ class Query(Generic[M]):
     def _listing(self) -> Listing[M]:
         return self.model._listing(self.session, self.parent)
 
-    def _replies(self, listing: Listing[M]) -> Iterator[tuple[Reply, str | None]]:
-        """Replies with the position after each; the next one is asked for before it is needed."""
-        with _Ahead() as ahead:
-            query: str | None = self.position or query_string(self._params())
-            fetched = 0
-            upcoming = ahead.now(lambda: self._fetch(listing, query or ""))
-            while True:
-                reply = upcoming.result()
-                query = next_position(reply)
-                fetched += self._request_size() or 0
-                more = query is not None and (self.most is None or fetched < self.most)
-                if more:
-                    upcoming = ahead.soon(self._fetch, listing, query)
-                yield reply, query
-                if not more:
-                    return
-
     def _fetch(self, listing: Listing[M], query: str) -> Reply:
         call = Call(
             Request("GET", listing.path, query),
@@ -322,14 +316,15 @@ class Query(Generic[M]):
         )
         return listing.session.run(call)
 
-    def _request_size(self) -> int | None:
+    def _limited(self, query: str, left: int | None) -> str:
+        """A query string that asks for a page, and for no more than is left to be given."""
         size = self.size or DEFAULT_PAGE
-        return min(size, self.most) if self.most else size
+        params = [pair for pair in parse_qsl(query, True) if pair[0] != "_limit"]
+        return query_string([*params, ("_limit", str(size if left is None else min(size, left)))])
 
     def _params(self) -> list[tuple[str, str]]:
         params = list(self._compiled.params)
         params.append(("_sort", compile_order(self.orders) or "id"))
-        params.append(("_limit", str(self._request_size())))
         if self.fields is not None:
             names = {name: stored for stored, name in self.model._python_names().items()}
             params.append(("_fields", ",".join(sorted(names.get(f, f) for f in self.fields))))
@@ -367,9 +362,9 @@ class _Ahead:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def now(self, fetch: Callable[[], T]) -> Future[T]:
+    def now(self, fetch: Callable[..., T], *args: object) -> Future[T]:
         done: Future[T] = Future()
-        done.set_result(fetch())
+        done.set_result(fetch(*args))
         return done
 
     def soon(self, fetch: Callable[..., T], *args: object) -> Future[T]:
@@ -379,6 +374,7 @@ class _Ahead:
 
 
 def next_position(reply: Reply) -> str | None:
+    """The query string of the next page; None after the last one."""
     # Only its query counts: the URL is built from whatever host name the server was asked for,
     # and credentials go to the session's own server only.
     url = reply.headers.get("Next-Page")

@@ -69,10 +69,14 @@ class Record(Resource):
     def _scope_path(cls, session: Session) -> str:
         collection = cls.__kinto_collection__ or session.collection
         if collection is None:
+            by_class = (
+                f'the class one (class {cls.__name__}(Record, collection="todos"))'
+                if cls is not Record
+                else "a subclass one (class Todo(Record, collection=...))"
+            )
             raise ConfigurationError(
-                f"{cls.__name__} needs a collection: give the class one "
-                f'(class {cls.__name__}(Record, collection="todos")), or the session '
-                '(Session(..., collection="todos"))'
+                f"{cls.__name__} needs a collection: give {by_class}, or the session "
+                '(Session(..., collection="todos")), or use collection.records'
             )
         bucket = segment(cls.__kinto_bucket__ or session.bucket, "bucket")
         return f"/buckets/{bucket}/collections/{segment(collection, 'collection')}/records"

@@ -269,7 +269,7 @@ class Resource(Stored):
                 f"cannot save {self._name}: it was deleted. To create it again call "
                 "save(force=True). Nothing was sent."
             )
-        if state.source is None:
+        if self.is_new:
             return session, self._put_call(session, parent, parents, if_none_match())
         changes = self._changes()
         pending = self._pending_permissions()
@@ -292,7 +292,7 @@ class Resource(Stored):
                 raise error
             if (reply.attempts > 1 or _is_random(self.id)) and self._fits(existing, data):
                 return self._accept({"data": existing}, session, parent, data)
-            raise self._conflict(str(error), error, existing)
+            raise self._conflict(str(error), error, existing, (session, parent))
 
         return Call(
             Request(
@@ -328,7 +328,7 @@ class Resource(Stored):
             # The first answer may have been lost: then this is our own write.
             if reply.attempts > 1 and isinstance(existing, dict) and self._fits(existing, expected):
                 return self._accept({"data": existing}, session, parent, expected)
-            raise self._conflict(str(error), error, existing)
+            raise self._conflict(str(error), error, existing, (session, parent))
 
         return Call(
             self._patch_request(parent, changes, pending),
@@ -402,7 +402,8 @@ class Resource(Stored):
                     return self._bury(Tombstone(self.id, None))
                 raise self._conflict(f"{error} It is gone already.", error)
             if error.status == 412:
-                raise self._conflict(str(error), error, error.details.get("existing"))
+                existing = error.details.get("existing")
+                raise self._conflict(str(error), error, existing, (session, parent))
             raise error
 
         return session, Call(
@@ -474,12 +475,15 @@ class Resource(Stored):
     # Conflicts and permissions
 
     def _conflict(
-        self, message: str, error: ResponseError | None = None, existing: object = None
+        self,
+        message: str,
+        error: ResponseError | None = None,
+        existing: object = None,
+        place: tuple[Session, str] | None = None,
     ) -> Conflict:
         remote = None
-        if isinstance(existing, dict):
-            session, parent, _ = self._place(None)
-            remote = self._from_raw(existing, session, parent)
+        if isinstance(existing, dict) and place is not None:
+            remote = self._from_raw(existing, *place)
         return conflict_of(self, message, error, remote)
 
     def _bind_permissions(self, permissions: Permissions) -> Permissions:
@@ -502,13 +506,22 @@ class Resource(Stored):
             else:
                 self.permissions._replace(wanted)
 
+    def _pending_permissions(self) -> perms.JsonPatch:
+        permissions = state_of(self).permissions
+        if not isinstance(permissions, Permissions):
+            return []
+        if permissions.is_blind:
+            permissions._rebase(ObjectPermissions(self).fetch_permissions())
+        return permissions.patch()
+
     def _known_permissions(self, state: State) -> Permissions:
         stored = state.permissions or {}
         if isinstance(stored, Permissions):
             return stored
         if state.permissions is None and (state.source is None or state.gone):
             return self._bind_permissions(Permissions())
-        return perms.loaded(stored, ObjectPermissions(self), self.__kinto_kind__)
+        owner = ObjectPermissions(self)
+        return perms.loaded(stored, owner, self.__kinto_kind__, self.last_modified)
 
 
 def _resolved(parent: str, session: Session, model: str) -> tuple[str, Parents | None]:

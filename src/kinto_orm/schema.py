@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from kinto_orm.errors import ConfigurationError, Forbidden, NotFound
+from kinto_orm.loading import without
 from kinto_orm.models import Bucket, Collection
 from kinto_orm.record import Record
 
@@ -31,8 +33,10 @@ class SchemaChange:
         added: Fields that the stored schema does not have, by stored names.
         removed: Fields that only the stored schema has.
         changed: Fields whose schema differs, or that become or cease to be required.
+        rest: Something else of the stored schema differs, such as its title.
         refused: How many stored records do not fit the model (its strict mode is asked);
-            the server would refuse the next change of each.
+            the server would refuse the next change of each. They are read and counted only when
+            fields are added, removed or changed.
         applied: Whether it was done.
     """
 
@@ -44,12 +48,17 @@ class SchemaChange:
     added: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
+    rest: bool = False
     refused: int = 0
     applied: bool = False
 
     def __bool__(self) -> bool:
-        fields = self.added or self.removed or self.changed
-        return bool(self.creates_bucket or self.creates_collection or fields)
+        return self.creates_bucket or self.creates_collection or self.moves_fields or self.rest
+
+    @property
+    def moves_fields(self) -> bool:
+        """Whether fields are added, removed or changed."""
+        return bool(self.added or self.removed or self.changed)
 
     def __str__(self) -> str:
         new = [name for name in ("bucket", "collection") if getattr(self, f"creates_{name}")]
@@ -57,6 +66,8 @@ class SchemaChange:
         for name in ("added", "removed", "changed"):
             if getattr(self, name):
                 parts.append(f"{name} {', '.join(getattr(self, name))}")
+        if self.rest:
+            parts.append("changed the rest of the schema")
         if self.refused:
             parts.append(f"{self.refused} stored record(s) do not fit")
         where = f"{self.model} in {self.bucket}/{self.collection}"
@@ -88,7 +99,7 @@ def _sync(session: Session, model: type[Record], dry_run: bool) -> SchemaChange:
     wanted = None if model.__kinto_open__ else json_schema(model)
     if wanted is not None:
         _compare(change, there.json_schema or {}, wanted)
-        if not change.creates_collection:
+        if change.moves_fields and not change.creates_collection:
             change.refused = _misfits(session, model)
     if not dry_run:
         _apply(session, change, there, wanted)
@@ -119,13 +130,18 @@ def json_schema(model: type[Record]) -> dict[str, Any]:
     model does not know are allowed.
     """
     schema = model.model_json_schema(by_alias=True, mode="serialization")
-    properties: dict[str, Any] = schema.get("properties", {})
+    definitions: dict[str, Any] = schema.pop("$defs", {})
+    if "$ref" in schema:
+        # A model that is part of itself has its own schema among the definitions.
+        schema = definitions[schema["$ref"].rsplit("/", 1)[-1]]
     computed = {info.alias or name for name, info in model.model_computed_fields.items()}
-    for name in (*_SERVER_MADE, *computed):
-        properties.pop(name, None)
-    required = [name for name in schema.get("required", []) if name in properties]
-    kept = {name: schema[name] for name in ("title", "type", "$defs", "description") if name in schema}
-    return kept | {"properties": properties, "required": required}
+    dropped = {*_SERVER_MADE, *computed}
+    wanted: dict[str, Any] = {
+        name: schema[name] for name in ("title", "type", "description") if name in schema
+    }
+    wanted["properties"] = without(schema.get("properties", {}), dropped)
+    wanted["required"] = [name for name in schema.get("required", []) if name not in dropped]
+    return wanted | ({"$defs": definitions} if definitions else {})
 
 
 def _compare(change: SchemaChange, old: dict[str, Any], new: dict[str, Any]) -> None:
@@ -133,13 +149,27 @@ def _compare(change: SchemaChange, old: dict[str, Any], new: dict[str, Any]) -> 
     change.added = sorted(after.keys() - before.keys())
     change.removed = sorted(before.keys() - after.keys())
     required = set(old.get("required", [])) ^ set(new["required"])
-    both = sorted(before.keys() & after.keys())
-    moved = old.get("$defs", {}) != new.get("$defs", {})
     change.changed = [
         name
-        for name in both
-        if before[name] != after[name] or name in required or (moved and "$ref" in str(after[name]))
+        for name in sorted(before.keys() & after.keys())
+        if name in required or _unfolded(old, before[name]) != _unfolded(new, after[name])
     ]
+    change.rest = old != new and not change.moves_fields
+
+
+def _unfolded(schema: dict[str, Any], part: Any) -> tuple[Any, dict[str, Any]]:
+    """A part of a schema, with all the definitions that it leads to."""
+    found: dict[str, Any] = {}
+    todo = _references(part)
+    while todo:
+        name = todo.pop()
+        found[name] = schema.get("$defs", {}).get(name)
+        todo |= _references(found[name]) - found.keys()
+    return part, found
+
+
+def _references(part: Any) -> set[str]:
+    return set(re.findall(r"'#/\$defs/([^']+)'", str(part)))
 
 
 def _misfits(session: Session, model: type[Record]) -> int:
@@ -166,4 +196,3 @@ def _apply(
         there.json_schema = wanted
     there.save(session=session)
     change.applied = True
-

@@ -13,7 +13,7 @@ from kinto_orm.changes import Changes, differing, find_changes, python_names
 from kinto_orm.errors import InvalidData, ModelError, NotLoaded
 from kinto_orm.loading import Loader, Source, without
 from kinto_orm.metaclass import ResourceMeta, accepted_names, refuse_unknown, suggestion
-from kinto_orm.permissions import JsonPatch, Permissions, PermissionsField
+from kinto_orm.permissions import Permissions, PermissionsField
 
 if TYPE_CHECKING:
     from kinto_orm.session import Session
@@ -169,7 +169,10 @@ class Stored(BaseModel, metaclass=ResourceMeta):
     def is_new(self) -> bool:
         """Whether it was never saved nor loaded."""
         state = state_of(self)
-        return state.source is None and not state.gone
+        if state.source is None:
+            return not state.gone
+        # A copy may have been given another id.
+        return not state.source.knows(self.id)
 
     @property
     def is_partial(self) -> bool:
@@ -189,9 +192,10 @@ class Stored(BaseModel, metaclass=ResourceMeta):
             return empty | {name: (None, self._value(name)) for name in self._dump()}
         pristine = self._pristine()
         names = self._python_names()
+        changes = self._changes()
         return {
             names.get(name, name): (pristine._value(name), self._value(name))
-            for name in self._changes().names
+            for name in (*changes.changed, *sorted(changes.removed))
         }
 
     def _value(self, stored: str) -> Any:
@@ -246,10 +250,6 @@ class Stored(BaseModel, metaclass=ResourceMeta):
     def _bind_permissions(self, permissions: Permissions) -> Permissions:
         """Say to whom these permissions belong."""
         return permissions
-
-    def _pending_permissions(self) -> JsonPatch:
-        permissions = state_of(self).permissions
-        return permissions.patch() if isinstance(permissions, Permissions) else []
 
     def _adopt(self, other: Self, keep: frozenset[str]) -> None:
         """Take the other's values, but for the stored names in `keep`."""

@@ -5,7 +5,7 @@ Both are used through the same few acts, so that the model need not know which i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
@@ -13,14 +13,14 @@ from pydantic import JsonValue
 
 from kinto_orm import keypath, kvp
 from kinto_orm.conditions import col
-from kinto_orm.errors import ConfigurationError, NotFound, TemplateError
+from kinto_orm.errors import ConfigurationError, Forbidden, NotFound, TemplateError
 from kinto_orm.including import Included, identified
 from kinto_orm.kv import KintoStore as Values
-from kinto_orm.kv import _chunks
+from kinto_orm.kv import _chunks, _is_absent
 from kinto_orm.loading import Source
 from kinto_orm.permissions import Permissions
 from kinto_orm.protocol import Reply
-from kinto_orm.query import Page, Query
+from kinto_orm.query import Listing, Page, Query
 from kinto_orm.record import Record
 from kinto_orm.resource import Tombstone
 from kinto_orm.session import Session
@@ -34,11 +34,45 @@ if TYPE_CHECKING:
 else:
     M = TypeVar("M")
 
+T = TypeVar("T")
 Undefined = Literal["strict", "lenient"]
 Isolation = Literal["none", "process"]
 
 # What a kvp.io server keeps of a template.
 _KEPT = frozenset({"name", "source"})
+_EMPTY = Reply(200, {}, b'{"data":[]}')
+
+
+class Templates(Query[M]):
+    """A query of templates: it finds nothing where none was ever saved."""
+
+    def pages(self) -> Iterator[Page[M]]:
+        """The templates page by page."""
+        return store_of(self.model._session(self.session)).pages(self)
+
+    def count(self) -> int:
+        """How many templates there are."""
+        return store_of(self.model._session(self.session)).count(self)
+
+    def count_records(self) -> int:
+        """How many records there are (`HEAD`)."""
+        return self._or_nothing(super().count, 0)
+
+    def delete(self) -> int:
+        """Delete all of them that you may write."""
+        return self._or_nothing(super().delete, 0)
+
+    def _fetch(self, listing: Listing[M], query: str) -> Reply:
+        return self._or_nothing(partial(super()._fetch, listing, query), _EMPTY)
+
+    def _or_nothing(self, ask: Callable[[], T], nothing: T) -> T:
+        try:
+            return ask()
+        except (NotFound, Forbidden) as error:
+            listing = self._listing()
+            if not _is_absent(error, listing.session, listing.path.split("/")[2]):
+                raise
+            return nothing
 
 
 class Store(Protocol):
@@ -58,10 +92,10 @@ class Store(Protocol):
     def refresh(self, template: Template, *, keep_changes: bool) -> None:
         """Take the server's state."""
 
-    def pages(self, query: Query[M]) -> Iterator[Page[M]]:
+    def pages(self, query: Templates[M]) -> Iterator[Page[M]]:
         """Find templates."""
 
-    def count(self, query: Query[M]) -> int:
+    def count(self, query: Templates[M]) -> int:
         """Count templates."""
 
     def render(
@@ -103,13 +137,13 @@ class KintoStore:
         """Fetch it if it changed."""
         Record.refresh(template, keep_changes=keep_changes, session=self._session)
 
-    def pages(self, query: Query[M]) -> Iterator[Page[M]]:
+    def pages(self, query: Templates[M]) -> Iterator[Page[M]]:
         """List the records."""
         return Query.pages(query)
 
-    def count(self, query: Query[M]) -> int:
+    def count(self, query: Templates[M]) -> int:
         """Count the records."""
-        return query._or_nothing(partial(Query.count, query), 0)
+        return query.count_records()
 
     def render(
         self,
@@ -180,6 +214,11 @@ class KvpStore:
         template._refuse_partial()
         template._check_source(force)
         self._refuse_more(template)
+        if state_of(template).gone and not force:
+            raise template._conflict(
+                f"cannot save {template._name}: it was deleted. To create it again call "
+                "save(force=True). Nothing was sent."
+            )
         if force or template._is_edited:
             kvp.set_template(self._session, template.name, template.source)
             set_state(template, self._state(template._dump()))
@@ -202,7 +241,7 @@ class KvpStore:
         template._adopt(fresh, keep)
         set_state(template, state_of(fresh))
 
-    def pages(self, query: Query[M]) -> Iterator[Page[M]]:
+    def pages(self, query: Templates[M]) -> Iterator[Page[M]]:
         """List the names (`GET templates/`); the sources are not loaded."""
         if query.conditions or query.orders or query.position:
             self._session.require_kinto(f"find {query.model.__name__} by conditions or in order")
@@ -210,7 +249,7 @@ class KvpStore:
         if names:
             yield Page([self._named(query.model, name) for name in names], None)
 
-    def count(self, query: Query[M]) -> int:
+    def count(self, query: Templates[M]) -> int:
         """Count the names."""
         return sum(len(page) for page in self.pages(query))
 
@@ -252,7 +291,8 @@ class KvpStore:
 
     def _state(self, data: Mapping[str, JsonValue], *, partial: bool = False) -> State:
         id = keypath.record_id(str(data["name"]))
-        return State(self._session, None, Source(raws={id: {"id": id} | data}), partial=partial)
+        raws = {id: {"id": id, **data}}
+        return State(self._session, None, Source(raws=raws), partial=partial)
 
     def _refuse_more(self, template: Template) -> None:
         more = sorted(template._dump().keys() - _KEPT)

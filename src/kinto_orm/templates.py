@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from pydantic import JsonValue, model_validator
 
 from kinto_orm import keypath
 from kinto_orm.errors import (
     Conflict,
-    Forbidden,
     InvalidData,
     ModelError,
     NotFound,
@@ -21,19 +20,16 @@ from kinto_orm.errors import (
 from kinto_orm.kv import _is_absent
 from kinto_orm.permissions import Permissions
 from kinto_orm.protocol import Call, Parents, Reply
-from kinto_orm.query import Listing, Page, Query
+from kinto_orm.query import Query
 from kinto_orm.record import Record
 from kinto_orm.resource import Tombstone
 from kinto_orm.session import Session
 from kinto_orm.stored import state_of
-from kinto_orm.template_stores import Isolation, Store, Undefined, store_of
+from kinto_orm.template_stores import Isolation, Store, Templates, Undefined, store_of
 
 if TYPE_CHECKING:
     from kinto_orm.conditions import Condition
     from kinto_orm.rendering import Stored as Document
-
-M = TypeVar("M", bound=Record)
-T = TypeVar("T")
 
 
 class Template(Record, collection="templates"):
@@ -132,7 +128,7 @@ class Template(Record, collection="templates"):
             return None
 
     @classmethod
-    def get_or_create(
+    def get_or_create(  # type: ignore[override]  # of its name, not of its id
         cls, name: str, *, session: Session | None = None, **defaults: Any
     ) -> tuple[Self, bool]:
         """Fetch one template by its name, or create it when there is none (`GET`, then `PUT`).
@@ -165,7 +161,7 @@ class Template(Record, collection="templates"):
             *conditions: Such as `col(Template.name).like("*.conf")`.
             session: Which session to use; by default the one that is current when it runs.
         """
-        return _Templates(cls, session).where(*conditions)
+        return Templates(cls, session).where(*conditions)
 
     @classmethod
     def _get_call(cls, session: Session, id: str, parent: str | None = None) -> Call[Self]:
@@ -276,6 +272,8 @@ class Template(Record, collection="templates"):
             TemplateError: Anything else that is wrong in a template, such as one that is not
                 there; `name` and `lineno` say where.
         """
+        if undefined not in ("strict", "lenient") or isolation not in ("none", "process"):
+            raise ValueError("undefined is 'strict' or 'lenient', isolation 'none' or 'process'")
         # Keys of `session.kv` are a kind of str, and the sandbox takes nothing but str.
         named = {str(k) if isinstance(k, str) else k: v for k, v in (overrides or {}).items()}
         return self._store().render(self, named | more_overrides, undefined, isolation)
@@ -337,34 +335,6 @@ class Template(Record, collection="templates"):
         from kinto_orm.rendering import Stored
 
         return Stored(name, self.source, None if self._is_edited else self.last_modified)
-
-
-class _Templates(Query[M]):
-    """A query of templates: it finds nothing where none was ever saved."""
-
-    def pages(self) -> Iterator[Page[M]]:
-        return store_of(self.model._session(self.session)).pages(self)
-
-    def count(self) -> int:
-        return store_of(self.model._session(self.session)).count(self)
-
-    def delete(self) -> int:
-        return self._or_nothing(super().delete, 0)
-
-    def _fetch(self, listing: Listing[M], query: str) -> Reply:
-        return self._or_nothing(partial(super()._fetch, listing, query), _EMPTY)
-
-    def _or_nothing(self, ask: Callable[[], T], nothing: T) -> T:
-        try:
-            return ask()
-        except (NotFound, Forbidden) as error:
-            listing = self._listing()
-            if not _is_absent(error, listing.session, listing.path.split("/")[2]):
-                raise
-            return nothing
-
-
-_EMPTY = Reply(200, {}, b'{"data":[]}')
 
 
 def _refused(session: Session, path: str, doing: str, error: ResponseError, _: Reply) -> NoReturn:

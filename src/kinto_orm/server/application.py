@@ -69,6 +69,9 @@ class Application:
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answer one request (WSGI)."""
+        # Both ways in give a body that can be read twice. Else WebOb copies one of more than
+        # 10 kB into a temporary file, and leaves the closing to the garbage collector.
+        environ["webob.is_body_seekable"] = True
         with _own_transaction():
             answer: Iterable[bytes] = self._app(environ, start_response)
             return answer

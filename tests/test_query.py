@@ -1,0 +1,342 @@
+"""Queries: lazy and immutable; they stream pages while others write."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import AliasChoices, Field
+
+from conftest import Backend, Wire
+from kinto_orm import (
+    Collection,
+    Forbidden,
+    InvalidData,
+    MultipleFound,
+    NotFound,
+    NotLoaded,
+    Record,
+    Session,
+    col,
+    field,
+)
+from kinto_orm.server import open_memory, serve
+
+
+class Todo(Record, collection="todos"):
+    number: int = 0
+    title: str = ""
+    due_on: str = Field(default="", validation_alias="due-on", serialization_alias="due-on")
+    renamed: int = Field(
+        default=0, validation_alias=AliasChoices("new", "old"), serialization_alias="new"
+    )
+    tags: list[str] = []
+
+
+@pytest.fixture
+def ten(wire: Wire) -> Wire:
+    """Ten records, r0 to r9; what was sent for them is forgotten."""
+    for number in range(10):
+        Todo(id=f"r{number}", number=number, title="even" if number % 2 == 0 else "odd").save()
+    wire.clear()
+    return wire
+
+
+def numbers(found: Any) -> list[int]:
+    return [todo.number for todo in found]
+
+
+# Lazy and immutable
+
+
+def test_a_query_sends_nothing_until_it_is_used(ten: Wire) -> None:
+    """Asking, chaining and showing are free."""
+    query = Todo.find(Todo.number > 3).where(Todo.title == "odd").order_by(Todo.title)
+    query = query.limit(3).page_size(2).only(Todo.title).resume(None)
+    repr(query)
+    iter(query)
+    query.pages()
+    assert ten.methods == []
+
+
+def test_each_method_gives_a_new_query(ten: Wire) -> None:
+    """The first one stays as it was and can be used again."""
+    query = Todo.find(Todo.title == "even")
+    query.where(Todo.number == 2)
+    query.limit(1)
+    query.order_by(col(Todo.number).desc())
+    assert numbers(query) == numbers(query) == [0, 2, 4, 6, 8]
+
+
+def test_repr_shows_what_is_asked() -> None:
+    """The model and the parameters."""
+    assert repr(Todo.find(Todo.title == "x")) == 'Todo.find(eq_title="x")'
+
+
+def test_a_query_uses_the_session_of_when_it_runs(ten: Wire, backend: Backend) -> None:
+    """Or the one that it was given."""
+    query = Todo.find()
+    given = Todo.find(session=ten.session)
+    with ten.session.scoped(bucket=backend.new_id("gone")):
+        with pytest.raises(Forbidden):
+            query.all()
+        assert len(given.all()) == 10
+
+
+# Answers
+
+
+def test_answers(ten: Wire) -> None:
+    """Each way to read a query."""
+    odd = Todo.find(Todo.title == "odd")
+    assert numbers(odd) == numbers(odd.all()) == [1, 3, 5, 7, 9]
+    assert odd.first() == Todo.get("r1")
+    assert odd.count() == 5
+    assert odd.exists()
+    assert odd.where(Todo.number == 3).one().id == "r3"
+    assert numbers(odd.limit(2)) == [1, 3]
+    assert numbers(odd.order_by(col(Todo.number).desc()).limit(2)) == [9, 7]
+
+
+def test_answers_when_there_is_nothing(ten: Wire) -> None:
+    """None, zero, an empty list; one() is NotFound and names the query."""
+    nothing = Todo.find(Todo.title == "neither")
+    assert (nothing.all(), nothing.first(), nothing.count(), nothing.exists()) == (
+        [],
+        None,
+        0,
+        False,
+    )
+    assert list(nothing.pages()) == []
+    with pytest.raises(NotFound, match="neither"):
+        nothing.one()
+
+
+def test_one_of_several(ten: Wire) -> None:
+    """An error of its own; two are fetched at most."""
+    with pytest.raises(MultipleFound, match="odd"):
+        Todo.find(Todo.title == "odd").one()
+    assert "_limit=2" in ten.last.path_url
+
+
+def test_count_is_one_head(ten: Wire) -> None:
+    """HEAD, and the header Total-Objects; tombstones do not count."""
+    Todo.get("r1").delete()
+    ten.clear()
+    assert Todo.find().count() == 9
+    assert ten.methods == ["HEAD"]
+
+
+def test_exists_fetches_one_id(ten: Wire) -> None:
+    """Little is sent for it."""
+    assert Todo.find().exists()
+    assert ten.methods == ["GET"]
+    assert "_limit=1" in ten.last.path_url
+    assert "_fields=id" in ten.last.path_url
+
+
+def test_find_goes_by_id_unless_told_otherwise(ten: Wire) -> None:
+    """The only order in which nobody else's writes skip or repeat an object."""
+    Todo.find().all()
+    assert "_sort=id" in ten.last.path_url
+
+
+# Pages
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 9, 10, 11])
+def test_all_pages_are_read(ten: Wire, size: int) -> None:
+    """Whatever the size, each object once."""
+    assert numbers(Todo.find().page_size(size)) == list(range(10))
+    # The server offers a next page only when there is one.
+    assert len(ten.methods) == -(-10 // size)
+
+
+@pytest.mark.parametrize("size", [1, 3, 10])
+@pytest.mark.parametrize("most", [1, 2, 3, 4, 10, 11])
+def test_limit_ends_across_pages(ten: Wire, size: int, most: int) -> None:
+    """No more objects than asked for, and no request for pages that are not needed."""
+    assert numbers(Todo.find().page_size(size).limit(most)) == list(range(min(most, 10)))
+    assert len(ten.methods) <= -(-most // size)
+
+
+def test_pages_are_lists_with_a_position(ten: Wire) -> None:
+    """Each knows where the next one starts; the last one knows that there is none."""
+    pages = list(Todo.find().page_size(4).pages())
+    assert [len(page) for page in pages] == [4, 4, 2]
+    assert pages[-1].position is None
+    assert all(page.position for page in pages[:-1])
+
+
+def test_resume_goes_on_after_a_page(ten: Wire) -> None:
+    """A position is a text that can be kept; the same query goes on with it, later or elsewhere."""
+    query = Todo.find(Todo.number >= 1).page_size(4)
+    first = next(iter(query.pages()))
+    position = str(first.position)
+    rest = query.resume(position)
+    assert numbers(first) + numbers(rest) == list(range(1, 10))
+    assert numbers(query.resume(None)) == list(range(1, 10))
+
+
+def test_one_page_ahead_and_no_more(ten: Wire) -> None:
+    """Who stops early has not fetched everything."""
+    for todo in Todo.find().page_size(1):
+        if todo.number == 1:
+            break
+    assert len(ten.methods) <= 3
+
+
+def test_iteration_is_stable_while_others_write(ten: Wire) -> None:
+    """Objects that are changed, added or deleted meanwhile make no other be skipped or repeated."""
+    seen = []
+    for todo in Todo.find().page_size(2):
+        seen.append(todo.id)
+        todo.title = "seen"
+        todo.save()
+        if todo.id == "r2":
+            Todo.get("r8").delete()
+            Todo(id="r55", number=55).save()
+            Todo(id="a0", number=-1).save()
+            last = Todo.get("r9")
+            last.title = "changed"
+            last.save()
+    assert seen == ["r0", "r1", "r2", "r3", "r4", "r5", "r55", "r6", "r7", "r9"]
+
+
+def test_deleting_what_is_iterated_over(ten: Wire) -> None:
+    """Each object is met once."""
+    for todo in Todo.find().page_size(3):
+        todo.delete()
+    assert Todo.find().count() == 0
+
+
+def test_saving_what_was_found(ten: Wire) -> None:
+    """The objects of a page save their own changes."""
+    for todo in Todo.find(Todo.title == "odd"):
+        todo.tags.append("o")
+        todo.save()
+    assert Todo.find(col(Todo.tags).has("o")).count() == 5
+
+
+# Some fields only
+
+
+def test_only_some_fields(ten: Wire) -> None:
+    """The others are not loaded; such objects say so and cannot be saved."""
+    [todo] = Todo.find(Todo.id == "r3").only(Todo.number)
+    assert (todo.id, todo.number, todo.is_partial) == ("r3", 3, True)
+    assert isinstance(todo.last_modified, int)
+    with pytest.raises(NotLoaded, match="'title'"):
+        todo.title
+    with pytest.raises(NotLoaded, match="refresh"):
+        todo.save()
+    assert not hasattr(todo, "title")
+    repr(todo)
+
+
+def test_only_by_name_and_by_stored_name(ten: Wire) -> None:
+    """Fields are given as expressions or names; aliased ones are fetched by their stored names."""
+    Todo(id="x", due_on="later", renamed=7).save()
+    x = Todo.find(Todo.id == "x")
+    assert x.only("due_on").one().due_on == "later"
+    assert x.only(Todo.due_on).one().due_on == "later"
+    assert "_fields=due-on%2Cid%2Clast_modified" in ten.last.path_url
+    assert x.only(Todo.renamed).one().renamed == 7
+
+
+def test_only_of_untyped_records(ten: Wire) -> None:
+    """By name."""
+    records = Collection(id="todos").records
+    [record] = records.find(field("number") == 3).only("title")
+    assert record["title"] == "odd"
+    assert "number" not in record
+
+
+def test_only_keeps_types(session: Session) -> None:
+    """Values are what the model says, validated."""
+    Todo(id="x", tags=["a"]).save()
+    assert Todo.find().only("tags").one().tags == ["a"]
+
+
+# Deleting
+
+
+def test_delete_deletes_all_that_meet_the_conditions(ten: Wire) -> None:
+    """Not the first page only; the number comes back."""
+    assert Todo.find(Todo.title == "odd").delete() == 5
+    assert numbers(Todo.find()) == [0, 2, 4, 6, 8]
+    assert Todo.find().delete() == 5
+    assert Todo.find().delete() == 0
+
+
+def test_delete_of_more_than_a_page() -> None:
+    """A server that deletes page by page is asked until nothing is left."""
+    with (
+        open_memory(settings={"paginate_by": "3"}) as kinto,
+        serve(kinto) as served,
+        Session(served.url, auth="a:b"),
+    ):
+        for number in range(8):
+            Todo(number=number).save()
+        assert sorted(numbers(Todo.find())) == list(range(8))
+        assert Todo.find(Todo.number != 0).delete() == 7
+        assert numbers(Todo.find()) == [0]
+
+
+def test_delete_leaves_what_one_may_not_write(ten: Wire, backend: Backend) -> None:
+    """What belongs to others is neither deleted nor counted."""
+    collection = Collection.get("todos")
+    with backend.session(auth="bob:pw", bucket=ten.session.bucket) as theirs:
+        bob = str(theirs.server_info().user["id"])  # type: ignore[index]
+        collection.permissions.grant("read", bob).grant("record:create", bob).save()
+        Todo(id="bobs").save()
+        assert Todo.find().delete() == 1
+    assert Todo.find().count() == 10
+
+
+def test_what_cannot_be_deleted(ten: Wire) -> None:
+    """The server would delete more than what the query says: refused."""
+    position = next(iter(Todo.find().page_size(1).pages())).position
+    ten.clear()
+    for query in (
+        Todo.find().limit(1),
+        Todo.find().order_by(Todo.number),
+        Todo.find().resume(position),
+    ):
+        with pytest.raises(InvalidData, match="Nothing was sent"):
+            query.delete()
+    assert ten.methods == []
+
+
+# What is refused before anything is sent
+
+
+REFUSED: dict[str, Any] = {
+    "limit 0": (lambda: Todo.find().limit(0), InvalidData),
+    "limit text": (lambda: Todo.find().limit("1"), InvalidData),  # type: ignore[arg-type]
+    "page size": (lambda: Todo.find().page_size(-1), InvalidData),
+    "a bool": (lambda: Todo.find(True), TypeError),
+    "a field": (lambda: Todo.find(Todo.title), TypeError),  # type: ignore[arg-type]
+    "a foreign field": (lambda: Todo.find(field("nobody") == 1), InvalidData),
+    "a misspelt order": (lambda: Todo.find().order_by(field("titel")), InvalidData),
+    "a text as order": (lambda: Todo.find().order_by("title"), TypeError),
+    "a misspelt only": (lambda: Todo.find().only("titel"), InvalidData),
+    "a number as only": (lambda: Todo.find().only(1), TypeError),
+    "or": (lambda: Todo.find((Todo.title == "a") | (Todo.number == 1)), Exception),
+    "chained": (lambda: Todo.find(1 < Todo.number < 3), Exception),
+    "misspelt": (lambda: Todo.find(Todo.titel == 1), AttributeError),  # type: ignore[attr-defined]
+}
+
+
+@pytest.mark.parametrize(("act", "error"), REFUSED.values(), ids=list(REFUSED))
+def test_refused_before_anything_is_sent(act: Any, error: type[Exception]) -> None:
+    """Mistakes in a query are errors where it is written."""
+    with pytest.raises(error):
+        act()
+
+
+def test_impossible_conditions_are_answered_here(ten: Wire) -> None:
+    """A choice of nothing needs no server."""
+    nothing = Todo.find(col(Todo.number).in_([]))
+    assert (nothing.all(), nothing.count(), nothing.delete(), nothing.first()) == ([], 0, 0, None)
+    assert ten.methods == []
