@@ -33,6 +33,13 @@ os.environ["NO_PROXY"] = "127.0.0.1"
 _numbers = itertools.count(1)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option of `make record`."""
+    parser.addoption(
+        "--record", action="store_true", help="record the cassettes anew from a real Kinto"
+    )
+
+
 class Backend:
     """A running Kinto, and sessions on it.
 
@@ -57,10 +64,12 @@ class Backend:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedServer]:
     """A Kinto on PostgreSQL, for the whole run."""
-    with tempfile.TemporaryDirectory(prefix="kinto-orm-") as directory:
-        with open_local(Path(directory) / "data", durable=False) as server:
-            server.url = f"local://{Path(directory).resolve()}/data"  # type: ignore[attr-defined]
-            yield server
+    with (
+        tempfile.TemporaryDirectory(prefix="kinto-orm-") as directory,
+        open_local(Path(directory) / "data", durable=False) as server,
+    ):
+        server.url = f"local://{Path(directory).resolve()}/data"  # type: ignore[attr-defined]
+        yield server
 
 
 @pytest.fixture(scope="session")

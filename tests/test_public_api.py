@@ -30,6 +30,7 @@ TREE = {
     "Unsupported": errors.ResponseError,
     "Conflict": errors.ResponseError,
     "ServerError": errors.ResponseError,
+    "CollectionReset": errors.KintoError,
     "MultipleFound": errors.KintoError,
     "BatchError": errors.KintoError,
     "KeyNotFound": errors.KintoError,

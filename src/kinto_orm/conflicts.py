@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from kinto_orm.changes import differing
 from kinto_orm.errors import Conflict, ResponseError
-from kinto_orm.stored import State, Stored, set_state, state_of
+from kinto_orm.permissions import Permissions, unknown, wished
+from kinto_orm.stored import Stored, set_state, state_of
 
 if TYPE_CHECKING:
     from kinto_orm.resource import Resource
@@ -69,7 +70,10 @@ def _merge(conflict: Conflict, prefer: str | None) -> Any:
     if remote is None:
         if prefer != "local":
             raise conflict
-        set_state(local, State(state_of(local).session, state_of(local).parent, None))
+        state = state_of(local).replaced(source=None, gone=False)
+        if isinstance(state.permissions, Permissions):
+            state.permissions = local._bind_permissions(wished(state.permissions))
+        set_state(local, state)
         return local
     if conflict.fields and prefer is None:
         raise conflict
@@ -78,5 +82,8 @@ def _merge(conflict: Conflict, prefer: str | None) -> Any:
     lost = conflict.fields if prefer == "remote" else frozenset[str]()
     local._adopt(remote, frozenset(name for name in mine if names.get(name, name) not in lost))
     local._stamp(remote.__dict__)
-    set_state(local, state_of(remote).replaced())
+    permissions = state_of(local).permissions
+    if isinstance(permissions, Permissions):
+        permissions._rebase(unknown(permissions._owner, local.__kinto_kind__))
+    set_state(local, state_of(remote).replaced(permissions=permissions))
     return local

@@ -159,9 +159,7 @@ class Collection(_InBucket):
             **fields: Any,
         ) -> None: ...
 
-    def snapshot(
-        self, when: int | datetime, *, session: Session | None = None
-    ) -> list[Record]:
+    def snapshot(self, when: int | datetime, *, session: Session | None = None) -> list[Record]:
         """All records as they were at a time (milliseconds, or a datetime).
 
         Raises:

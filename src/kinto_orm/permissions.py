@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import copy
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
@@ -16,6 +17,20 @@ Authenticated = "system.Authenticated"
 """The principal of every request with valid credentials."""
 
 JsonPatch = list[dict[str, Any]]
+Edit = tuple[str, str, frozenset[str]]
+"""An act of `_EDITS`, a permission by the server's name, principals."""
+
+
+def _set(principals: set[str], wanted: Iterable[str]) -> None:
+    principals.clear()
+    principals.update(wanted)
+
+
+_EDITS: Mapping[str, Callable[[set[str], Iterable[str]], None]] = {
+    "grant": set.update,
+    "revoke": set.difference_update,
+    "set": _set,
+}
 
 _ALWAYS_THERE = frozenset({"read", "write"})
 
@@ -87,8 +102,8 @@ class Permissions(BaseModel):
     _stored: dict[str, set[str]] | None = PrivateAttr(default_factory=dict)
     # The object's timestamp at which that was so.
     _as_of: int | None = PrivateAttr(default=None)
-    # Grants made while that is not known.
-    _granted: dict[str, set[str]] = PrivateAttr(default_factory=dict)
+    # What was asked for while that is not known, in order.
+    _edits: list[Edit] = PrivateAttr(default_factory=list)
 
     def grant(self, name: str, *principals: str) -> Self:
         """Add principals to a permission; `save()` sends it.
@@ -100,26 +115,18 @@ class Permissions(BaseModel):
         Raises:
             InvalidData: The object has no such permission.
         """
-        server_name = self._server_name(name)
-        added = _principals(principals)
-        if self.is_loaded:
-            self._current(server_name).update(added)
-        else:
-            self._granted.setdefault(server_name, set()).update(added)
+        self._edit("grant", self._server_name(name), _principals(principals))
         return self
 
     def revoke(self, name: str, *principals: str) -> Self:
-        """Take principals from a permission; `save()` sends it.
+        """Take principals from a permission; `save()` sends it, and fetches first if need be.
 
-        Fetches the permissions when they are not loaded. Those who do not have it are ignored.
+        Those who do not have it are ignored.
 
         Raises:
             InvalidData: The object has no such permission.
         """
-        server_name = self._server_name(name)
-        if not self.is_loaded:
-            self.refresh()
-        self._current(server_name).difference_update(_principals(principals))
+        self._edit("revoke", self._server_name(name), _principals(principals))
         return self
 
     def save(self) -> Self:
@@ -149,7 +156,7 @@ class Permissions(BaseModel):
     @property
     def is_changed(self) -> bool:
         """Whether there is something to save."""
-        return bool(self.patch())
+        return bool(self.patch() if self.is_loaded else self._edits)
 
     def patch(self) -> JsonPatch:
         """The difference to what the server has, as JSON-Patch operations."""
@@ -173,7 +180,9 @@ class Permissions(BaseModel):
     @property
     def is_blind(self) -> bool:
         """Whether it must be known what the server has before a patch can be made."""
-        return not self.is_loaded and not self._granted.keys() <= _ALWAYS_THERE
+        return not self.is_loaded and any(
+            act != "grant" or name not in _ALWAYS_THERE for act, name, _ in self._edits
+        )
 
     def _opens(self, name: str) -> bool:
         return self._stored is not None and name not in _ALWAYS_THERE and not self._stored.get(name)
@@ -181,13 +190,13 @@ class Permissions(BaseModel):
     def wanted(self) -> dict[str, list[str]]:
         """The sets that are not empty, by the server's names, for a creation."""
         if not self.is_loaded:
-            return {name: sorted(who) for name, who in sorted(self._granted.items())}
+            return {name: sorted(who) for name, who in sorted(self._granted().items())}
         sets = {name: self._current(name) for name in _SERVER_NAMES.values()}
         return {name: sorted(who) for name, who in sets.items() if who}
 
     def _difference(self) -> dict[str, tuple[set[str], set[str]]]:
         if self._stored is None:
-            return {name: (who, set()) for name, who in self._granted.items()}
+            return {name: (who, set()) for name, who in self._granted().items()}
         names = _SERVER_NAMES.values()
         stored = self._stored
         pairs = {name: (self._current(name), stored.get(name, set())) for name in names}
@@ -212,29 +221,54 @@ class Permissions(BaseModel):
             self._server_name(name)
         return self
 
-    def _take(self, other: Permissions) -> None:
-        self.__dict__.clear()
-        self.__dict__.update({name: set(value) for name, value in other.__dict__.items()})
-        self._stored = None if other._stored is None else dict(other._stored)
-        self._as_of = other._as_of
-        self._granted = {}
+    def _granted(self) -> dict[str, set[str]]:
+        """What the edits come to when nothing was there before."""
+        sets: dict[str, set[str]] = {}
+        for act, name, who in self._edits:
+            _EDITS[act](sets.setdefault(name, set()), who)
+        return sets
 
-    def _replace(self, wanted: Permissions) -> None:
-        """Make every set what another Permissions has."""
+    def _edit(self, act: str, name: str, principals: frozenset[str]) -> None:
+        if self.is_loaded:
+            _EDITS[act](self._current(name), principals)
+        else:
+            self._edits.append((act, name, principals))
+
+    def _pending(self) -> list[Edit]:
+        """What is not saved, as edits."""
         if not self.is_loaded:
-            self.refresh()
-        self.__dict__.update({name: set(who) for name, who in wanted.__dict__.items()})
+            return list(self._edits)
+        edits: list[Edit] = []
+        for name, (added, removed) in self._difference().items():
+            edits += [("grant", name, frozenset(added)), ("revoke", name, frozenset(removed))]
+        return edits
+
+    def _snapshot(self) -> tuple[dict[str, set[str]], Any, int | None, list[Edit]]:
+        """All that a copy needs."""
+        sets = {name: set(who) for name, who in self.__dict__.items()}
+        return sets, copy.deepcopy(self._stored), self._as_of, list(self._edits)
+
+    def _restore(self, snapshot: tuple[dict[str, set[str]], Any, int | None, list[Edit]]) -> Self:
+        sets, self._stored, self._as_of, self._edits = copy.deepcopy(snapshot)
+        self.__dict__.clear()
+        self.__dict__.update(sets)
+        return self
+
+    def _take(self, other: Permissions) -> None:
+        """Become what another Permissions is; unsaved changes are dropped."""
+        self._restore(other._snapshot())
 
     def _rebase(self, fresh: Permissions) -> None:
         """Make the same changes to what the server has by now."""
-        difference = self._difference()
+        edits = self._pending()
         self._take(fresh)
-        if not self.is_loaded:
-            self._granted = {name: added for name, (added, _) in difference.items()}
-            return
-        for name, (added, removed) in difference.items():
-            self._current(name).update(added)
-            self._current(name).difference_update(removed)
+        for edit in edits:
+            self._edit(*edit)
+
+    def _replace(self, wanted: Permissions) -> None:
+        """Make every set what another Permissions has; `save()` sends the difference."""
+        for name in sorted(BY_KIND[self._kind or "record"]):
+            self._edit("set", name, frozenset(wanted._current(name)))
 
     if not TYPE_CHECKING:
 
@@ -249,9 +283,10 @@ class Permissions(BaseModel):
 
         def __setattr__(self, name: str, value: object) -> None:
             if name in _SERVER_NAMES:
-                self._server_name(name)
-                if not self.is_loaded:
-                    self.refresh()
+                given = Permissions.model_validate({name: value})
+                server_name = self._server_name(name)
+                self._edit("set", server_name, frozenset(given._current(server_name)))
+                return
             super().__setattr__(name, value)
 
     __hash__ = None  # type: ignore[assignment]
@@ -317,8 +352,8 @@ def wished(value: Permissions | Mapping[str, Iterable[str]]) -> Permissions:
     return Permissions.model_validate(given)
 
 
-def _principals(principals: Iterable[str]) -> set[str]:
-    found = set(principals)
+def _principals(principals: Iterable[str]) -> frozenset[str]:
+    found = frozenset(principals)
     for each in found:
         if not isinstance(each, str) or not each:
             raise InvalidData(f"a principal is a text such as 'account:alice', not {each!r}")

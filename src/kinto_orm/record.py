@@ -13,7 +13,7 @@ from kinto_orm.protocol import segment
 from kinto_orm.query import Query
 from kinto_orm.resource import Resource
 from kinto_orm.session import Session
-from kinto_orm.stored import NOT_DATA, State, own_state, set_state
+from kinto_orm.stored import NOT_DATA, own_state, set_state, state_of
 
 if TYPE_CHECKING:
     from kinto_orm.conditions import Condition
@@ -137,7 +137,7 @@ class Children(Generic[M]):
     def new(self, **fields: Any) -> M:
         """A new object that lives here; `save()` creates it."""
         made = self._model(**fields)
-        set_state(made, State(self._given, self._parent, None))
+        set_state(made, state_of(made).replaced(session=self._given, parent=self._parent))
         return made
 
     def get(self, id: str) -> M:

@@ -254,6 +254,8 @@ class Resource(Stored):
         planned = self._save_call(session, force=force)
         if planned is not None:
             planned[0].run(planned[1])
+        if force:
+            self.permissions.save()
         return self
 
     def _save_call(
@@ -281,17 +283,20 @@ class Resource(Stored):
         self, session: Session, parent: str, parents: Parents | None, precondition: dict[str, str]
     ) -> Call[Self]:
         data = self._full_data()
-        body: dict[str, JsonValue] = {"data": data}
+        body: dict[str, Any] = {"data": data}
         permissions = state_of(self).permissions
-        if isinstance(permissions, Permissions) and permissions.wanted():
-            body["permissions"] = permissions.wanted()  # type: ignore[assignment]
+        # Those of an object that is there are changed by their difference, never replaced.
+        wanted = permissions.wanted() if isinstance(permissions, Permissions) else {}
+        first = bool(wanted) and self.is_new
+        if first:
+            body["permissions"] = wanted
 
         def refused(error: ResponseError, reply: Reply) -> Any:
             existing = error.details.get("existing")
             if error.status != 412 or not precondition or not isinstance(existing, dict):
                 raise error
             if (reply.attempts > 1 or _is_random(self.id)) and self._fits(existing, data):
-                return self._accept({"data": existing}, session, parent, data)
+                return self._accept({"data": existing}, session, parent, data, sent=first)
             raise self._conflict(str(error), error, existing, (session, parent))
 
         return Call(
@@ -302,7 +307,7 @@ class Resource(Stored):
                 headers=precondition,
                 alone=self.__kinto_kind__ != "record",
             ),
-            lambda reply: self._accept(reply.json, session, parent, data),
+            lambda reply: self._accept(reply.json, session, parent, data, sent=first),
             f"save {self._name} in {parent}",
             refused,
             parents,
@@ -327,12 +332,14 @@ class Resource(Stored):
                 raise error
             # The first answer may have been lost: then this is our own write.
             if reply.attempts > 1 and isinstance(existing, dict) and self._fits(existing, expected):
-                return self._accept({"data": existing}, session, parent, expected)
+                return self._accept(
+                    {"data": existing}, session, parent, expected, sent=bool(pending)
+                )
             raise self._conflict(str(error), error, existing, (session, parent))
 
         return Call(
             self._patch_request(parent, changes, pending),
-            lambda reply: self._accept(reply.json, session, parent, expected),
+            lambda reply: self._accept(reply.json, session, parent, expected, sent=bool(pending)),
             f"save {self._name} in {parent}",
             refused,
             parents and parents.explaining(),
@@ -355,10 +362,20 @@ class Resource(Stored):
         session: Session,
         parent: str,
         expected: Mapping[str, JsonValue],
+        *,
+        sent: bool,
     ) -> Self:
-        """Take what the server made of a write; equal values keep their identity."""
+        """Take what the server made of a write; equal values keep their identity.
+
+        Args:
+            answer: `data` and perhaps `permissions`.
+            session: Where it was written.
+            parent: The plural path.
+            expected: What should be stored by now.
+            sent: Whether the changes of the permissions went with it.
+        """
         raw = answer["data"]
-        permissions = answer.get("permissions") or None
+        permissions = self._renewed(answer.get("permissions"), raw["last_modified"], keep=not sent)
         state = State(session, parent, Source(raws={raw["id"]: raw}), permissions=permissions)
         self._stamp(raw)
         set_state(self, state)
@@ -442,6 +459,7 @@ class Resource(Stored):
         session, parent, parents = self._place(given)
         state = state_of(self)
         known = state.source is not None and not state.partial and self.last_modified
+        pending = not keep_changes and self._has_pending_permissions()
         keep = frozenset(self._changes().names) if keep_changes and known else frozenset[str]()
 
         def receive(reply: Reply) -> Any:
@@ -451,10 +469,14 @@ class Resource(Stored):
             fresh = self._loaded(reply, session, parent)
             self._stamp(fresh.__dict__)
             self._adopt(fresh, keep)
-            set_state(self, state_of(fresh))
+            state = state_of(fresh)
+            stored: Any = state.permissions
+            permissions = self._renewed(stored, self.last_modified, keep=keep_changes)
+            set_state(self, state.replaced(permissions=permissions))
             return self
 
-        headers = if_none_match(self.last_modified) if known else {}
+        current = known and state.permissions is not None and not pending
+        headers = if_none_match(self.last_modified) if current else {}
         return session, Call(
             Request("GET", self._path(parent), headers=headers),
             receive,
@@ -505,6 +527,24 @@ class Resource(Stored):
                 own_state(self).permissions = wanted
             else:
                 self.permissions._replace(wanted)
+
+    def _renewed(
+        self, stored: Mapping[str, list[str]] | None, as_of: int | None, *, keep: bool
+    ) -> Permissions | Mapping[str, list[str]] | None:
+        """The permissions after an answer; an object that somebody may hold stays the same."""
+        held = state_of(self).permissions
+        if not isinstance(held, Permissions):
+            return stored
+        fresh = perms.loaded(stored or {}, held._owner, self.__kinto_kind__, as_of)
+        if keep:
+            held._rebase(fresh)
+        else:
+            held._take(fresh)
+        return held
+
+    def _has_pending_permissions(self) -> bool:
+        permissions = state_of(self).permissions
+        return isinstance(permissions, Permissions) and permissions.is_changed
 
     def _pending_permissions(self) -> perms.JsonPatch:
         permissions = state_of(self).permissions

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -131,17 +131,12 @@ class Session:
         headers: Mapping[str, str] | None = None,
     ) -> None:
         url = server_url or _server_of_environment()
-        auth = (
-            auth
-            if auth is not None
-            else os.environ.get("KINTO_ORM_AUTH")
-            if not server_url
-            else None
-        )
-        opener = _OPENERS.get(urlsplit(url).scheme)
+        if auth is None and not server_url:
+            auth = os.environ.get("KINTO_ORM_AUTH") or None
+        opener = _OPENERS.get(_parsed(url).scheme)
         if opener is None:
             raise ConfigurationError(
-                f"{_without_secret(url)!r} is no server URL: it starts with one of "
+                f"{_shown(url)!r} is no server URL: it starts with one of "
                 + ", ".join(f"{scheme}://" for scheme in _OPENERS)
             )
         options = {"timeout": timeout, "retry": retry, "headers": headers}
@@ -541,16 +536,34 @@ def _server_of_environment() -> str:
     return url
 
 
+def _shown(url: str) -> str:
+    """A URL, however misspelt, without what may be a password."""
+    scheme, colon, rest = url.partition(":")
+    if "@" not in url:
+        return url
+    known = f"{scheme}://" if colon and rest.startswith("/") else ""
+    return known + url.rsplit("@", 1)[1]
+
+
+def _parsed(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        wrong = "the port is no number" if "ort" in str(error) else "the brackets do not match"
+        raise ConfigurationError(f"{_shown(url)!r} is no server URL: {wrong}") from None
+    return parts
+
+
 def _split_secret(url: str) -> tuple[str, str | None]:
-    parts = urlsplit(url)
+    """The URL without credentials, and the credentials."""
+    parts = _parsed(url)
+    if not parts.hostname:
+        raise ConfigurationError(f"{_shown(url)!r} is no server URL: it has no host")
     if "@" not in parts.netloc:
         return url, None
     secret, host = parts.netloc.rsplit("@", 1)
     return parts._replace(netloc=host).geturl(), unquote(secret)
-
-
-def _without_secret(url: str) -> str:
-    return _split_secret(url)[0]
 
 
 def _open_http(url: str, auth: Auth | None, options: dict[str, Any]) -> _Connection:

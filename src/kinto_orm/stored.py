@@ -110,8 +110,8 @@ class Stored(BaseModel, metaclass=ResourceMeta):
         parent = cls._placement(given)
         if given.get("id", "") is None:
             del given["id"]
-        if cls.__kinto_id_factory__ is not None:
-            given.setdefault("id", cls.__kinto_id_factory__())
+        if cls.__kinto_id_factory__ is not None and "id" not in given:
+            given["id"] = cls.__kinto_id_factory__()
         cls._check_names(given)
         made = create(given)
         if parent is not None:
@@ -275,8 +275,14 @@ class Stored(BaseModel, metaclass=ResourceMeta):
         super().__setattr__(name, value)
 
     def _check_attribute(self, name: str, value: object) -> None:
-        known = name in type(self).model_fields or name.startswith("_") or name == "permissions"
-        if not known and name not in (self.__pydantic_extra__ or {}):
+        if name in type(self).model_fields or name.startswith("_") or name == "permissions":
+            return
+        if hasattr(Stored, name) or any(name in base.__dict__ for base in type(self).__mro__):
+            raise AttributeError(
+                f"{name!r} is a method or property of {type(self).__name__}; a stored field of "
+                f"that name is reached by [{name!r}]"
+            )
+        if name not in self._extra:
             self._check_names({name: value})
 
     if not TYPE_CHECKING:
@@ -290,32 +296,40 @@ class Stored(BaseModel, metaclass=ResourceMeta):
             return super().__getattr__(name)
 
     def __getitem__(self, name: str) -> JsonValue:
+        field = self._field_named(name)
         try:
-            value: JsonValue = (
-                getattr(self, name) if name in type(self).model_fields else self._extra[name]
-            )
+            value: JsonValue = self._extra[name] if field is None else getattr(self, field)
             return value
         except (KeyError, AttributeError):
             known = (*type(self).model_fields, *self._extra)
             raise KeyError(f"{self._name} has no {name!r}{suggestion(name, known)}") from None
 
     def __setitem__(self, name: str, value: JsonValue) -> None:
-        if name in type(self).model_fields:
-            setattr(self, name, value)
+        field = self._field_named(name)
+        if field is not None:
+            setattr(self, field, value)
             return
-        self._check_attribute(name, value)
+        if name not in self._extra:
+            self._check_names({name: value})
         self._extra[name] = value
 
     def __delitem__(self, name: str) -> None:
-        if name in type(self).model_fields:
-            delattr(self, name)
+        field = self._field_named(name)
+        if field is not None:
+            delattr(self, field)
         elif name in self._extra:
             del self._extra[name]
         else:
             raise KeyError(f"{self._name} has no {name!r}")
 
     def __contains__(self, name: object) -> bool:
-        return name in self.__dict__ or name in self._extra
+        return isinstance(name, str) and (
+            self._field_named(name) in self.__dict__ or name in self._extra
+        )
+
+    def _field_named(self, name: str) -> str | None:
+        """The declared field with this Python name or stored name."""
+        return name if name in type(self).model_fields else self._python_names().get(name)
 
     @property
     def _extra(self) -> dict[str, Any]:
@@ -338,16 +352,19 @@ class Stored(BaseModel, metaclass=ResourceMeta):
     def __getstate__(self) -> dict[Any, Any]:
         state = state_of(self)
         raw = None if state.source is None else state.source.raw(self.id)
-        kept = state.permissions
-        stored = kept.wanted() if isinstance(kept, Permissions) else kept
+        kept: Any = state.permissions
+        if isinstance(kept, Permissions):
+            kept = kept._snapshot()
         return super().__getstate__() | {
-            "__kinto_state__": (state.parent, raw, stored, state.partial, state.gone)
+            "__kinto_state__": (state.parent, raw, kept, state.partial, state.gone)
         }
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
         parent, raw, permissions, partial, gone = state.pop("__kinto_state__")
         super().__setstate__(state)
         source = None if raw is None else Source(raws={self.id: raw})
+        if isinstance(permissions, tuple):
+            permissions = self._bind_permissions(Permissions()._restore(permissions))
         set_state(
             self,
             State(None, parent, source, permissions=permissions, partial=partial, gone=gone),
@@ -386,9 +403,7 @@ def own_state(stored: Stored) -> State:
 def _copy_state(stored: Stored, made: Stored) -> None:
     state = state_of(stored).replaced()
     if isinstance(state.permissions, Permissions):
-        copied = Permissions.model_construct()
-        copied._take(state.permissions)
-        copied._granted = {name: set(who) for name, who in state.permissions._granted.items()}
+        copied = Permissions()._restore(state.permissions._snapshot())
         state.permissions = made._bind_permissions(copied)
     put_state(made, state)
 
