@@ -1,18 +1,23 @@
 """Typed Pydantic models for data kept in a Kinto server.
 
-from kinto_orm import Record, Session
+Example:
+    ```python
+    from kinto_orm import Record, Session
 
-class Todo(Record, collection="todos"):
-    title: str
+    class Todo(Record, collection="todos"):
+        title: str
 
-with Session("memory://"):
-    Todo(title="Write the report").save()
+    with Session("memory://"):
+        Todo(title="Write the report").save()
+    ```
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from kinto_orm._version import __version__
-from kinto_orm.account import Account
-from kinto_orm.batch import Batch, Outcome
-from kinto_orm.bulk import Failure, Interrupted, Summary
 from kinto_orm.conditions import Column, Condition, col, field
 from kinto_orm.errors import (
     BackoffError,
@@ -42,19 +47,24 @@ from kinto_orm.errors import (
     UndefinedVariable,
     Unsupported,
 )
-from kinto_orm.following import Change, Created, Deleted, Updated
-from kinto_orm.history import HistoryEntry, PermissionEntry
-from kinto_orm.kv import KeyValues
 from kinto_orm.models import Bucket, Collection, Group
 from kinto_orm.permissions import Authenticated, Everyone, Permissions
 from kinto_orm.query import Page, Query
 from kinto_orm.record import Record
 from kinto_orm.resource import Tombstone
 from kinto_orm.retrying import retry_on_conflict
-from kinto_orm.schema import SchemaChange, SchemaPlan
 from kinto_orm.session import ServerInfo, Session
-from kinto_orm.templates import Template
 from kinto_orm.transport import BearerAuth, Retry
+
+if TYPE_CHECKING:
+    from kinto_orm.account import Account
+    from kinto_orm.batch import Batch, Outcome
+    from kinto_orm.bulk import Failure, Interrupted, Summary
+    from kinto_orm.following import Change, Created, Deleted, Updated
+    from kinto_orm.history import HistoryEntry, PermissionEntry
+    from kinto_orm.kv import KeyValues
+    from kinto_orm.schema import SchemaChange, SchemaPlan
+    from kinto_orm.templates import Template
 
 __all__ = [
     "Account",
@@ -120,3 +130,33 @@ __all__ = [
     "field",
     "retry_on_conflict",
 ]
+
+# Loaded when they are first asked for, so that importing the package stays quick.
+_LATER = {
+    "Account": "account",
+    "Batch": "batch",
+    "Outcome": "batch",
+    "Failure": "bulk",
+    "Interrupted": "bulk",
+    "Summary": "bulk",
+    "Change": "following",
+    "Created": "following",
+    "Deleted": "following",
+    "Updated": "following",
+    "HistoryEntry": "history",
+    "PermissionEntry": "history",
+    "KeyValues": "kv",
+    "SchemaChange": "schema",
+    "SchemaPlan": "schema",
+    "Template": "templates",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'kinto_orm' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"kinto_orm.{_LATER[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})

@@ -389,7 +389,7 @@ class KintoStore:
         """Count root keys (`HEAD` for all of them)."""
         if prefix:
             return sum(1 for _ in self.keys(prefix))
-        return _Entry.find(session=self._session).count()
+        return self._all().count()
 
     def write(self, key: str, segments: Sequence[str], value: JsonValue) -> None:
         """Store a value."""
@@ -448,7 +448,7 @@ class KintoStore:
 
     def clear(self) -> None:
         """Remove every key (`DELETE` on the collection's records)."""
-        _Entry.find(session=self._session).delete()
+        self._all().delete()
 
     def __repr__(self) -> str:
         return f"bucket {self._session.bucket!r} on {self._session.server_url}"
@@ -548,15 +548,19 @@ class KintoStore:
         bucket = segment(self._session.resolve_bucket(), "bucket")
         return f"/buckets/{bucket}/collections/{COLLECTION}/records/{keypath.record_id(key)}"
 
+    def _all(self) -> Query[_Entry]:
+        """Ask for what is a key: a record that was put there by hand may have no value."""
+        return _Entry.find(col(_Entry.value).exists(), session=self._session)
+
     def _found(
         self, prefix: str, shape: Callable[[Query[_Entry]], Query[_Entry]]
     ) -> Iterator[tuple[str, _Entry]]:
         """Fetch the entries of all keys with a prefix."""
+        query = shape(self._all())
         if not prefix:
-            yield from _keyed(shape(_Entry.find(session=self._session)))
+            yield from _keyed(query)
         for start in keypath.id_prefixes(prefix):
-            query = _Entry.find(col(_Entry.id).like(f"{start}*"), session=self._session)
-            for key, entry in _keyed(shape(query)):
+            for key, entry in _keyed(query.where(col(_Entry.id).like(f"{start}*"))):
                 # An id that is encoded may look as if it began with the prefix itself.
                 if key.startswith(prefix) and (key == entry.id) == (start == prefix):
                     yield key, entry

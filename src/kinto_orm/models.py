@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field, JsonValue
 
 from kinto_orm.errors import ConfigurationError, Forbidden, NotFound
-from kinto_orm.history import HistoryEntry, history_of_bucket, snapshot
 from kinto_orm.permissions import Permissions
 from kinto_orm.protocol import segment
 from kinto_orm.query import Query
@@ -19,6 +18,7 @@ from kinto_orm.session import Session
 from kinto_orm.stored import state_of
 
 if TYPE_CHECKING:
+    from kinto_orm.history import HistoryEntry
     from kinto_orm.kv import KeyValues
 
 
@@ -50,6 +50,8 @@ class Bucket(Resource):
             Unsupported: The server lacks the history plugin.
         """
         session, _, _ = self._place(session)
+        from kinto_orm.history import history_of_bucket
+
         return history_of_bucket(session, session.resolve_bucket(self.id))
 
     @property
@@ -166,6 +168,8 @@ class Collection(_InBucket):
             Unsupported: The server lacks the history plugin.
         """
         session, parent, _ = self._place(session)
+        from kinto_orm.history import snapshot
+
         return snapshot(Record, session, parent.split("/")[2], self.id, when)
 
     @property

@@ -81,7 +81,11 @@ class Permissions(BaseModel):
     """
 
     model_config = ConfigDict(
-        extra="forbid", validate_by_name=True, validate_by_alias=True, validate_assignment=True
+        extra="forbid",
+        validate_by_name=True,
+        validate_by_alias=True,
+        validate_assignment=True,
+        defer_build=True,
     )
 
     read: set[str] = set()

@@ -6,8 +6,8 @@ import dataclasses
 import importlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
@@ -17,6 +17,8 @@ from kinto_orm.protocol import Call, Parents, Reply, Request, query_string
 from kinto_orm.session import Session
 
 if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
     from kinto_orm.bulk import Summary
     from kinto_orm.following import Change, Follower
     from kinto_orm.resource import Resource
@@ -149,11 +151,11 @@ class Query(Generic[M]):
         left = self.most
         with _Ahead() as ahead:
             query = self.position or query_string(self._params())
-            upcoming: Future[Reply] | None = ahead.now(
+            upcoming: Callable[[], Reply] | None = partial(
                 self._fetch, listing, self._limited(query, left)
             )
             while upcoming is not None:
-                reply = upcoming.result()
+                reply = upcoming()
                 found = listing.load(reply, self.fields)
                 # How many objects a page has is the server's choice.
                 left = None if left is None else left - len(found)
@@ -362,15 +364,13 @@ class _Ahead:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def now(self, fetch: Callable[..., T], *args: object) -> Future[T]:
-        done: Future[T] = Future()
-        done.set_result(fetch(*args))
-        return done
-
-    def soon(self, fetch: Callable[..., T], *args: object) -> Future[T]:
+    def soon(self, fetch: Callable[..., T], *args: object) -> Callable[[], T]:
+        """Begin; what comes back waits for the result."""
         if self._pool is None:
+            from concurrent.futures import ThreadPoolExecutor
+
             self._pool = ThreadPoolExecutor(1, "kinto-orm-page")
-        return self._pool.submit(fetch, *args)
+        return self._pool.submit(fetch, *args).result
 
 
 def next_position(reply: Reply) -> str | None:

@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 from kinto_orm.errors import ConfigurationError, ModelError
-from kinto_orm.history import HistoryEntry, at, history_of, revert
 from kinto_orm.permissions import Permissions
 from kinto_orm.protocol import segment
 from kinto_orm.query import Query
@@ -17,6 +16,7 @@ from kinto_orm.stored import NOT_DATA, own_state, set_state, state_of
 
 if TYPE_CHECKING:
     from kinto_orm.conditions import Condition
+    from kinto_orm.history import HistoryEntry
 
 M = TypeVar("M", bound=Resource)
 
@@ -87,6 +87,8 @@ class Record(Resource):
         Raises:
             Unsupported: The server lacks the history plugin.
         """
+        from kinto_orm.history import history_of
+
         return history_of(self, self._placed(session))
 
     def at(self, when: int | datetime, *, session: Session | None = None) -> Self:
@@ -96,6 +98,8 @@ class Record(Resource):
             NotFound: It was not there at that time.
             Unsupported: The server lacks the history plugin.
         """
+        from kinto_orm.history import at
+
         return at(self, self._placed(session), when)
 
     def revert(self, when: int | datetime, *, session: Session | None = None) -> Self:
@@ -105,6 +109,8 @@ class Record(Resource):
             NotFound: It was not there at that time.
             Conflict: Somebody else changed it since it was loaded.
         """
+        from kinto_orm.history import revert
+
         return revert(self, self._placed(session), when)
 
     def _placed(self, given: Session | None) -> Session:

@@ -135,7 +135,8 @@ def json_schema(model: type[Record]) -> dict[str, Any]:
         # A model that is part of itself has its own schema among the definitions.
         schema = definitions[schema["$ref"].rsplit("/", 1)[-1]]
     computed = {info.alias or name for name, info in model.model_computed_fields.items()}
-    dropped = {*_SERVER_MADE, *computed}
+    own = {model.model_fields[name].serialization_alias or name for name in _SERVER_MADE}
+    dropped = own | computed
     wanted: dict[str, Any] = {
         name: schema[name] for name in ("title", "type", "description") if name in schema
     }

@@ -63,7 +63,7 @@ class ServerInfo(BaseModel):
             bucket); None for the anonymous and after a wrong password.
     """
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
 
     version: str = Field(default="", validation_alias="project_version")
     settings: dict[str, JsonValue] = {}

@@ -74,6 +74,8 @@ class Stored(BaseModel, metaclass=ResourceMeta):
         validate_by_name=True,
         validate_by_alias=True,
         ser_json_inf_nan="constants",
+        # A class is compiled when it is first used: importing models stays quick.
+        defer_build=True,
     )
 
     id: str = Field(default_factory=lambda: str(uuid.uuid4()))
