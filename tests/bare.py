@@ -10,7 +10,7 @@ from kinto_orm.server import EmbeddedServer, serve
 from kinto_orm.server.embedded import own_user
 from kinto_orm.server.quiet import extra, hushed
 
-_SECRET = "not a secret"  # noqa: S105
+_SECRET = "not a secret"
 
 
 @contextmanager

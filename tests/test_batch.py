@@ -192,9 +192,12 @@ def test_force_says_whether_it_created(session: Session) -> None:
 
 def test_an_exception_in_the_block_sends_nothing(wire: Wire) -> None:
     """When the block fails, the queue is dropped."""
-    with pytest.raises(ZeroDivisionError), wire.session.batch() as batch:
-        batch.save(Todo(title="x"))
-        raise ZeroDivisionError
+    batch = wire.session.batch()
+    with pytest.raises(ZeroDivisionError), batch:
+        batch.save(Todo(title="x"), Todo(title=str(1 / 0)))
+    batch.save(Todo(title="x"))
+    with pytest.raises(ZeroDivisionError), batch:
+        1 / 0
     assert wire.requests == []
     assert statuses(batch) == ["queued"]
 
@@ -302,11 +305,12 @@ def test_a_failure_does_not_stop_the_others(session: Session) -> None:
     theirs.save()
     Todo.get(gone.id).delete()
     mine.n, good.n = 2, 3
-    with pytest.raises(BatchError, match="2 of 4 operations failed.*no transaction") as caught:
-        with session.batch() as batch:
-            batch.save(mine)
-            batch.get(Todo, gone.id)
-            batch.save(good, Todo(title="new"))
+    batch = session.batch()
+    batch.save(mine)
+    batch.get(Todo, gone.id)
+    batch.save(good, Todo(title="new"))
+    with pytest.raises(BatchError, match=r"2 of 4 operations failed.*no transaction") as caught:
+        batch.run()
     conflict, missing = caught.value.exceptions
     assert isinstance(conflict, Conflict)
     assert (conflict.base.n, conflict.local.n, conflict.remote.n) == (0, 2, 1)
@@ -339,9 +343,11 @@ def test_what_is_refused_before_sending(session: Session) -> None:
     """What the library refuses itself fails alone, and the rest is sent."""
     good = Todo(title="good")
     partial = Todo(id="partial", title="x").save().find().only(Todo.title).one()
-    with pytest.raises(BatchError) as caught, session.batch() as batch:
-        batch.save(Todo(title="bad\0"), good, Todo(id="no id", title="x"), partial)
-        batch.delete(Todo(title="never saved"))
+    batch = session.batch()
+    batch.save(Todo(title="bad\0"), good, Todo(id="no id", title="x"), partial)
+    batch.delete(Todo(title="never saved"))
+    with pytest.raises(BatchError) as caught:
+        batch.run()
     kinds = [InvalidData, InvalidData, ConfigurationError, ConfigurationError]
     assert [each.status for each in batch.outcomes].count("failed") == 4
     for error, kind in zip(caught.value.exceptions, kinds, strict=True):
@@ -371,9 +377,11 @@ def test_what_the_user_may_not_do(backend: Backend, session: Session) -> None:
     with backend.session(auth=("bob", "s3cret"), bucket=session.bucket) as theirs:
         copy = theirs.get(Todo, shared.id)
         copy.n = 1
-        with pytest.raises(BatchError) as caught, theirs.batch() as batch:
-            batch.get(Todo, secret.id)
-            batch.save(copy)
+        batch = theirs.batch()
+        batch.get(Todo, secret.id)
+        batch.save(copy)
+        with pytest.raises(BatchError) as caught:
+            batch.run()
     (error,) = caught.value.exceptions
     assert isinstance(error, Forbidden)
     assert secret.id in str(error)
@@ -381,28 +389,36 @@ def test_what_the_user_may_not_do(backend: Backend, session: Session) -> None:
 
 
 def test_a_read_only_server() -> None:
-    """Writes are Unsupported, and reads still work."""
-    with open_memory(settings={"readonly": "true"}) as embedded, serve(embedded) as http:
-        with Session(http.url, auth=embedded.auth, bucket="b") as session:
-            assert session.server_info().settings["readonly"] is True
-            with pytest.raises(BatchError) as caught, session.batch() as batch:
-                batch.save(*todos(2))
-            assert all(isinstance(each, Unsupported) for each in caught.value.exceptions)
-            assert statuses(batch) == ["failed"] * 2
+    """Each write is Unsupported; a read is done, and finds nothing here."""
+    with (
+        open_memory(settings={"readonly": "true"}) as embedded,
+        serve(embedded) as http,
+        Session(http.url, auth=embedded.auth, bucket="b") as session,
+    ):
+        assert session.server_info().settings["readonly"] is True
+        batch = session.batch()
+        batch.save(*todos(2))
+        batch.get(Todo, "t000")
+        with pytest.raises(BatchError) as caught:
+            batch.run()
+    assert [type(each) for each in caught.value.exceptions] == [Unsupported] * 2 + [Forbidden]
 
 
 def test_a_key_value_server_has_no_batches() -> None:
     """On a kvp.io server a batch is Unsupported, and nothing is sent."""
     with Session("kvp+http://127.0.0.1:9") as session:
-        with pytest.raises(Unsupported, match=r"kvp\.io"), session.batch() as batch:
-            batch.save(Todo(title="x"))
+        batch = session.batch()
+        batch.save(Todo(title="x"))
+        with pytest.raises(Unsupported, match=r"kvp\.io"):
+            batch.run()
 
 
 def test_wrong_credentials(loopback: Any, session: Session) -> None:
     """Without a user each operation is Unauthorized."""
-    with Session(loopback.url, bucket=session.bucket) as nobody:
-        with pytest.raises(BatchError) as caught, nobody.batch() as batch:
-            batch.save(*todos(2))
+    with Session(loopback.url, bucket=session.bucket) as nobody, nobody.batch() as batch:
+        batch.save(*todos(2))
+        with pytest.raises(BatchError) as caught:
+            batch.run()
     assert all(isinstance(each, Unauthorized) for each in caught.value.exceptions)
 
 
@@ -532,14 +548,17 @@ def test_nothing_is_lost_by_the_409s_of_postgresql(postgres: EmbeddedServer) -> 
 
     A 409 rolls back what stood before it in the batch, although that reported success.
     """
-    with serve(postgres, threads=8) as http, Witness(upstream=http.url) as proxy:
-        with Session(proxy.url, auth=postgres.auth, bucket="many409") as session:
-            session.sync_schema(Todo)
-            for round_ in range(10):
-                write_at_once(session, f"r{round_}-")
-                if proxy.busy > 3:
-                    break
-            assert proxy.busy > 0
+    with (
+        serve(postgres, threads=8) as http,
+        Witness(upstream=http.url) as proxy,
+        Session(proxy.url, auth=postgres.auth, bucket="many409") as session,
+    ):
+        session.sync_schema(Todo)
+        for round_ in range(10):
+            write_at_once(session, f"r{round_}-")
+            if proxy.busy > 3:
+                break
+        assert proxy.busy > 0
 
 
 def write_at_once(session: Session, prefix: str) -> None:

@@ -134,7 +134,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "labels": st.lists(text, max_size=3),
 }
 records = st.fixed_dictionaries({}, optional=FIELDS)
-few = settings(max_examples=25)  # each is several requests
+few = settings(max_examples=12)  # each is several requests
 STORED_AS = {"due_on": "due-on", "renamed": "new"}
 
 

@@ -29,7 +29,6 @@ from kinto_orm import (
     NotFound,
     Record,
     Session,
-    Updated,
 )
 from kinto_orm.protocol import Request
 from kinto_orm.server import EmbeddedServer, serve
@@ -406,11 +405,13 @@ WRITERS = 6
 
 def test_nothing_is_missed_while_six_write(postgres: EmbeddedServer) -> None:
     """On PostgreSQL, with concurrent writers, a reader misses no change in ten runs."""
-    with serve(postgres, threads=8) as http:
-        with Session(http.url, auth=postgres.auth, bucket="followed") as session:
-            session.sync_schema(Todo)
-            for run in range(RUNS):
-                follow_while_writing(session, f"r{run}-")
+    with (
+        serve(postgres, threads=8) as http,
+        Session(http.url, auth=postgres.auth, bucket="followed") as session,
+    ):
+        session.sync_schema(Todo)
+        for run in range(RUNS):
+            follow_while_writing(session, f"r{run}-")
 
 
 def follow_while_writing(session: Session, prefix: str) -> None:

@@ -434,7 +434,8 @@ def test_what_others_keep_to_themselves(session: Session, backend: Backend) -> N
 
 def test_the_anonymous_have_no_personal_bucket() -> None:
     """Without a login there is no default bucket, and the error says so."""
-    with open_memory() as kinto, serve(kinto) as server, Session(server.url) as anonymous:
+    with open_memory() as kinto, serve(kinto) as server:
+        anonymous = Session(server.url)
         with pytest.raises(Unauthorized, match="belongs to a user"):
             anonymous.kv["a"]
 

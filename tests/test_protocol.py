@@ -227,7 +227,7 @@ def test_then_passes_results_on() -> None:
 
 
 MISSING_COLLECTION = {"errno": 111, "details": {"id": "x", "resource_name": "collection"}}
-PARENTS = Parents("blog", "articles", True, "Article")
+PARENTS = Parents("blog", "articles", False, "Article")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -144,20 +145,21 @@ def test_find_goes_by_id_unless_told_otherwise(ten: Wire) -> None:
 # Pages
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 5, 9, 10, 11])
-def test_all_pages_are_read(ten: Wire, size: int) -> None:
-    """Whatever the size, each object once."""
-    assert numbers(Todo.find().page_size(size)) == list(range(10))
-    # The server offers a next page only when there is one.
-    assert len(ten.methods) == -(-10 // size)
+def test_all_pages_are_read(ten: Wire) -> None:
+    """Whatever the size of a page, each object comes once."""
+    for size in (1, 2, 3, 5, 9, 10, 11):
+        ten.clear()
+        assert numbers(Todo.find().page_size(size)) == list(range(10))
+        # The server offers a next page only when there is one.
+        assert len(ten.methods) == -(-10 // size)
 
 
-@pytest.mark.parametrize("size", [1, 3, 10])
-@pytest.mark.parametrize("most", [1, 2, 3, 4, 10, 11])
-def test_limit_ends_across_pages(ten: Wire, size: int, most: int) -> None:
+def test_limit_ends_across_pages(ten: Wire) -> None:
     """No more objects than asked for, and no request for pages that are not needed."""
-    assert numbers(Todo.find().page_size(size).limit(most)) == list(range(min(most, 10)))
-    assert len(ten.methods) <= -(-most // size)
+    for size, most in itertools.product((1, 3, 10), (1, 2, 3, 4, 10, 11)):
+        ten.clear()
+        assert numbers(Todo.find().page_size(size).limit(most)) == list(range(min(most, 10)))
+        assert len(ten.methods) <= -(-most // size)
 
 
 def test_pages_are_lists_with_a_position(ten: Wire) -> None:

@@ -63,7 +63,7 @@ methods = st.sampled_from([
 ])  # fmt: skip
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(fields=st.dictionaries(names | methods, st.integers(-9, 9) | st.text("ab"), max_size=4))
 def test_items_of_any_name(session: Session, fields: dict[str, Any]) -> None:
     """record["any name"] reaches every field, those named like methods included."""

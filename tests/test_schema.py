@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any, Literal
 
 import pytest
-from pydantic import AliasGenerator, BaseModel, ConfigDict, Field, computed_field
+from pydantic import AliasGenerator, BaseModel, ConfigDict, Field, computed_field, create_model
 from pydantic.alias_generators import to_camel
 
 from conftest import Backend, Wire
@@ -143,14 +143,11 @@ def test_invalid_data_names_the_field(fresh: Session) -> None:
     strict = version("Doc", title=(int,))
     fresh.sync_schema(strict)
     doc = version("Doc", title=(str,))(id="d", title="x")
-    with pytest.raises(InvalidData, match="Doc 'd'.*title") as caught:
+    with pytest.raises(InvalidData, match=r"Doc 'd'.*title") as caught:
         doc.save()
     assert caught.value.status == 400
-    with fresh.batch() as batch:
-        pass
     summary = fresh.save_all([doc])
     assert "title" in str(summary.failed[0].error)
-    assert batch.outcomes == []
 
 
 def test_a_plan_names_each_field(fresh: Session) -> None:
@@ -164,25 +161,15 @@ def test_a_plan_names_each_field(fresh: Session) -> None:
 
 def test_a_change_inside_a_nested_model(fresh: Session) -> None:
     """A field is changed when a model that it leads to is, and only then."""
+    other = create_model("Other", y=(int, 0))
 
-    class Inner(BaseModel):
-        x: int
+    def doc(kind: type) -> type[Record]:
+        inner = create_model("Inner", x=(kind, ...))
+        middle = create_model("Middle", inner=(inner, ...))
+        return version("Doc", a=(middle | None, None), b=(other | None, None))
 
-    class Middle(BaseModel):
-        inner: Inner
-
-    class Other(BaseModel):
-        y: int = 0
-
-    fresh.sync_schema(version("Doc", a=(Middle | None, None), b=(Other | None, None)))
-
-    class Inner(BaseModel):  # type: ignore[no-redef]
-        x: str
-
-    class Middle(BaseModel):  # type: ignore[no-redef]
-        inner: Inner
-
-    (change,) = fresh.sync_schema(version("Doc", a=(Middle | None, None), b=(Other | None, None)))
+    fresh.sync_schema(doc(int))
+    (change,) = fresh.sync_schema(doc(str))
     assert (change.added, change.removed, change.changed) == ([], [], ["a"])
 
 
@@ -320,9 +307,9 @@ def test_a_model_with_its_own_bucket(fresh: Session) -> None:
 
 def test_somebody_elses_bucket(backend: Backend, session: Session) -> None:
     """Without permission it is Forbidden."""
-    with backend.session(auth=("mallory", "s3cret"), bucket=session.bucket) as theirs:
-        with pytest.raises(Forbidden):
-            theirs.sync_schema(Todo)
+    theirs = backend.session(auth=("mallory", "s3cret"), bucket=session.bucket)
+    with theirs, pytest.raises(Forbidden):
+        theirs.sync_schema(Todo)
 
 
 @pytest.mark.parametrize("model", [Bucket, Address, "Todo", Todo.model_construct(title="x")])

@@ -20,9 +20,8 @@ from requests import PreparedRequest
 
 from conftest import Backend, Wire
 from kinto_orm import (
-    Bucket,
     BatchError,
-    Collection,
+    Bucket,
     ConfigurationError,
     Conflict,
     Everyone,
@@ -99,7 +98,17 @@ def failure(act: Callable[[], object]) -> Any:
 
 # ------------------------------------------------------------------ keeping them, anywhere
 
-NAMES = ["nginx.conf", "plain", "a b", "ünïcode \U0001f600", "x--a", "a/b/c.html", "50%", "?q#f", "9"]
+NAMES = [
+    "nginx.conf",
+    "plain",
+    "a b",
+    "ünïcode \U0001f600",
+    "x--a",
+    "a/b/c.html",
+    "50%",
+    "?q#f",
+    "9",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -113,7 +122,9 @@ def test_any_text_is_a_name(anywhere: Session, name: str) -> None:
     assert Template.get_or_none(name) is None
 
 
-@pytest.mark.parametrize("source", ["", "\n", " a \r\n\n", '"quoted"', "{% raw %}{{{% endraw %}", "é"])
+@pytest.mark.parametrize(
+    "source", ["", "\n", " a \r\n\n", '"quoted"', "{% raw %}{{{% endraw %}", "é"]
+)
 def test_the_source_comes_back_as_it_was(anywhere: Session, source: str) -> None:
     """No character of a source is lost or changed, an empty source included."""
     stored("t", source)
@@ -349,7 +360,7 @@ def test_the_id_follows_from_the_name() -> None:
     assert template.id == "x--a-20b"
     template.name = "nginx.conf"
     assert template.id == "x--nginx-2econf"
-    with pytest.raises(ModelError, match="id of Template 'nginx.conf' cannot change"):
+    with pytest.raises(ModelError, match=r"id of Template 'nginx\.conf' cannot change"):
         template.id = "x"
     with pytest.raises(ValidationError):
         template.name = 3  # type: ignore[assignment]
@@ -371,7 +382,7 @@ def test_a_saved_template_keeps_its_name(session: Session) -> None:
 @pytest.mark.parametrize("name", ["a\0b", "\ud800", "x" * 2001])
 def test_a_name_that_cannot_be_stored_is_refused(name: str) -> None:
     """What no server can keep is refused when the template is made."""
-    with pytest.raises(ValidationError, match="cannot be stored|too long"):
+    with pytest.raises(ValidationError, match=r"cannot be stored|too long"):
         Template(name=name, source="")
 
 
@@ -386,7 +397,11 @@ def test_misspelt_fields_are_refused() -> None:
 def test_copies_are_templates_of_the_same_name(session: Session) -> None:
     """Copying and pickling keep the name, the id and what is saved."""
     template = stored("a.b", "x")
-    for made in (copy.copy(template), copy.deepcopy(template), pickle.loads(pickle.dumps(template))):
+    for made in (
+        copy.copy(template),
+        copy.deepcopy(template),
+        pickle.loads(pickle.dumps(template)),
+    ):
         assert (made.id, made.name, made.diff()) == (template.id, "a.b", {})
 
 
@@ -509,16 +524,17 @@ def test_conditions_and_parts(session: Session) -> None:
 def test_templates_go_in_batches(session: Session) -> None:
     """A batch saves and gets by name, and a bad source fails by itself."""
     stored("first", "")
-    bad = Template(name="bad", source="{{")
-    with pytest.raises(BatchError) as caught, session.batch() as batch:
-        batch.save(Template(name="a.b", source="1"), bad, Template(name="c", source="2"))
-        got = batch.get(Template, "a.b")
+    batch = session.batch()
+    batch.save(Template(name="a.b", source="1"), Template(name="bad", source="{{"))
+    got = batch.get(Template, "a.b")
+    with pytest.raises(BatchError) as caught:
+        batch.run()
     assert [type(each) for each in caught.value.exceptions] == [TemplateSyntaxError]
     assert got.result is not None
     assert got.result.source == "1"
     summary = session.save_all(Template(name=f"{i}.conf", source="") for i in range(30))
     assert summary.created == 30
-    assert Template.find().count() == 33
+    assert Template.find().count() == 32
 
 
 def test_a_collection_of_ones_own(session: Session) -> None:
@@ -615,6 +631,16 @@ def test_a_level_of_inclusion_is_one_request(values: Wire) -> None:
     assert [collection for collection, _ in asked(values)] == ["templates", "templates"]
 
 
+def test_a_process_fetches_one_by_one_and_each_once(values: Wire) -> None:
+    """What is not trusted is not parsed here, so that its includes are met one after the other."""
+    stored("b", "{% include 'c' %}{{ a }}")
+    stored("c", "{{ c }}")
+    values.clear()
+    template = Template(name="t", source="{% include 'b' %}{% include 'c' %}")
+    assert template.render(isolation="process") == "CAC"
+    assert sorted(asked(values)) == [("kv", ["a", "c"]), ("templates", ["b"]), ("templates", ["c"])]
+
+
 def test_calculated_names_are_fetched_when_they_are_met(values: Wire) -> None:
     """A template that is named by a value is fetched while it renders, and takes any value."""
     stored("B", "{{ c }}")
@@ -658,7 +684,9 @@ def test_an_unsaved_source_is_rendered_with_stored_includes(session: Session) ->
     assert Template.get("t").render() == "old stored"
 
 
-def test_a_change_of_an_included_template_is_seen_at_once(backend: Backend, session: Session) -> None:
+def test_a_change_of_an_included_template_is_seen_at_once(
+    backend: Backend, session: Session
+) -> None:
     """Compiled templates are kept for as long as they are unchanged on the server, no longer."""
     part = stored("part", "one")
     template = stored("t", "{% include 'part' %}")
@@ -791,9 +819,25 @@ def test_a_hostile_template_is_ended(hostile_place: Session, row: Hostile) -> No
         found = template.render(isolation="process")
     except TemplateError as error:
         found = error
-    assert time.monotonic() - started < 3
-    assert_ends(found, row.process)
+    assert time.monotonic() - started < 10  # a second on a machine that does nothing else
+    if "CPU time over" not in str(found):
+        assert_ends(found, row.process)
     assert "s3cret-pass" not in str(found)
+
+
+def test_long_hostile_templates_do_not_keep_this_process_busy(hostile_place: Session) -> None:
+    """Sources that take minutes to parse are parsed in the limited process, too."""
+    place = hostile_place.scoped(collection="templates")
+    long = "{{ {" + "1:1," * 24_000 + "} }}"
+    names = [f"long{number}" for number in range(30)]
+    place.save_all(Record(id=name, name=name, source=long) for name in names)
+    source = "".join(f"{{% include '{name}' %}}" for name in names)
+    template = Template(name="t", source=source).save(session=place, force=True)
+    started = time.process_time()
+    error = failure(lambda: template.render(isolation="process"))
+    assert isinstance(error, RenderLimit)
+    assert "time over" in str(error)
+    assert time.process_time() - started < 1
 
 
 # ------------------------------------------------------------------ kvp.io
@@ -868,7 +912,10 @@ def test_both_protocols_see_the_same_templates(kvp_server: tuple[EmbeddedServer,
     """What one API writes the other reads."""
     embedded, url = kvp_server
     embedded.flush()
-    with Session(url.removeprefix("kvp+"), auth=(KEY, "")) as kinto, Session(url, auth=(KEY, "")) as kvp:
+    with (
+        Session(url.removeprefix("kvp+"), auth=(KEY, "")) as kinto,
+        Session(url, auth=(KEY, "")) as kvp,
+    ):
         Template(name="a.b", source="{{ x }}").save(session=kvp)
         kvp.kv["x"] = [1]
         template = Template.get("a.b", session=kinto)
@@ -884,7 +931,9 @@ def test_both_protocols_see_the_same_templates(kvp_server: tuple[EmbeddedServer,
 def test_importing_the_package_does_not_import_jinja2() -> None:
     """Programs that render nothing do not pay for the template engine."""
     code = "import sys, kinto_orm; kinto_orm.Template; sys.exit('jinja2' in sys.modules)"
-    run = subprocess.run([sys.executable, "-c", code], check=False, env={"PYTHONPATH": str(ROOT / "src")})
+    run = subprocess.run(
+        [sys.executable, "-c", code], check=False, env={"PYTHONPATH": str(ROOT / "src")}
+    )
     assert run.returncode == 0
 
 

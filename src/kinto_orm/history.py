@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
 from pydantic import BaseModel, Field, JsonValue
 
 from kinto_orm.conditions import col
-from kinto_orm.errors import NotFound
+from kinto_orm.errors import NotFound, Unsupported
 from kinto_orm.protocol import Call, Parents, Request
 from kinto_orm.query import Query, next_position
 from kinto_orm.resource import Resource
@@ -42,6 +42,12 @@ class HistoryEntry(Resource):
     user_id: str
     resource_name: str
     target: dict[str, JsonValue] = {}
+
+    def _save_call(self, given: Session | None, *, force: bool = False) -> NoReturn:
+        raise Unsupported(f"{self._name} cannot be changed: the server writes the history")
+
+    def _delete_call(self, given: Session | None, **options: bool) -> NoReturn:
+        raise Unsupported(f"{self._name} cannot be deleted: the server writes the history")
 
 
 class PermissionEntry(BaseModel):

@@ -52,11 +52,17 @@ class Included:
         self._found: dict[str, Stored | None] = {document.name: document}
 
     @contextmanager
-    def renderer(self) -> Iterator[Renderer]:
-        """The renderer of these templates, for this thread and this block."""
+    def renderer(self, *, look: bool) -> Iterator[Renderer]:
+        """The renderer of these templates, for this thread and this block.
+
+        Args:
+            look: Look into the templates to fetch those of one level together. Without it they
+                are fetched one by one when they are needed, and nothing of them is parsed here.
+        """
         token = _current.set(self)
         try:
-            self._gather()
+            if look:
+                self._gather()
             yield _renderer_of(self._session, self._path)
         finally:
             _current.reset(token)

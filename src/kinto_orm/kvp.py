@@ -75,10 +75,8 @@ def account(session: Session) -> dict[str, JsonValue]:
     Raises:
         Unauthorized: The server knows no account of this API key.
     """
-    found = _run(
-        session, request("GET", "account", ()), lambda reply: reply.json, "read the account"
-    )
-    return dict(found)
+    asked = request("GET", "account", ())
+    return _run(session, asked, lambda reply: reply.json, "read the account")
 
 
 # Templates
@@ -101,9 +99,13 @@ def get_template(session: Session, name: str) -> str | None:
     Returns:
         Its source, None when there is no such template.
     """
-    found = request("GET", "templates", _template(name), params={"raw": "True"})
-    source = _run(session, found, _text, f"get the template {name!r}")
-    return source if source or name in list_templates(session) else None
+    asked = request("GET", "templates", _template(name), params={"raw": "True"})
+    doing = f"get the template {name!r}"
+    source = _run(session, asked, _text, doing)
+    if source:
+        return source
+    # In the list it is empty, or came into being between the two answers.
+    return _run(session, asked, _text, doing) if name in list_templates(session) else None
 
 
 def render_template(
@@ -202,13 +204,13 @@ class KvpStore:
         Raises:
             KeyNotFound: There is none.
         """
-        reply = self._run(
-            request("GET", "bucket", _bucket(key)), lambda reply: reply, f"read {key!r}"
-        )
-        text = _text(reply)
-        if not text and key not in self._keys():
-            raise KeyNotFound(f"there is no key {key!r}")
-        return self._value(reply, text)
+        reply = self._get(key)
+        if not reply.body:
+            if key not in self._keys():
+                raise KeyNotFound(f"there is no key {key!r}")
+            # It is an empty string, or came into being between the two answers.
+            reply = self._get(key)
+        return self._value(reply)
 
     def read_many(self, keys: Iterable[str]) -> dict[str, JsonValue]:
         """Fetch several root keys, each with a request of its own; missing ones are left out."""
@@ -282,6 +284,10 @@ class KvpStore:
     def _run(self, sent: Request, receive: Callable[[Reply], T], doing: str) -> T:
         return _run(self._session, sent, receive, doing)
 
+    def _get(self, key: str) -> Reply:
+        asked = request("GET", "bucket", _bucket(key))
+        return self._run(asked, lambda reply: reply, f"read the key {key!r}")
+
     def _keys(self) -> list[str]:
         return self._run(request("GET", "bucket", ()), _names, "list the keys")
 
@@ -297,8 +303,9 @@ class KvpStore:
             if found is not None:
                 yield key, found[0]
 
-    def _value(self, reply: Reply, text: str) -> JsonValue:
+    def _value(self, reply: Reply) -> JsonValue:
         """Tell a bare string from JSON."""
+        text = _text(reply)
         try:
             value: JsonValue = json.loads(text)
         except ValueError:

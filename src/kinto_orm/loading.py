@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from typing import Any, Generic, NotRequired, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -15,9 +13,6 @@ from kinto_orm.errors import BadReply, InvalidData
 from kinto_orm.protocol import Reply
 
 M = TypeVar("M", bound=BaseModel)
-
-# Below this many bytes the garbage collector has hardly a reason to run.
-_LARGE_PAGE = 100_000
 
 
 class Source:
@@ -86,9 +81,10 @@ class Loader(Generic[M]):
             InvalidData: One does not fit the model; the message names it and its field.
             BadReply: The body is no JSON.
         """
+        # The garbage collector is left alone. To pause it only moves its work to the end of the
+        # page, where it walks all objects at once; that was measured to be no faster.
         try:
-            with _collector_paused(len(reply.body)):
-                return self._page.validate_json(reply.body)["data"]
+            return self._page.validate_json(reply.body)["data"]
         except ValidationError as error:
             raise self._explain(error, reply) from error
 
@@ -156,21 +152,3 @@ class Loader(Generic[M]):
 
 def _adapter(annotation: Any) -> TypeAdapter[Any]:
     return TypeAdapter(annotation)
-
-
-@contextmanager
-def _collector_paused(size: int) -> Iterator[None]:
-    """Keep the garbage collector from walking a page while it is built.
-
-    A page of thousands of objects starts the collector hundreds of times, and none of them finds
-    anything: parsing makes no cycles. The pause ends with the page, so that what can pile up
-    meanwhile is what other threads leave within some milliseconds.
-    """
-    if size < _LARGE_PAGE or not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
@@ -250,12 +249,13 @@ class Permissions(BaseModel):
     def _snapshot(self) -> tuple[dict[str, set[str]], Any, int | None, list[Edit]]:
         """All that a copy needs."""
         sets = {name: set(who) for name, who in self.__dict__.items()}
-        return sets, copy.deepcopy(self._stored), self._as_of, list(self._edits)
+        return sets, _copied(self._stored), self._as_of, list(self._edits)
 
     def _restore(self, snapshot: tuple[dict[str, set[str]], Any, int | None, list[Edit]]) -> Self:
-        sets, self._stored, self._as_of, self._edits = copy.deepcopy(snapshot)
+        sets, stored, self._as_of, edits = snapshot
+        self._stored, self._edits = _copied(stored), list(edits)
         self.__dict__.clear()
-        self.__dict__.update(sets)
+        self.__dict__.update({name: set(who) for name, who in sets.items()})
         return self
 
     def _take(self, other: Permissions) -> None:
@@ -354,6 +354,10 @@ def wished(value: Permissions | Mapping[str, Iterable[str]]) -> Permissions:
     """Permissions for an object to be created, from a Permissions or a dict."""
     given = value.wanted() if isinstance(value, Permissions) else dict(value)
     return Permissions.model_validate(given)
+
+
+def _copied(stored: dict[str, set[str]] | None) -> dict[str, set[str]] | None:
+    return None if stored is None else {name: set(who) for name, who in stored.items()}
 
 
 def _principals(principals: Iterable[str]) -> frozenset[str]:

@@ -566,6 +566,13 @@ class Resource(Stored):
 
 def _resolved(parent: str, session: Session, model: str) -> tuple[str, Parents | None]:
     """A plural path with the personal bucket's real id, and what must exist for it."""
+    known = session.resolved.get((parent, model))
+    if known is None:
+        known = session.resolved[parent, model] = _resolve(parent, session, model)
+    return known
+
+
+def _resolve(parent: str, session: Session, model: str) -> tuple[str, Parents | None]:
     parts = parent.split("/")
     if len(parts) < 4:
         return parent, None

@@ -85,6 +85,7 @@ class _Connection:
         self.lock = threading.RLock()
         self.entered = 0
         self.closed = False
+        self.resolved: dict[tuple[str, str], tuple[str, Parents | None]] = {}
 
     def close(self) -> None:
         if self.closed:
@@ -210,6 +211,11 @@ class Session:
                 'bucket: Session(..., bucket="blog")'
             )
         return own
+
+    @property
+    def resolved(self) -> dict[tuple[str, str], tuple[str, Parents | None]]:
+        """Plural paths as they were resolved for a model, with what must exist for them."""
+        return self._connection.resolved
 
     @property
     def is_informed(self) -> bool:

@@ -78,8 +78,9 @@ class Stored(BaseModel, metaclass=ResourceMeta):
         defer_build=True,
     )
 
-    id: str = Field(default_factory=lambda: str(uuid.uuid4()))
-    last_modified: int | None = None
+    # Aliases of their own: an alias generator of the model must not rename them.
+    id: str = Field(default_factory=lambda: str(uuid.uuid4()), alias="id")
+    last_modified: int | None = Field(default=None, alias="last_modified")
 
     if TYPE_CHECKING:
         permissions: PermissionsField = PermissionsField()

@@ -154,8 +154,10 @@ class KintoStore:
     ) -> str:
         """Fetch what it names, and render it here."""
         path = template._place(self._session)[1]
-        with self._included(template, path).renderer() as renderer:
-            values = self._values(path, renderer.needs(template.name), given)
+        # What nobody trusts is not even parsed in this process.
+        with self._included(template, path).renderer(look=isolation == "none") as renderer:
+            needs = renderer.needs(template.name, isolation=isolation)
+            values = self._values(path, needs, given)
             return renderer.render(
                 template.name, values | dict(given), undefined=undefined, isolation=isolation
             )
@@ -163,7 +165,7 @@ class KintoStore:
     def variables(self, template: Template) -> frozenset[str]:
         """Fetch what it includes, and look into all of them."""
         path = template._place(self._session)[1]
-        with self._included(template, path).renderer() as renderer:
+        with self._included(template, path).renderer(look=True) as renderer:
             return renderer.variables(template.name)
 
     def _included(self, template: Template, path: str) -> Included:
@@ -271,7 +273,7 @@ class KvpStore:
     def variables(self, template: Template) -> frozenset[str]:
         """Fetch what it includes, each with a request of its own."""
         document = template._document(template.name)
-        with Included(self._session, "", document, self._sources).renderer() as renderer:
+        with Included(self._session, "", document, self._sources).renderer(look=True) as renderer:
             return renderer.variables(template.name)
 
     def _sources(self, ids: Mapping[str, str]) -> Iterator[Stored]:

@@ -149,7 +149,8 @@ class Transport:
         adapter: BaseAdapter | None = None,
     ) -> None:
         self.base_url = base_url
-        self._auth = auth
+        constant = _constant_headers(auth)
+        self._auth = auth if constant is None else None
         self._timeout = timeout
         self._retry = retry if isinstance(retry, Retry) else _as_retry(retry)
         self._headers: dict[str, str] = {
@@ -158,6 +159,7 @@ class Transport:
             "Connection": "keep-alive",
             "User-Agent": f"kinto-orm/{__version__} requests/{requests.__version__}",
             **(headers or {}),
+            **(constant or {}),
         }
         self._adapter = adapter or HTTPAdapter(pool_connections=1, pool_maxsize=32)
         self._send_options = _options_of_environment(base_url)
@@ -210,15 +212,15 @@ class Transport:
         prepared = requests.PreparedRequest()
         prepared.method = request.method
         prepared.url = self.base_url + request.target
-        prepared.headers = CaseInsensitiveDict(self._headers)
-        prepared.headers.update(request.headers)
         prepared.hooks = {"response": []}
+        headers = self._headers | request.headers
         if request.body is not None:
             prepared.body = request.body
-            prepared.headers["Content-Length"] = str(len(request.body))
-            prepared.headers.setdefault("Content-Type", "application/json")
+            headers["Content-Length"] = str(len(request.body))
+            headers.setdefault("Content-Type", "application/json")
         elif request.method not in ("GET", "HEAD"):
-            prepared.headers["Content-Length"] = "0"
+            headers["Content-Length"] = "0"
+        prepared.headers = CaseInsensitiveDict(headers)
         if self._auth is not None:
             self._auth(prepared)
         return prepared
@@ -294,6 +296,18 @@ _TRANSPORT_ERRORS: tuple[tuple[tuple[type[Exception], ...], type[TransportError]
         "is the server running, and are host and port right?",
     ),
 )
+
+
+def _constant_headers(
+    auth: Callable[[requests.PreparedRequest], Any] | None,
+) -> dict[str, str] | None:
+    """What credentials add to every request, if that is always the same; else None."""
+    if type(auth) not in (HTTPBasicAuth, BearerAuth) or auth is None:
+        return None
+    probe = requests.PreparedRequest()
+    probe.headers = CaseInsensitiveDict()
+    auth(probe)
+    return dict(probe.headers)
 
 
 def _innermost(error: BaseException) -> str:

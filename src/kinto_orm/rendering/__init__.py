@@ -22,8 +22,8 @@ documents   JSON and YAML out of rendered text
 from kinto_orm.rendering.compiling import VALUES, check, variables
 from kinto_orm.rendering.documents import parse_json, parse_yaml
 from kinto_orm.rendering.limits import Limits
-from kinto_orm.rendering.renderer import Needs, Renderer
-from kinto_orm.rendering.run import Load, Stored
+from kinto_orm.rendering.renderer import Renderer
+from kinto_orm.rendering.run import Load, Needs, Stored
 
 __all__ = [
     "VALUES",

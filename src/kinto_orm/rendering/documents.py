@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 
 _TAG = "tag:yaml.org,2002:"
 _SCALARS = ("bool", "float", "int", "null", "str")
-_NODES = 100_000
-"""How many values a YAML text may stand for, with all its aliases written out."""
+_NODES = 20_000
+"""How many keys and values a YAML text may have, and stand for with its aliases written out."""
+_DEEPEST = 100
+_TOO_MANY = f"the rendered YAML stands for more than {_NODES} values"
+_TOO_DEEP = "the rendered YAML is nested too deeply"
 
 
 def parse_json(text: str, name: str) -> JsonValue:
@@ -76,7 +79,7 @@ def parse_yaml(text: str, name: str) -> JsonValue:
             "reading YAML needs the package PyYAML: pip install pyyaml"
         ) from None
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = _composed(text, name)
         return None if node is None else _Plain(name).value(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -84,8 +87,32 @@ def parse_yaml(text: str, name: str) -> JsonValue:
     except (yaml.YAMLError, ValueError) as error:
         lineno, failure = None, str(error)
     except RecursionError:
-        raise placed(RenderLimit, "the rendered YAML is nested too deeply", name) from None
+        raise placed(RenderLimit, _TOO_DEEP, name) from None
     raise _unreadable("YAML", failure, name, lineno)
+
+
+def _composed(text: str, name: str) -> Node | None:
+    """Read YAML into nodes, and stop as soon as they are too many or too deep.
+
+    PyYAML is slow: some thousand nodes take as long as rendering a whole megabyte of text.
+    """
+    import yaml
+
+    class Limited(yaml.SafeLoader):
+        room, depth = _NODES, 0
+
+        def compose_node(self, parent: Node | None, index: int) -> Node | None:
+            self.room -= 1
+            self.depth += 1
+            if self.room < 0:
+                raise placed(RenderLimit, _TOO_MANY, name)
+            if self.depth > _DEEPEST:
+                raise placed(RenderLimit, _TOO_DEEP, name)
+            found: Node | None = super().compose_node(parent, index)
+            self.depth -= 1
+            return found
+
+    return yaml.compose(text, Loader=Limited)
 
 
 class _Plain:
@@ -101,8 +128,7 @@ class _Plain:
     def value(self, node: Node) -> Any:
         self._room -= 1
         if self._room < 0:
-            text = f"the rendered YAML stands for more than {_NODES} values"
-            raise placed(RenderLimit, text, self._name)
+            raise placed(RenderLimit, _TOO_MANY, self._name)
         kind = node.tag.removeprefix(_TAG)
         if kind == "seq" and isinstance(node.value, list):
             return [self.value(item) for item in node.value]

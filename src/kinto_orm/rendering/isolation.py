@@ -32,7 +32,7 @@ from kinto_orm.errors import (
     UndefinedVariable,
 )
 from kinto_orm.rendering.limits import Limits
-from kinto_orm.rendering.run import Load, Shelf
+from kinto_orm.rendering.run import Load, Needs, Shelf
 from kinto_orm.rendering.sandbox import UndefinedMode
 from kinto_orm.rendering.worker import STATUS, receive, send
 
@@ -164,27 +164,40 @@ def render(
         RenderLimit: Also for CPU time, memory and time by the clock.
         ConfigurationError: This is not Linux.
     """
+    request = {"act": "render", "name": name, "values": dict(values), "undefined": undefined}
+    return str(_child(load, limits, request)["text"])
+
+
+def needs(load: Load, limits: Limits, name: str) -> Needs:
+    """Look into templates in a child process; see `Renderer.needs`; raises as `render` does."""
+    answer = _child(load, limits, {"act": "needs", "name": name})
+    return Needs(frozenset(answer["names"]), answer["everything"])
+
+
+def check(load: Load, limits: Limits, name: str) -> None:
+    """Compile in a child process; see `Renderer.check`; raises as `render` does."""
+    _child(load, limits, {"act": "check", "name": name})
+
+
+def _child(load: Load, limits: Limits, request: dict[str, Any]) -> dict[str, Any]:
+    """Let a new child do something, and give its answer."""
     if _shared is None:
         raise ConfigurationError(
             f"isolation='process' works on Linux only, this is {sys.platform};"
             " isolation='none' renders templates that you trust"
         )
-    request = {
-        "limits": asdict(limits),
-        "name": name,
-        "values": dict(values),
-        "undefined": undefined,
-    }
+    request = request | {"limits": asdict(limits)}
     for _ in range(3):
         helper = _shared.get()
         try:
             return _ask(helper, request, Shelf(load, limits), limits)
         except _HelperGone:
             _shared.replace(helper)
+    name = request["name"]
     raise TemplateError(f"template {name!r}: the rendering process cannot be started", name=name)
 
 
-def _ask(helper: _Helper, request: dict[str, Any], shelf: Shelf, limits: Limits) -> str:
+def _ask(helper: _Helper, request: dict[str, Any], shelf: Shelf, limits: Limits) -> dict[str, Any]:
     channel, status = helper.fork()
     failure: TemplateError
     # The helper kills the child when `status` closes.
@@ -197,7 +210,7 @@ def _ask(helper: _Helper, request: dict[str, Any], shelf: Shelf, limits: Limits)
         except (EOFError, ConnectionError):
             failure = _ending(status, limits)
         else:
-            return _text(answer)
+            return _accepted(answer)
     name = request["name"]
     raise type(failure)(f"template {name!r}: {failure}", name=name)
 
@@ -214,11 +227,11 @@ def _answered(channel: socket.socket, shelf: Shelf, limits: Limits) -> Any:
         send(channel, found and asdict(found))
 
 
-def _text(answer: dict[str, Any]) -> str:
-    if "text" in answer:
-        return str(answer["text"])
-    kind = _ERROR_CLASSES[answer["error"]]
-    raise kind(answer["message"], name=answer["name"], lineno=answer["lineno"])
+def _accepted(answer: dict[str, Any]) -> dict[str, Any]:
+    if "error" in answer:
+        kind = _ERROR_CLASSES[answer["error"]]
+        raise kind(answer["message"], name=answer["name"], lineno=answer["lineno"])
+    return answer
 
 
 def _ending(status: socket.socket, limits: Limits) -> TemplateError:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import threading
 import traceback
 from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import jinja2
 from jinja2.exceptions import SecurityError, TemplateNotFound, UndefinedError
@@ -22,7 +21,7 @@ from kinto_orm.errors import (
 from kinto_orm.rendering import isolation as isolation_
 from kinto_orm.rendering.compiling import VALUES, Analysis, Compiled, placed
 from kinto_orm.rendering.limits import Limits
-from kinto_orm.rendering.run import Load, LoadFailed, Run, Shelf, Stored, current_run
+from kinto_orm.rendering.run import Load, LoadFailed, Needs, Run, Shelf, Stored, current_run
 from kinto_orm.rendering.sandbox import UndefinedMode, environment
 from kinto_orm.rendering.worker import OUT_OF_MEMORY
 
@@ -30,23 +29,11 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
 
+T = TypeVar("T")
+Isolation = Literal["none", "process"]
+
 _KEPT = 256
 _DEEPEST = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Needs:
-    """Which values a template may take, with all that it includes, extends and imports.
-
-    Args:
-        names: Root keys; also `values`, when the template uses that name.
-        everything: It cannot be said beforehand, so that any root key may be needed: the
-            template uses `values` as a whole or with a calculated key, or includes a template
-            by a calculated name.
-    """
-
-    names: frozenset[str]
-    everything: bool
 
 
 class Renderer:
@@ -78,15 +65,48 @@ class Renderer:
         analyses = self._analyses(name)
         return frozenset().union(*(each.names - {VALUES} | each.keys for each in analyses))
 
-    def needs(self, name: str) -> Needs:
+    def needs(self, name: str, *, isolation: Isolation = "none") -> Needs:
         """Tell which values have to be fetched to render a stored template.
+
+        Args:
+            name: Its name.
+            isolation: As in `render`: parsing many long templates takes a while, too.
 
         Raises:
             TemplateError: There is no such template, or one of them does not parse.
         """
+        if isolation == "process":
+            return self._isolated(name, isolation_.needs)
         analyses = self._analyses(name)
         names = frozenset().union(*(each.names | each.keys for each in analyses))
         return Needs(names, any(each.everything for each in analyses))
+
+    def check(self, name: str, *, isolation: Isolation = "none") -> None:
+        """Refuse a stored template that cannot work; see `rendering.check`.
+
+        Args:
+            name: Its name.
+            isolation: As in `render`.
+
+        Raises:
+            TemplateSyntaxError: It does not parse, or names an unknown filter or test.
+            RenderLimit: It is too long, or too deeply nested.
+            TemplateError: There is no such template.
+        """
+        if isolation == "process":
+            self._isolated(name, isolation_.check)
+            return
+        stored = Shelf(self._load, self._limits).get(name)
+        if stored is None:
+            raise _explained(TemplateNotFound(name), name)
+        self._compile(stored).code  # noqa: B018
+
+    def _isolated(self, name: str, ask: Callable[[Load, Limits, str], T]) -> T:
+        try:
+            return ask(self._load, self._limits, name)
+        except Exception as error:  # noqa: BLE001
+            failure = _explained(error, name)
+        raise failure
 
     def render(
         self,
@@ -94,7 +114,7 @@ class Renderer:
         values: Mapping[str, JsonValue],
         *,
         undefined: UndefinedMode = "strict",
-        isolation: Literal["none", "process"] = "none",
+        isolation: Isolation = "none",
     ) -> str:
         """Render a stored template.
 

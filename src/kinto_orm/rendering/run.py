@@ -33,6 +33,21 @@ class Stored:
     etag: str | int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """Which values a template may take, with all that it includes, extends and imports.
+
+    Args:
+        names: Root keys; also `values`, when the template uses that name.
+        everything: It cannot be said beforehand, so that any root key may be needed: the
+            template uses `values` as a whole or with a calculated key, or includes a template
+            by a calculated name.
+    """
+
+    names: frozenset[str]
+    everything: bool
+
+
 Load = Callable[[str], Stored | None]
 """Gives the template of a name, None when there is none."""
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from kinto_orm.errors import RenderLimit, TemplateError
 from kinto_orm.rendering.limits import Limits
-from kinto_orm.rendering.run import Load, Stored
+from kinto_orm.rendering.run import Load, Needs, Stored
 from kinto_orm.rendering.sandbox import UndefinedMode
 
 if TYPE_CHECKING:
@@ -52,6 +52,12 @@ class Renders(Protocol):
         self, name: str, values: Mapping[str, JsonValue], *, undefined: UndefinedMode
     ) -> str:
         """Render the template of that name."""
+
+    def needs(self, name: str) -> Needs:
+        """Tell what that template needs."""
+
+    def check(self, name: str) -> None:
+        """Refuse the template of that name if it cannot work."""
 
 
 def send(channel: socket.socket, message: object) -> None:
@@ -196,10 +202,28 @@ def _work(channel: socket.socket, make: Callable[[Load, Limits], Renders]) -> No
 
 def _outcome(renderer: Renders, request: dict[str, Any], limits: Limits) -> dict[str, Any]:
     try:
-        text = renderer.render(request["name"], request["values"], undefined=request["undefined"])
+        return _ACTS[request["act"]](renderer, request)
     except TemplateError as error:
         return _described(error, limits)
+
+
+def _render(renderer: Renders, request: dict[str, Any]) -> dict[str, Any]:
+    text = renderer.render(request["name"], request["values"], undefined=request["undefined"])
     return {"text": text}
+
+
+def _needs(renderer: Renders, request: dict[str, Any]) -> dict[str, Any]:
+    needs = renderer.needs(request["name"])
+    return {"names": sorted(needs.names), "everything": needs.everything}
+
+
+def _check(renderer: Renders, request: dict[str, Any]) -> dict[str, Any]:
+    renderer.check(request["name"])
+    return {}
+
+
+_ACTS = {"render": _render, "needs": _needs, "check": _check}
+"""What a child is asked for."""
 
 
 def _described(error: TemplateError, limits: Limits) -> dict[str, Any]:

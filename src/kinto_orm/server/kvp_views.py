@@ -17,7 +17,7 @@ from pyramid.settings import asbool
 
 from kinto_orm import keypath
 from kinto_orm.errors import KeyNotFound, PathError, TemplateError
-from kinto_orm.rendering import Renderer, Stored, check
+from kinto_orm.rendering import Renderer, Stored
 from kinto_orm.server import kvp_reads
 from kinto_orm.server.kvp_store import KV, TEMPLATES, Store
 
@@ -134,7 +134,7 @@ def _set_template(request: Request, store: Store, name: str) -> Response:
     source = _body(request)
     if not isinstance(source, str):
         _refuse("a template must be a JSON string")
-    check(source, name)
+    Renderer(lambda _: Stored(name, source, None)).check(name, isolation="process")
     store.set_template(name, source)
     return _text("")
 
@@ -154,7 +154,7 @@ def _render(request: Request, store: Store, name: str, overrides: dict[str, Json
         return Stored(wanted, str(record["source"]), str(record["last_modified"]))
 
     renderer = Renderer(load)
-    needs = renderer.needs(name)
+    needs = renderer.needs(name, isolation="process")
     wanted = [key for key in needs.names if key not in overrides and _is_possible(key)]
     values = {**store.values(None if needs.everything else wanted), **overrides}
     return renderer.render(name, values, undefined=_undefined(request), isolation="process")
