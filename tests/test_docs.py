@@ -26,10 +26,12 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted([ROOT / "README.md", *DOCS.glob("*.md")])
 ON_EACH_BACKEND = DOCS / "coming-from-kinto-client.md"
+FROM_KVPIO = DOCS / "coming-from-kvpio.md"
 LANGUAGES = {"python", "bash", "ini", "text"}
 
 # What the pages name, and no machine has: a server of one's own, and a directory.
 SERVER = "https://kinto.example/v1"
+KVPIO = "kvp+https://api.kvp.io"
 DIRECTORY = "local:///var/lib/todo"
 
 _ENTRY = re.compile(r"^\.\. (?:auto\w+|data):: (\w+)$", re.MULTILINE)
@@ -38,8 +40,9 @@ _FENCE = re.compile(r"^```(.*)$", re.MULTILINE)
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[tuple[EmbeddedServer, str]]:
-    """A Kinto, and its address on this machine."""
-    with open_memory() as embedded, serve(embedded) as served:
+    """A Kinto that speaks kvp.io's protocol, too, and its address on this machine."""
+    settings = {"kinto.includes": "kinto_orm.server.kvp", "kinto.kvp_api_keys": "123abc"}
+    with open_memory(settings=settings) as embedded, serve(embedded) as served:
         yield embedded, served.url
 
 
@@ -55,7 +58,8 @@ def places(server: tuple[EmbeddedServer, str], directory: str) -> dict[str, str]
     """An empty server and a directory, by the names that the pages have for them."""
     embedded, url = server
     embedded.flush()
-    return {SERVER: url, DIRECTORY: f"local://{directory}/todo"}
+    kvpio = f"kvp+{url.removesuffix('/v1')}"
+    return {SERVER: url, KVPIO: kvpio, DIRECTORY: f"local://{directory}/todo"}
 
 
 def name(page: Path) -> str:
@@ -98,6 +102,13 @@ def test_examples_for_those_who_come_from_kinto_client_run_on_each_backend(
 ) -> None:
     """The examples of the old client's documentation work on memory and on PostgreSQL."""
     run_page(ON_EACH_BACKEND, places | {SERVER: backend.url})
+
+
+def test_examples_for_those_who_come_from_kvpio_run_on_each_backend(
+    backend: Any, places: dict[str, str]
+) -> None:
+    """kvp.io's examples work on a Kinto, too, on memory and on PostgreSQL."""
+    run_page(FROM_KVPIO, places | {KVPIO: backend.url})
 
 
 def test_the_first_example_prints_what_it_says(

@@ -32,6 +32,7 @@ from kinto_orm import (
     Retry,
     Session,
     Unauthorized,
+    keypath,
 )
 from kinto_orm.server import open_memory, serve
 
@@ -59,20 +60,14 @@ ODD_KEYS = [
 ]
 FAST = Retry(backoff_factor=0.001)
 
+any_text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 any_json = st.recursive(
     st.none()
     | st.booleans()
     | st.integers(-(2**63), 2**64 - 1)
     | st.floats(width=16, allow_nan=False, allow_infinity=False).map(lambda number: number + 0.0)
-    | st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=5),
-            inner,
-            max_size=3,
-        )
-    ),
+    | any_text,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(any_text, inner, max_size=3),
     max_leaves=8,
 )
 
@@ -367,6 +362,12 @@ def test_prefix_listing(kv: KeyValues, prefix: str, found: list[str]) -> None:
     assert len(kv.keys(prefix)) == len(kv.items(prefix)) == len(found)
     assert all(key in kv.keys(prefix) for key in kv.keys(prefix))
     assert "con" not in kv.keys(prefix)
+
+
+@given(prefix=any_text.filter(bool), rest=any_text)
+def test_a_prefix_of_a_key_is_seen_in_its_id(prefix: str, rest: str) -> None:
+    """Whatever the key, one of the id prefixes finds it."""
+    assert keypath.record_id(prefix + rest).startswith(keypath.id_prefixes(prefix))
 
 
 # Buckets and collections

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 import subprocess
 import sys
@@ -935,6 +936,28 @@ def test_importing_the_package_does_not_import_jinja2() -> None:
         [sys.executable, "-c", code], check=False, env={"PYTHONPATH": str(ROOT / "src")}
     )
     assert run.returncode == 0
+
+
+def test_the_example_program_renders_its_configuration() -> None:
+    """The example stores values and templates, renders them, and shows what is refused."""
+    example = ROOT / "examples" / "config_templates.py"
+    run = subprocess.run(
+        [sys.executable, "-W", "error", str(example)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+    )
+    assert run.returncode == 0, run.stderr
+    for line in (
+        "# nginx.conf takes sites, workers",
+        "        server_name shop.example;",
+        "            proxy_pass http://127.0.0.1:9002;  # blog",
+        "worker_processes 8;",
+        "# Not rendered: template 'proxy.macros', line 3",
+        "# Not saved: template 'nginx.conf', line 10",
+    ):
+        assert line in run.stdout
 
 
 def test_a_template_needs_a_session() -> None:

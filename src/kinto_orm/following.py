@@ -198,11 +198,11 @@ class Follower(Generic[M]):
         now = timestamp(self._ask("HEAD", [("_limit", "1")]).headers) or 0
         mark = _Mark(max(now - _LOOK_BACK, 0), now, after="")
         for page in self._pages(_since(mark.floor)):
-            old = [each for each in page.json["data"] if each["last_modified"] <= now]
+            old = [each for each in page.objects if each["last_modified"] <= now]
             witness = next((each["id"] for each in old if each["last_modified"] == now), "")
             seen = mark.seen.union(each["last_modified"] for each in old)
             mark = dataclasses.replace(mark, seen=seen, witness=witness or mark.witness)
-            if len(old) < len(page.json["data"]):
+            if len(old) < len(page.objects):
                 break
         return mark
 
@@ -215,7 +215,7 @@ class Follower(Generic[M]):
         if mark.after:
             params.append(("gt_id", json.dumps(mark.after)))
         for page in self._pages(params):
-            old = [each for each in page.json["data"] if each["last_modified"] <= mark.high]
+            old = [each for each in page.objects if each["last_modified"] <= mark.high]
             for index, (entry, made) in enumerate(zip(old, self._load(old), strict=True)):
                 yield Created(entry["id"], entry["last_modified"], made, mark, old, index)
             mark = self._mark = mark.given(old)
@@ -224,7 +224,7 @@ class Follower(Generic[M]):
     def _later_pass(self, mark: _Mark) -> Iterator[Change[M]]:
         limit: int | None = None
         for number, page in enumerate(self._pages(_since(mark.floor))):
-            entries = page.json["data"]
+            entries = page.objects
             if number == 0:
                 self._etag = timestamp(page.headers)
                 self._check_witness(mark, entries)
@@ -243,7 +243,7 @@ class Follower(Generic[M]):
         if not mark.witness or any(each["id"] == mark.witness for each in entries):
             return
         params = [("eq_id", json.dumps(mark.witness)), ("_since", str(mark.high - 1))]
-        if not self._ask("GET", params).json["data"]:
+        if not self._ask("GET", params).objects:
             raise CollectionReset(
                 f"{self._name} was emptied or made anew since this token: tombstones are gone, "
                 "so that deletions cannot be told. Start again with since=None."
@@ -275,7 +275,7 @@ class Follower(Generic[M]):
             ("_fields", "record_id,target.data.last_modified"),
         ]
         try:
-            pages = [page.json["data"] for page in self._pages(params, path)]
+            pages = [page.objects for page in self._pages(params, path)]
         except Forbidden:
             return set()
         stamps = [

@@ -10,6 +10,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from kinto_orm.errors import BadReply, InvalidData
+from kinto_orm.metaclass import stored_name
 from kinto_orm.protocol import Reply
 
 M = TypeVar("M", bound=BaseModel)
@@ -113,18 +114,18 @@ class Loader(Generic[M]):
             fields: The Python names of the fields.
         """
         infos = {name: info for name, info in self._model.model_fields.items() if name in fields}
-        keys = {name: info.validation_alias or name for name, info in infos.items()}
+        keys = {name: stored_name(name, info) for name, info in infos.items()}
         adapters = {name: _adapter(info.annotation) for name, info in infos.items()}
-        return [self._assemble(raw, keys, adapters) for raw in reply.json["data"]]
+        return [self._assemble(raw, keys, adapters) for raw in reply.objects]
 
     def _assemble(
-        self, raw: dict[str, Any], keys: Mapping[str, Any], adapters: Mapping[str, TypeAdapter[Any]]
+        self, raw: dict[str, Any], keys: Mapping[str, str], adapters: Mapping[str, TypeAdapter[Any]]
     ) -> M:
         found = self._model.__new__(self._model)
         values = {
             name: adapters[name].validate_json(json.dumps(raw[key]))
             for name, key in keys.items()
-            if isinstance(key, str) and key in raw
+            if key in raw
         }
         extra = without(raw, keys.values())
         object.__setattr__(found, "__dict__", values)
@@ -138,9 +139,8 @@ class Loader(Generic[M]):
         if first["type"] == "json_invalid" or first["loc"][:1] != ("data",):
             return BadReply(reply.complaint())
         where: list[Any] = list(first["loc"][1:])
-        raw = reply.json["data"]
-        if isinstance(raw, list) and where:
-            raw = raw[where.pop(0)]
+        data = reply.json.get("data")
+        raw: Any = reply.objects[where.pop(0)] if isinstance(data, list) else reply.object["data"]
         field = ".".join(str(part) for part in where) or "the whole object"
         return InvalidData(
             f"the stored {self._model.__name__} {raw.get('id')!r} does not fit the model: "

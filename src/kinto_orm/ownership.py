@@ -85,7 +85,7 @@ class ObjectPermissions(PermissionsOwner):
         session, parent, parents = self._resource._place(None)
 
         def receive(reply: Reply) -> Permissions:
-            self._bump(reply.json["data"])
+            self._bump(reply.object["data"])
             stored = reply.json.get("permissions") or {}
             stamp = reply.json["data"]["last_modified"]
             return loaded(stored, self, self._resource.__kinto_kind__, stamp)

@@ -220,14 +220,55 @@ class Reply:
             self._json = parsed
         return self._json  # type: ignore[no-any-return]
 
+    @property
+    def object(self) -> dict[str, Any]:
+        """The body of an answer about one object: `data`, and perhaps `permissions`.
+
+        Raises:
+            BadReply: It is no such answer.
+        """
+        _require(_is_object(self.json.get("data")), self)
+        return self.json
+
+    @property
+    def objects(self) -> list[dict[str, Any]]:
+        """The objects of a list's page.
+
+        Raises:
+            BadReply: It is no list of objects.
+        """
+        data = self.json.get("data")
+        _require(isinstance(data, list) and all(map(_is_object, data)), self)
+        return data  # type: ignore[return-value]
+
+    @property
+    def total(self) -> int:
+        """How many objects there are, from the headers of a HEAD.
+
+        Raises:
+            BadReply: The headers do not say.
+        """
+        total = self.headers.get("Total-Objects") or self.headers.get("Total-Records") or ""
+        _require(total.isdecimal(), self)
+        return int(total)
+
     def complaint(self) -> str:
         """What is wrong with a body that is no JSON object."""
         kind = self.headers.get("Content-Type", "no content type")
         start = self.body[:60].decode("utf-8", "replace")
         return (
-            f"the answer ({self.status}, {kind}) is not a JSON object of a Kinto server; it "
+            f"the answer ({self.status}, {kind}) is not what a Kinto server answers; it "
             f"starts with {start!r}. Is the server URL right, and does a proxy answer instead?"
         )
+
+
+def _is_object(value: object) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("id"), str)
+
+
+def _require(condition: bool, reply: Reply) -> None:
+    if not condition:
+        raise BadReply(reply.complaint())
 
 
 @dataclass(slots=True)

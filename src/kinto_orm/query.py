@@ -156,7 +156,7 @@ class Query(Generic[M]):
             )
             while upcoming is not None:
                 reply = upcoming()
-                found = listing.load(reply, self.fields)
+                found = self._load(listing, query, reply)
                 # How many objects a page has is the server's choice.
                 left = None if left is None else left - len(found)
                 position, upcoming = next_position(reply), None
@@ -196,7 +196,7 @@ class Query(Generic[M]):
             return 0
         listing = self._listing()
         request = Request("HEAD", listing.path, query_string(self._compiled.params))
-        call = Call(request, _total, f"count {self!r}", parents=listing.parents)
+        call = Call(request, lambda reply: reply.total, f"count {self!r}", parents=listing.parents)
         return listing.session.run(call)
 
     def exists(self) -> bool:
@@ -222,7 +222,12 @@ class Query(Generic[M]):
             return 0
         listing = self._listing()
         request = Request("DELETE", listing.path, query_string(self._compiled.params), alone=True)
-        call = Call(request, _deleted, f"delete {self!r}", parents=listing.parents)
+        call = Call(
+            request,
+            lambda reply: len(reply.json.get("data", ())),
+            f"delete {self!r}",
+            parents=listing.parents,
+        )
         total = 0
         while found := listing.session.run(call):
             total += found
@@ -309,14 +314,16 @@ class Query(Generic[M]):
     def _listing(self) -> Listing[M]:
         return self.model._listing(self.session, self.parent)
 
+    def _page_call(self, listing: Listing[M], query: str, receive: Callable[[Reply], T]) -> Call[T]:
+        request = Request("GET", listing.path, query)
+        return Call(request, receive, f"find {self!r}", parents=listing.parents)
+
     def _fetch(self, listing: Listing[M], query: str) -> Reply:
-        call = Call(
-            Request("GET", listing.path, query),
-            lambda reply: reply,
-            f"find {self!r}",
-            parents=listing.parents,
-        )
-        return listing.session.run(call)
+        return listing.session.run(self._page_call(listing, query, lambda reply: reply))
+
+    def _load(self, listing: Listing[M], query: str, reply: Reply) -> list[M]:
+        call = self._page_call(listing, query, lambda reply: listing.load(reply, self.fields))
+        return call.complete(reply)
 
     def _limited(self, query: str, left: int | None) -> str:
         """A query string that asks for a page, and for no more than is left to be given."""
@@ -379,14 +386,6 @@ def next_position(reply: Reply) -> str | None:
     # and credentials go to the session's own server only.
     url = reply.headers.get("Next-Page")
     return urlsplit(url).query if url else None
-
-
-def _total(reply: Reply) -> int:
-    return int(reply.headers.get("Total-Objects") or reply.headers["Total-Records"])
-
-
-def _deleted(reply: Reply) -> int:
-    return len(reply.json["data"])
 
 
 def _order(given: object) -> Order:

@@ -307,7 +307,7 @@ class Resource(Stored):
                 headers=precondition,
                 alone=self.__kinto_kind__ != "record",
             ),
-            lambda reply: self._accept(reply.json, session, parent, data, sent=first),
+            lambda reply: self._accept(reply.object, session, parent, data, sent=first),
             f"save {self._name} in {parent}",
             refused,
             parents,
@@ -591,5 +591,5 @@ def _is_random(id: str) -> bool:
 
 
 def _tombstone(reply: Reply) -> Tombstone:
-    data = reply.json["data"]
+    data = reply.object["data"]
     return Tombstone(data["id"], data["last_modified"])

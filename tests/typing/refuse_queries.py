@@ -26,8 +26,8 @@ Todo.find(col(Todo.prio).eq("high"))  # refused: mypy pyright
 Todo.find(col(Todo.prio).in_(["high"]))  # refused: mypy pyright
 Todo.find(col(Todo.prio).not_in(3))  # refused: mypy pyright
 Todo.find(col(Todo.title).has("x"))  # refused: mypy pyright
-Todo.find(col(Todo.tags).has(3))  # refused: pyright
-Todo.find(col(Todo.tags).has_any([3]))  # refused: pyright
+Todo.find(col(Todo.tags).has(3))  # refused: mypy pyright
+Todo.find(col(Todo.tags).has_any([3]))  # refused: mypy pyright
 Todo.find(col(Todo.address)[0] == "Lyon")  # refused: mypy pyright
 Record.find(field(3) == "x")  # refused: mypy pyright
 
