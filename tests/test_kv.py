@@ -659,5 +659,5 @@ def test_a_server_that_is_gone() -> None:
         session = Session(server.url, auth=kinto.auth, retry=FAST)
         session.kv["k"] = {}
     for act in (lambda: session.kv["k"], lambda: session.kv.set("k/a", 1), lambda: len(session.kv)):
-        with pytest.raises(ConnectFailed, match="is the server running"):
+        with pytest.raises(ConnectFailed, match="no answer from http"):
             act()

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, Union, dataclass_transform, get_
 from uuid import UUID
 
 from pydantic import AliasChoices, BaseModel, Field, PrivateAttr, TypeAdapter, ValidationError
-from pydantic._internal._model_construction import ModelMetaclass
+from pydantic._internal._model_construction import ModelMetaclass, build_lenient_weakvaluedict
+from pydantic._internal._typing_extra import parent_frame_namespace
 from pydantic.fields import FieldInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
@@ -48,6 +49,7 @@ class ResourceMeta(ModelMetaclass):
             _refuse_clashes(name, bases, namespace)
             with _class_being_built():
                 cls = super().__new__(mcs, name, bases, namespace, **keywords)
+                _resolve_local_names(cls)
             cls.__kinto_cache__ = {}
             cls._configure(**options)
             return cls
@@ -75,6 +77,18 @@ class ResourceMeta(ModelMetaclass):
                     f"{cls.__name__} has no field {name!r}{suggestion(name, cls.model_fields)}"
                 )
             return super().__getattr__(name)
+
+
+def _resolve_local_names(cls: Any) -> None:
+    """Let annotations name what is local to the function in which a class is defined.
+
+    Pydantic looks at the frame that called its metaclass, which is ours.
+    """
+    if cls.__pydantic_fields_complete__:
+        return
+    names = parent_frame_namespace(parent_depth=3)
+    cls.__pydantic_parent_namespace__ = build_lenient_weakvaluedict(names)
+    cls.model_rebuild(raise_errors=False)
 
 
 def _own_keywords(bases: Iterable[type]) -> set[str]:

@@ -64,7 +64,7 @@ class ObjectPermissions(PermissionsOwner):
         """Empty every list (`PATCH`); the server keeps the one who asks in `write`."""
         names = sorted(BY_KIND[self._resource.__kinto_kind__])
         cleared = self._patch({"permissions": {name: [] for name in names}}, {})
-        permissions: Permissions = self._resource.permissions  # type: ignore[assignment]
+        permissions: Permissions = self._resource.permissions
         permissions._take(cleared)
 
     def _patch(self, body: Any, headers: Mapping[str, str]) -> Permissions:

@@ -224,7 +224,7 @@ class Query(Generic[M]):
         request = Request("DELETE", listing.path, query_string(self._compiled.params), alone=True)
         call = Call(
             request,
-            lambda reply: len(reply.json.get("data", ())),
+            lambda reply: len(reply.objects),
             f"delete {self!r}",
             parents=listing.parents,
         )

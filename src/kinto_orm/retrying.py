@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import random
 import time
 from collections.abc import Callable
@@ -13,6 +14,11 @@ from kinto_orm.errors import Conflict
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_LATE = (
+    inspect.isgeneratorfunction,
+    inspect.iscoroutinefunction,
+    inspect.isasyncgenfunction,
+)
 _LONGEST = 1.0
 
 
@@ -33,11 +39,18 @@ def retry_on_conflict(times: int = 5) -> Callable[[Callable[P, T]], Callable[P, 
 
     Raises:
         Conflict: The last one, when it still conflicts.
+        TypeError: What is decorated is a generator or a coroutine function.
     """
     if not isinstance(times, int) or times < 0:
         raise ValueError(f"times must be 0 or more, not {times!r}: @retry_on_conflict(times=5)")
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        if any(is_late(function) for is_late in _LATE):
+            raise TypeError(
+                f"{function.__name__} only makes a generator or a coroutine when it is called, so "
+                "that no Conflict reaches @retry_on_conflict; decorate a plain function"
+            )
+
         @functools.wraps(function)
         def run(*args: P.args, **kwargs: P.kwargs) -> T:
             for attempt in range(times):

@@ -18,6 +18,9 @@ from kinto_orm.permissions import Permissions, PermissionsField
 if TYPE_CHECKING:
     from kinto_orm.session import Session
 
+# True for mypy, which knows the name; False for all others.
+MYPY = False
+
 # What the path or the server says; never sent as data.
 NOT_DATA = frozenset({"id", "last_modified"})
 
@@ -82,7 +85,10 @@ class Stored(BaseModel, metaclass=ResourceMeta):
     id: str = Field(default_factory=lambda: str(uuid.uuid4()), alias="id")
     last_modified: int | None = Field(default=None, alias="last_modified")
 
-    if TYPE_CHECKING:
+    if MYPY:
+        # mypy's plugin reads in subclasses what a descriptor takes; so it sees one type only.
+        permissions: Permissions = Permissions()
+    elif TYPE_CHECKING:
         permissions: PermissionsField = PermissionsField()
 
     __kinto_cache__: ClassVar[dict[Any, Any]]

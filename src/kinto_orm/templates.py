@@ -252,9 +252,10 @@ class Template(Record, collection="templates"):
     ) -> str:
         """Render the source as it is here, saved or not, from the values of the bucket.
 
-        What it includes, extends and imports is taken from the server, with one request for each
-        level of inclusion. One more request fetches the values that are named in all of them.
-        What is not named is not fetched, unless the names are calculated.
+        What it includes, extends and imports is taken from the server: with one request for each
+        level of inclusion, or for each template with `isolation="process"`, which parses nothing
+        here. One more request fetches the values that are named in all of them. What is not named
+        is not fetched, unless the names are calculated.
 
         Args:
             overrides: JSON values by root key, taken instead of the stored ones: whole root
@@ -322,8 +323,8 @@ class Template(Record, collection="templates"):
     def variables(self) -> frozenset[str]:
         """The root keys that rendering takes, with all that the template includes.
 
-        The templates that it includes are fetched. One that it names by a calculation is left
-        out.
+        The templates that it includes are fetched, and parsed in this process. One that it names
+        by a calculation is left out.
 
         Raises:
             TemplateError: One of them does not parse.

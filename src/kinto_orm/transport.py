@@ -7,6 +7,7 @@ within one deadline for the whole call.
 from __future__ import annotations
 
 import random
+import sys
 import threading
 import time
 import warnings
@@ -18,6 +19,7 @@ import requests
 from pydantic import SecretStr
 from requests.adapters import BaseAdapter, HTTPAdapter
 from requests.auth import AuthBase, HTTPBasicAuth
+from requests.cookies import RequestsCookieJar
 from requests.hooks import dispatch_hook
 from requests.structures import CaseInsensitiveDict
 from urllib3 import exceptions as urllib3_errors
@@ -158,7 +160,7 @@ class PooledAdapter(HTTPAdapter):
             return super().send(request, stream, timeout, verify, cert, proxies)
         if self._pool is None:
             self._pool = self.get_connection_with_tls_context(request, verify, cert=cert)
-            self.cert_verify(self._pool, request.url, verify, cert)
+            self.cert_verify(self._pool, request.url, verify, cert)  # type: ignore[no-untyped-call]
         raw = self._pool.urlopen(
             request.method,
             request.path_url,
@@ -252,7 +254,13 @@ class Transport:
             )
             if prepared.hooks["response"]:
                 # Digest and its like answer a 401 by a second request.
-                response = dispatch_hook("response", prepared.hooks, response, **self._send_options)
+                response = dispatch_hook(  # type: ignore[no-untyped-call]
+                    "response",
+                    prepared.hooks,
+                    response,
+                    timeout=self._timeout_until(deadline),
+                    **self._send_options,
+                )
             body = response.content
         except (requests.RequestException, HTTPError, OSError) as error:
             return self._explain(error, request), None
@@ -274,6 +282,7 @@ class Transport:
             headers["Content-Length"] = "0"
         prepared.headers = CaseInsensitiveDict(headers)
         if self._auth is not None:
+            prepared._cookies = RequestsCookieJar()  # type: ignore[attr-defined]
             self._auth(prepared)
         return prepared
 
@@ -310,7 +319,9 @@ class Transport:
                 self._not_before = max(self._not_before, time.monotonic() + int(backoff))
         if "Alert" in headers:
             warnings.warn(
-                f"the Kinto server announces: {headers['Alert']}", DeprecationWarning, stacklevel=2
+                f"the Kinto server announces: {headers['Alert']}",
+                DeprecationWarning,
+                stacklevel=_levels_to_the_caller(),
             )
 
     def _wait_for_backoff(self, deadline: float) -> None:
@@ -335,7 +346,10 @@ class Transport:
         return TransportError(f"{what}: {_innermost(error)}")
 
 
+_UNREACHABLE = "is the server running, and are host and port right?"
 _TRANSPORT_ERRORS: tuple[tuple[tuple[type[Exception], ...], type[TransportError], str], ...] = (
+    # A kind of ConnectTimeoutError to urllib3, though no time has passed.
+    ((urllib3_errors.NewConnectionError,), ConnectFailed, _UNREACHABLE),
     (
         (requests.ConnectTimeout, urllib3_errors.ConnectTimeoutError),
         ConnectFailed,
@@ -354,7 +368,7 @@ _TRANSPORT_ERRORS: tuple[tuple[tuple[type[Exception], ...], type[TransportError]
     (
         (requests.ConnectionError, HTTPError, OSError),
         ConnectFailed,
-        "is the server running, and are host and port right?",
+        _UNREACHABLE,
     ),
 )
 
@@ -369,6 +383,14 @@ def _constant_headers(
     probe.headers = CaseInsensitiveDict()
     auth(probe)
     return dict(probe.headers)
+
+
+def _levels_to_the_caller() -> int:
+    """How far up the program is that uses the library; Python shows warnings of its lines only."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("kinto_orm"):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def _is_cut_off(error: Exception) -> bool:
@@ -388,7 +410,7 @@ def _is_cut_off(error: Exception) -> bool:
 def _innermost(error: BaseException) -> str:
     """The shortest true cause, without object addresses of connection pools."""
     reason = getattr(error.args[0] if error.args else None, "reason", None)
-    inner = reason or error
+    inner = reason if isinstance(reason, BaseException) else error
     text = str(inner.args[-1]) if inner.args else str(inner)
     return f"{type(inner).__name__}: {text}"
 
