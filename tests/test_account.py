@@ -312,3 +312,12 @@ def test_a_lost_answer_is_not_taken_for_success(
     with pytest.raises(Conflict):
         Account(id=name, password=PASSWORD).save(session=session)
     assert json.loads(proxy.received[-1].body) == {"data": {"password": PASSWORD}}
+
+
+def test_an_id_that_is_taken(anonymous: Session, name: str) -> None:
+    """Somebody else's account is a Conflict, with the session given in the call alone."""
+    Account(id=name, password=PASSWORD).save(session=anonymous)
+    with pytest.raises(Conflict) as raised:
+        Account(id=name, password=OTHER).save(session=anonymous)
+    assert raised.value.remote.id == name
+    assert_hidden(raised.value, raised.value.details, raised.value.remote)

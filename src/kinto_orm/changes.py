@@ -124,6 +124,17 @@ def same_json(one: JsonValue, other: JsonValue) -> bool:
     return one == other
 
 
+def floats_again(value: JsonValue) -> JsonValue:
+    """A stored value as it can be sent: PostgreSQL gives large floats back as integers."""
+    if isinstance(value, dict):
+        return {name: floats_again(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [floats_again(item) for item in value]
+    if type(value) is int and value.bit_length() > 63:
+        return float(value) if not 0 <= value < 2**64 else value
+    return value
+
+
 def _in_order(value: JsonValue) -> JsonValue:
     if isinstance(value, dict):
         return {name: _in_order(item) for name, item in value.items()}

@@ -133,20 +133,11 @@ def _refuse_unstorable(value: Any, what: str, path: tuple[str, ...]) -> None:
             f"{what} cannot be stored{where}: it contains a NUL character, which PostgreSQL "
             "cannot keep. Nothing was sent."
         )
-    elif (
-        isinstance(value, int) and not _SMALLEST <= value <= _LARGEST and _as_float(value) != value
-    ):
+    elif isinstance(value, int) and not _SMALLEST <= value <= _LARGEST:
         raise InvalidData(
             f"{what} cannot be stored{where}: the server would turn an integer beyond 64 bits "
             "into a float. Store it as a string. Nothing was sent."
         )
-
-
-def _as_float(value: int) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        return float("inf")
 
 
 @dataclass(slots=True)

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from pydantic_core import PydanticSerializationError
 
-from kinto_orm.changes import Changes, differing, find_changes, python_names
+from kinto_orm.changes import (
+    Changes,
+    differing,
+    find_changes,
+    floats_again,
+    python_names,
+    same_json,
+)
 from kinto_orm.errors import InvalidData, ModelError, NotLoaded
 from kinto_orm.loading import Loader, Source, without
 from kinto_orm.metaclass import ResourceMeta, accepted_names, refuse_unknown, suggestion
@@ -85,11 +92,11 @@ class Stored(BaseModel, metaclass=ResourceMeta):
     id: str = Field(default_factory=lambda: str(uuid.uuid4()), alias="id")
     last_modified: int | None = Field(default=None, alias="last_modified")
 
-    if MYPY:
+    if TYPE_CHECKING and not MYPY:
+        permissions: PermissionsField = PermissionsField()
+    elif TYPE_CHECKING:
         # mypy's plugin reads in subclasses what a descriptor takes; so it sees one type only.
         permissions: Permissions = Permissions()
-    elif TYPE_CHECKING:
-        permissions: PermissionsField = PermissionsField()
 
     __kinto_cache__: ClassVar[dict[Any, Any]]
     __kinto_kind__: ClassVar[str] = "record"
@@ -245,7 +252,10 @@ class Stored(BaseModel, metaclass=ResourceMeta):
         if not raw:
             return without(data, ("__permissions__",))
         left_out = raw.keys() - self._pristine()._dump().keys()
-        return {name: raw[name] for name in left_out} | data
+        return {
+            name: floats_again(value) if same_json(value, raw.get(name)) else value
+            for name, value in ({name: raw[name] for name in left_out} | data).items()
+        }
 
     def _stamp(self, raw: Mapping[str, Any]) -> None:
         self.__dict__["id"] = raw["id"]
