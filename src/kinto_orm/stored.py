@@ -285,14 +285,6 @@ class Stored(BaseModel, metaclass=ResourceMeta):
 
     # Attributes and items
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name == "id" and state_of(self).source is not None and value != self.id:
-            raise ModelError(
-                f"the id of {self._name} cannot change, it is saved; copy the object to another id"
-            )
-        self._check_attribute(name, value)
-        super().__setattr__(name, value)
-
     def _check_attribute(self, name: str, value: object) -> None:
         if name in type(self).model_fields or name.startswith("_") or name == "permissions":
             return
@@ -305,6 +297,15 @@ class Stored(BaseModel, metaclass=ResourceMeta):
             self._check_names({name: value})
 
     if not TYPE_CHECKING:
+        # Hidden from checkers, or they would take every name for an attribute.
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            if name == "id" and state_of(self).source is not None and value != self.id:
+                raise ModelError(
+                    f"the id of {self._name} cannot change, it is saved; copy the object to another id"
+                )
+            self._check_attribute(name, value)
+            super().__setattr__(name, value)
 
         def __getattr__(self, name: str) -> Any:
             if name in type(self).model_fields and self.is_partial:
