@@ -15,8 +15,8 @@ from kinto_orm import keypath, kvp
 from kinto_orm.conditions import col
 from kinto_orm.errors import ConfigurationError, Forbidden, NotFound, TemplateError
 from kinto_orm.including import Included, identified
-from kinto_orm.kv import KintoStore as Values
-from kinto_orm.kv import _chunks, _is_absent
+from kinto_orm.kv_store import KintoStore as Values
+from kinto_orm.kv_store import chunks, is_absent
 from kinto_orm.loading import Source
 from kinto_orm.permissions import Permissions
 from kinto_orm.protocol import Reply
@@ -70,7 +70,7 @@ class Templates(Query[M]):
             return ask()
         except (NotFound, Forbidden) as error:
             listing = self._listing()
-            if not _is_absent(error, listing.session, listing.path.split("/")[2]):
+            if not is_absent(error, listing.session, listing.path.split("/")[2]):
                 raise
             return nothing
 
@@ -173,7 +173,7 @@ class KintoStore:
         query = model.find(session=self._session)._with(parent=path)
 
         def fetch(ids: Mapping[str, str]) -> Iterator[Stored]:
-            for chunk in _chunks(ids):
+            for chunk in chunks(ids):
                 for each in query.where(col(model.id).in_(chunk)):
                     yield each._document(ids[each.id])
 

@@ -17,7 +17,7 @@ from kinto_orm.errors import (
     NotFound,
     ResponseError,
 )
-from kinto_orm.kv import _is_absent
+from kinto_orm.kv_store import is_absent
 from kinto_orm.permissions import Permissions
 from kinto_orm.protocol import Call, Parents, Reply
 from kinto_orm.query import Query
@@ -340,7 +340,7 @@ class Template(Record, collection="templates"):
 
 def _refused(session: Session, path: str, doing: str, error: ResponseError, _: Reply) -> NoReturn:
     """Say of a collection that was never made that the template is not there."""
-    if _is_absent(error, session, path.split("/")[2]):
+    if is_absent(error, session, path.split("/")[2]):
         raise NotFound(
             f"cannot {doing}: there is no template of this name",
             status=error.status,
