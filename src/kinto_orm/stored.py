@@ -302,7 +302,7 @@ class Stored(BaseModel, metaclass=ResourceMeta):
         def __setattr__(self, name: str, value: Any) -> None:
             if name == "id" and state_of(self).source is not None and value != self.id:
                 raise ModelError(
-                    f"the id of {self._name} cannot change, it is saved; copy the object to another id"
+                    f"the id of {self._name} cannot change: it is saved. Copy the object instead"
                 )
             self._check_attribute(name, value)
             super().__setattr__(name, value)
