@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import logging
 import statistics
 import tempfile
 import time
@@ -34,6 +35,8 @@ arguments.add_argument("--records", type=int, default=200, help="in each turn")
 arguments.add_argument("--rounds", type=int, default=5)
 given = arguments.parse_args()
 
+# It logs a line for each record.
+logging.getLogger("kinto_http").setLevel(logging.ERROR)
 turns = itertools.count()
 
 
@@ -77,21 +80,21 @@ with both_clients() as (client, session):
     )
 show(f"create {given.records} records", medians, [Goal("kinto-orm", "kinto-http", at_most=1.0)])
 
-with tempfile.TemporaryDirectory(prefix="kinto-orm-bench-") as directory:
-    with serve_process(f"local://{directory}/data", processes=2) as server:
-        client = Client(
-            server_url=server.url, auth=server.auth, bucket=BUCKET, collection=COLLECTION
-        )
-        with Session(server.url, auth=server.auth, bucket=BUCKET) as session:
-            Bucket(id=BUCKET).save().collections.new(id=COLLECTION).save()
-            rates = by_the_clock(
-                [
-                    Side("kinto-http", lambda: by_kinto_http(client)),
-                    Side("1 worker", lambda: by_save_all(session)),
-                    Side("2 workers", lambda: by_save_all(session, 2)),
-                    Side("4 workers", lambda: by_save_all(session, 4)),
-                ]
-            )
+with (
+    tempfile.TemporaryDirectory(prefix="kinto-orm-bench-") as directory,
+    serve_process(f"local://{directory}/data", processes=2) as server,
+    Session(server.url, auth=server.auth, bucket=BUCKET) as session,
+):
+    client = Client(server_url=server.url, auth=server.auth, bucket=BUCKET, collection=COLLECTION)
+    Bucket(id=BUCKET).save().collections.new(id=COLLECTION).save()
+    rates = by_the_clock(
+        [
+            Side("kinto-http", lambda: by_kinto_http(client)),
+            Side("1 worker", lambda: by_save_all(session)),
+            Side("2 workers", lambda: by_save_all(session, 2)),
+            Side("4 workers", lambda: by_save_all(session, 4)),
+        ]
+    )
 
 print("PostgreSQL, two server processes")
 for name, rate in rates.items():

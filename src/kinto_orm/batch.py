@@ -290,7 +290,7 @@ def _send(session: Session, jobs: Sequence[_Job], attempts: int) -> list[Reply] 
     try:
         reply = session.send(_batch_request(_calls(jobs)), f"send a batch of {len(jobs)}")
         if reply.status == 200:
-            return _sub_replies(reply, len(jobs), max(attempts, reply.attempts))
+            return _sub_replies(reply, jobs, max(attempts, reply.attempts))
     except TransportError as error:
         for job in jobs:
             _fail(job, _after(error, _calls([job])[0]))
@@ -323,23 +323,29 @@ def _batch_request(calls: Sequence[Call[Any]]) -> Request:
 
 
 def _item(request: Request) -> bytes:
-    head = {
-        "method": request.method,
-        # The server refuses paths that contain "/batch", a bucket "batches" for one.
-        "path": request.target.replace("/batch", "/%62atch"),
-        "headers": request.headers,
-    }
-    text = json.dumps(head).encode()
-    return text if request.body is None else text[:-1] + b',"body":' + request.body + b"}"
+    # The server refuses paths that contain "/batch", a bucket "batches" for one.
+    path = request.target.replace("/batch", "/%62atch")
+    # Methods and quoted paths need no escaping in JSON.
+    head = f'{{"method":"{request.method}","path":"{path}","headers":{json.dumps(request.headers)}'
+    return head.encode() + (b',"body":' + request.body if request.body else b"") + b"}"
 
 
-def _sub_replies(reply: Reply, expected: int, attempts: int) -> list[Reply]:
+def _sub_replies(reply: Reply, jobs: Sequence[_Job], attempts: int) -> list[Reply]:
     answers = reply.json.get("responses")
-    if not isinstance(answers, list) or len(answers) != expected:
-        raise BadReply(f"the answer to the batch has not one response for each of {expected} items")
+    if not isinstance(answers, list) or len(answers) != len(jobs):
+        raise BadReply(
+            f"the answer to the batch has not one response for each of {len(jobs)} items"
+        )
     return [
-        Reply.parsed(each["status"], each["headers"], each.get("body"), attempts)
-        for each in answers
+        Reply.parsed(
+            each["status"],
+            each["headers"],
+            each.get("body"),
+            attempts,
+            # Only what loads an object reads the bytes.
+            as_bytes=job.outcome.act in ("get", "refresh"),
+        )
+        for each, job in zip(answers, jobs, strict=True)
     ]
 
 

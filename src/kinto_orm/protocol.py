@@ -38,6 +38,7 @@ _ID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]*")
 _ACCOUNT_ID = re.compile(r"[a-zA-Z0-9][+.@a-zA-Z0-9_-]*")
 _LONG_NUMBER = re.compile(rb"\d{19}")
 _LARGEST, _SMALLEST = 2**64 - 1, -(2**63)
+_COMPACT = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def segment(value: str, kind: str) -> str:
@@ -58,7 +59,7 @@ def segment(value: str, kind: str) -> str:
             "then come letters, digits, '-' and '_' (no spaces, dots or slashes). "
             "Nothing was sent."
         )
-    return quote(value, safe="")
+    return quote(value, safe="") if kind == "account" else value
 
 
 def query_string(params: Iterable[tuple[str, str]]) -> str:
@@ -100,8 +101,7 @@ def encode(value: Any, what: str = "this value") -> bytes:
             surrogate pair.
     """
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        body = text.encode()
+        body = _COMPACT.encode(value).encode()
     except (ValueError, TypeError) as error:
         raise InvalidData(
             f"{what} cannot be stored: {_complaint(error)}. Nothing was sent."
@@ -195,10 +195,16 @@ class Reply:
 
     @classmethod
     def parsed(
-        cls, status: int, headers: Mapping[str, str], content: object, attempts: int
+        cls,
+        status: int,
+        headers: Mapping[str, str],
+        content: object,
+        attempts: int,
+        *,
+        as_bytes: bool = True,
     ) -> Reply:
-        """A reply whose body was parsed as a part of another one."""
-        body = json.dumps(content).encode() if content else b""
+        """A reply whose body was parsed as a part of another one; its bytes only on demand."""
+        body = json.dumps(content).encode() if content and as_bytes else b""
         reply = cls(status, headers, body, attempts)
         reply._json = content if isinstance(content, dict) else None
         return reply
