@@ -96,8 +96,7 @@ with (
         ]
     )
 
-print("PostgreSQL, two server processes")
+print(f"create {given.records} records on PostgreSQL, two server processes")
 for name, rate in rates.items():
-    print(
-        f"  {name:<10}  {rate:8.0f} records a second, {rate / rates['kinto-http']:.2f} of kinto-http"
-    )
+    ratio = rate / rates["kinto-http"]
+    print(f"  {name:<10}  {rate:8.0f} records a second, {ratio:.2f} of kinto-http")

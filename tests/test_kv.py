@@ -65,7 +65,8 @@ any_json = st.recursive(
     st.none()
     | st.booleans()
     | st.integers(-(2**63), 2**64 - 1)
-    | st.floats(width=16, allow_nan=False, allow_infinity=False).map(lambda number: number + 0.0)
+    # Eighths: the server's parser of floats is fast, and not exact.
+    | st.integers(-1000, 1000).map(lambda number: number / 8)
     | any_text,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(any_text, inner, max_size=3),
     max_leaves=8,

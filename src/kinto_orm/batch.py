@@ -296,16 +296,12 @@ def _send(session: Session, jobs: Sequence[_Job], attempts: int) -> list[Reply] 
             _fail(job, _after(error, _calls([job])[0]))
         return None
     if reply.status in (401, 403):
-        _refuse(jobs, reply)
+        for job, call in zip(jobs, _calls(jobs), strict=True):
+            _fail(job, error_for(reply, call.request, call.doing))
         return None
     # One item that the server cannot handle spoils the whole batch: find out which.
     _run_each(session, jobs)
     return None
-
-
-def _refuse(jobs: Sequence[_Job], reply: Reply) -> None:
-    for job, call in zip(jobs, _calls(jobs), strict=True):
-        _fail(job, error_for(reply, call.request, call.doing))
 
 
 def _calls(jobs: Sequence[_Job]) -> list[Call[Any]]:
