@@ -18,53 +18,53 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from kinto_orm._version import __version__
-from kinto_orm.conditions import Column, Condition, col, field
-from kinto_orm.errors import (
-    BackoffError,
-    BadReply,
-    BatchError,
-    CollectionReset,
-    ConfigurationError,
-    Conflict,
-    ConnectFailed,
-    Forbidden,
-    InvalidData,
-    KeyNotFound,
-    KintoError,
-    ModelError,
-    MultipleFound,
-    NotFound,
-    NotLoaded,
-    PathError,
-    RenderLimit,
-    ResponseError,
-    ServerError,
-    TemplateError,
-    TemplateSyntaxError,
-    Timeout,
-    TransportError,
-    Unauthorized,
-    UndefinedVariable,
-    Unsupported,
-)
-from kinto_orm.models import Bucket, Collection, Group
-from kinto_orm.permissions import Authenticated, Everyone, Permissions
-from kinto_orm.query import Page, Query
-from kinto_orm.record import Record
-from kinto_orm.resource import Tombstone
-from kinto_orm.retrying import retry_on_conflict
-from kinto_orm.session import ServerInfo, Session
-from kinto_orm.transport import BearerAuth, Retry
 
 if TYPE_CHECKING:
     from kinto_orm.account import Account
     from kinto_orm.batch import Batch, Outcome
     from kinto_orm.bulk import Failure, Interrupted, Summary
+    from kinto_orm.conditions import Column, Condition, col, field
+    from kinto_orm.errors import (
+        BackoffError,
+        BadReply,
+        BatchError,
+        CollectionReset,
+        ConfigurationError,
+        Conflict,
+        ConnectFailed,
+        Forbidden,
+        InvalidData,
+        KeyNotFound,
+        KintoError,
+        ModelError,
+        MultipleFound,
+        NotFound,
+        NotLoaded,
+        PathError,
+        RenderLimit,
+        ResponseError,
+        ServerError,
+        TemplateError,
+        TemplateSyntaxError,
+        Timeout,
+        TransportError,
+        Unauthorized,
+        UndefinedVariable,
+        Unsupported,
+    )
     from kinto_orm.following import Change, Created, Deleted, Updated
     from kinto_orm.history import HistoryEntry, PermissionEntry
     from kinto_orm.kv import KeyValues
+    from kinto_orm.models import Bucket, Collection, Group
+    from kinto_orm.permissions import Authenticated, Everyone, Permissions
+    from kinto_orm.query import Page, Query
+    from kinto_orm.record import Record
+    from kinto_orm.resource import Tombstone
+    from kinto_orm.retrying import retry_on_conflict
     from kinto_orm.schema import SchemaChange, SchemaPlan
+    from kinto_orm.session import ServerInfo, Session
     from kinto_orm.templates import Template
+    from kinto_orm.transport import BearerAuth, Retry
 
 __all__ = [
     "Account",
@@ -139,6 +139,36 @@ _LATER = {
     "Failure": "bulk",
     "Interrupted": "bulk",
     "Summary": "bulk",
+    "Column": "conditions",
+    "Condition": "conditions",
+    "col": "conditions",
+    "field": "conditions",
+    "BackoffError": "errors",
+    "BadReply": "errors",
+    "BatchError": "errors",
+    "CollectionReset": "errors",
+    "ConfigurationError": "errors",
+    "Conflict": "errors",
+    "ConnectFailed": "errors",
+    "Forbidden": "errors",
+    "InvalidData": "errors",
+    "KeyNotFound": "errors",
+    "KintoError": "errors",
+    "ModelError": "errors",
+    "MultipleFound": "errors",
+    "NotFound": "errors",
+    "NotLoaded": "errors",
+    "PathError": "errors",
+    "RenderLimit": "errors",
+    "ResponseError": "errors",
+    "ServerError": "errors",
+    "TemplateError": "errors",
+    "TemplateSyntaxError": "errors",
+    "Timeout": "errors",
+    "TransportError": "errors",
+    "Unauthorized": "errors",
+    "UndefinedVariable": "errors",
+    "Unsupported": "errors",
     "Change": "following",
     "Created": "following",
     "Deleted": "following",
@@ -146,9 +176,24 @@ _LATER = {
     "HistoryEntry": "history",
     "PermissionEntry": "history",
     "KeyValues": "kv",
+    "Bucket": "models",
+    "Collection": "models",
+    "Group": "models",
+    "Authenticated": "permissions",
+    "Everyone": "permissions",
+    "Permissions": "permissions",
+    "Page": "query",
+    "Query": "query",
+    "Record": "record",
+    "Tombstone": "resource",
+    "retry_on_conflict": "retrying",
     "SchemaChange": "schema",
     "SchemaPlan": "schema",
+    "ServerInfo": "session",
+    "Session": "session",
     "Template": "templates",
+    "BearerAuth": "transport",
+    "Retry": "transport",
 }
 
 

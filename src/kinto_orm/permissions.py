@@ -308,17 +308,6 @@ class Permissions(BaseModel):
     __str__ = __repr__
 
 
-class PermissionsField:
-    """How type checkers see `permissions`: a dict may be given, a Permissions is read."""
-
-    def __get__(self, instance: object, owner: type | None = None) -> Permissions:
-        """The Permissions of an object."""
-        raise NotLoaded("for type checkers only")
-
-    def __set__(self, instance: object, value: Permissions | Mapping[str, Iterable[str]]) -> None:
-        """Replace them."""
-
-
 _SERVER_NAMES = {
     name: info.serialization_alias or name for name, info in Permissions.model_fields.items()
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
@@ -20,13 +20,10 @@ from kinto_orm.changes import (
 from kinto_orm.errors import InvalidData, ModelError, NotLoaded
 from kinto_orm.loading import Loader, Source, without
 from kinto_orm.metaclass import ResourceMeta, accepted_names, refuse_unknown, suggestion
-from kinto_orm.permissions import Permissions, PermissionsField
+from kinto_orm.permissions import Permissions
 
 if TYPE_CHECKING:
     from kinto_orm.session import Session
-
-# True for mypy, which knows the name; False for all others.
-MYPY = False
 
 # What the path or the server says; never sent as data.
 NOT_DATA = frozenset({"id", "last_modified"})
@@ -92,11 +89,18 @@ class Stored(BaseModel, metaclass=ResourceMeta):
     id: str = Field(default_factory=lambda: str(uuid.uuid4()), alias="id")
     last_modified: int | None = Field(default=None, alias="last_modified")
 
-    if TYPE_CHECKING and not MYPY:
-        permissions: PermissionsField = PermissionsField()
-    elif TYPE_CHECKING:
-        # mypy's plugin reads in subclasses what a descriptor takes; so it sees one type only.
-        permissions: Permissions = Permissions()
+    if TYPE_CHECKING:
+        # A keyword of every constructor; the attribute is Resource's property.
+        _permissions: Permissions | Mapping[str, Iterable[str]] = Field(
+            default_factory=dict, alias="permissions"
+        )
+
+        @property
+        def permissions(self) -> Permissions:
+            """Who may do what."""
+
+        @permissions.setter
+        def permissions(self, value: Permissions | Mapping[str, Iterable[str]]) -> None: ...
 
     __kinto_cache__: ClassVar[dict[Any, Any]]
     __kinto_kind__: ClassVar[str] = "record"

@@ -173,7 +173,7 @@ class PooledAdapter(HTTPAdapter):
         )
         response = requests.Response()
         response.status_code = raw.status
-        response.headers = CaseInsensitiveDict(raw.headers)
+        response.headers = raw.headers  # urllib3's ignore case, too
         response._content = raw.data
         return response
 
@@ -280,7 +280,8 @@ class Transport:
             headers.setdefault("Content-Type", "application/json")
         elif request.method not in ("GET", "HEAD"):
             headers["Content-Length"] = "0"
-        prepared.headers = CaseInsensitiveDict(headers)
+        # Only an authentication cares about their case; without one a plain dict is quicker.
+        prepared.headers = headers if self._auth is None else CaseInsensitiveDict(headers)  # type: ignore[assignment]
         if self._auth is not None:
             prepared._cookies = RequestsCookieJar()  # type: ignore[attr-defined]
             self._auth(prepared)

@@ -34,13 +34,15 @@ assert_type(urgent.title, str)
 # A field with another stored name takes its Python name.
 assert_type(Todo(title="x", nick="al").nick, str | None)
 
-# Permissions are given and read as such; a dict in refuse_constructors.py.
+# Permissions are given as such or as a dict, and read as such.
 Todo(title="x", permissions=Permissions(read={Everyone}, record_create={Authenticated}))
+Todo(title="x", permissions={"read": [Everyone], "write": {"account:alice"}})
 assert_type(todo.permissions, Permissions)
 assert_type(urgent.permissions, Permissions)
 assert_type(todo.permissions.read, set[str])
 assert_type(todo.permissions.grant("read", Everyone).save(), Permissions)
 todo.permissions = Permissions()
+todo.permissions = {"read": [Everyone]}
 
 # Untyped records take any field.
 untyped = Record(title="x", status="done", count=3, permissions={"read": [Everyone]})

@@ -33,9 +33,6 @@ todo.titel = "y"  # refused: mypy pyright
 todo.tags = "urgent"  # refused: mypy pyright
 todo.tags.append(3)  # refused: mypy pyright
 todo.permissions = 3  # refused: mypy pyright
-# A dict serves at run time; mypy with init_typed sees the one type of the attribute.
-Todo(title="x", permissions={"read": ["system.Everyone"]})  # refused: mypy
-todo.permissions = {"read": ["system.Everyone"]}  # refused: mypy pyright
 todo.permissions.reed = {"x"}  # refused: mypy pyright
 print(todo.titel)  # refused: mypy pyright
 
