@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
@@ -48,7 +49,9 @@ class LoopbackServer:
         """Stop answering and close the port; the embedded Kinto stays open. Idempotent."""
         if self._thread.is_alive():
             # The connections belong to the thread's loop, which ends when none is left.
-            self._http.trigger.pull_trigger(self._stop)
+            # It may end between taking the order and reading the wake-up call.
+            with suppress(OSError):
+                self._http.trigger.pull_trigger(self._stop)
             self._thread.join()
             self._http.task_dispatcher.shutdown()
 
