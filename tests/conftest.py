@@ -7,6 +7,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def postgres() -> Iterator[EmbeddedServer]:
 @pytest.fixture(scope="session")
 def memory() -> Iterator[Session]:
     """A Kinto in memory, for the whole run."""
-    with Session("memory://tests") as session:
+    with closing(Session("memory://tests")) as session:
         yield session
 
 

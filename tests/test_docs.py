@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from contextvars import Context
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -94,7 +95,7 @@ def parse(page: Path, places: Mapping[str, str], module: ModuleType) -> Document
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_examples_run(page: Path, places: dict[str, str]) -> None:
     """Every Python example of a page runs, and shows what the page says it shows."""
-    run_page(page, places)
+    Context().run(run_page, page, places)
 
 
 def test_examples_for_those_who_come_from_kinto_client_run_on_each_backend(

@@ -389,7 +389,7 @@ def test_id_of_a_saved_object_cannot_change(session: Session) -> None:
     todo.id = "x"
     todo.save()
     todo.id = "x"
-    with pytest.raises(ModelError, match="copy"):
+    with pytest.raises(ModelError, match="Copy the object instead"):
         todo.id = "y"
     assert todo.id == "x"
 

@@ -6,6 +6,7 @@ import contextvars
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -157,6 +158,25 @@ def test_current_sessions_nest(three: tuple[Session, Session, Session]) -> None:
         with three_, one:
             assert used(Todo()) == "one"
         assert used(Todo()) == "two"
+    assert used(Todo()) == "one"
+
+
+def test_sessions_may_be_left_in_any_order(three: tuple[Session, Session, Session]) -> None:
+    """The first entered may be the first left, as fixtures and generators do; others stay."""
+    first, second = ExitStack(), ExitStack()
+    first.enter_context(three[1])
+    second.enter_context(three[2])
+    first.close()
+    assert used(Todo()) == "three"
+    second.close()
+    assert used(Todo()) == "one"
+
+
+def test_a_session_may_be_left_in_another_context(three: tuple[Session, Session, Session]) -> None:
+    """As a generator's clean-up does that the garbage collector runs; no other session leaves."""
+    stack = ExitStack()
+    contextvars.Context().run(stack.enter_context, three[1])
+    stack.close()
     assert used(Todo()) == "one"
 
 

@@ -242,7 +242,7 @@ class Session:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        _active.set(_active.get()[:-1])
+        _active.set(_left(_active.get(), self))
         with self._connection.lock:
             self._connection.entered -= 1
             if self._connection.entered == 0 and self._opened:
@@ -530,6 +530,14 @@ def current(given: Session | None, *others: Session | None, needed_for: str) -> 
             "`with Session(...):`, or bind one to the class (Todo.bind(session))"
         )
     return found
+
+
+def _left(sessions: tuple[Session, ...], session: Session) -> tuple[Session, ...]:
+    """The active sessions after one was left, which need not be the innermost."""
+    for place in reversed(range(len(sessions))):
+        if sessions[place] is session:
+            return sessions[:place] + sessions[place + 1 :]
+    return sessions  # it was entered in another context
 
 
 def _server_of_environment() -> str:
