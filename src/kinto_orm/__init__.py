@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from kinto_orm.batch import Batch, Outcome
     from kinto_orm.bulk import Failure, Interrupted, Summary
     from kinto_orm.conditions import Column, Condition, col, field
+    from kinto_orm.connection import ServerInfo
     from kinto_orm.errors import (
         BackoffError,
         BadReply,
@@ -62,7 +63,7 @@ if TYPE_CHECKING:
     from kinto_orm.resource import Tombstone
     from kinto_orm.retrying import retry_on_conflict
     from kinto_orm.schema import SchemaChange, SchemaPlan
-    from kinto_orm.session import ServerInfo, Session
+    from kinto_orm.session import Session
     from kinto_orm.templates import Template
     from kinto_orm.transport import BearerAuth, Retry
 
@@ -189,7 +190,7 @@ _LATER = {
     "retry_on_conflict": "retrying",
     "SchemaChange": "schema",
     "SchemaPlan": "schema",
-    "ServerInfo": "session",
+    "ServerInfo": "connection",
     "Session": "session",
     "Template": "templates",
     "BearerAuth": "transport",

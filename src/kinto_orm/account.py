@@ -11,12 +11,13 @@ from pydantic import AfterValidator, ConfigDict, Field, SecretStr
 
 from kinto_orm import kvp
 from kinto_orm.changes import Changes
+from kinto_orm.connection import ServerInfo
 from kinto_orm.errors import InvalidData, ResponseError, Unauthorized, Unsupported
 from kinto_orm.loading import Source, without
 from kinto_orm.permissions import JsonPatch, Permissions
 from kinto_orm.protocol import Call, Parents, Reply, Request
 from kinto_orm.resource import Resource, Tombstone
-from kinto_orm.session import ServerInfo, Session
+from kinto_orm.session import Session
 from kinto_orm.stored import NOT_DATA, State, put_state
 
 T = TypeVar("T")

@@ -20,8 +20,8 @@ from kinto_orm.errors import PathError, RenderLimit
 from kinto_orm.session import Session
 
 if TYPE_CHECKING:
+    from kinto_orm.connection import Connection
     from kinto_orm.rendering import Renderer, Stored
-    from kinto_orm.session import _Connection
 
 Fetch = Callable[[Mapping[str, str]], "Iterable[Stored]"]
 """Gives the templates that exist of those asked for: names by record id."""
@@ -30,7 +30,7 @@ Fetch = Callable[[Mapping[str, str]], "Iterable[Stored]"]
 _COLLECTIONS = 16
 _KEPT_REFERENCES = 256
 
-_renderers: WeakKeyDictionary[_Connection, OrderedDict[str, Renderer]] = WeakKeyDictionary()
+_renderers: WeakKeyDictionary[Connection, OrderedDict[str, Renderer]] = WeakKeyDictionary()
 _lock = threading.Lock()
 
 

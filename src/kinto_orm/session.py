@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import os
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
-from urllib.parse import SplitResult, unquote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
-
+from kinto_orm.connection import ServerInfo, above, open_connection
 from kinto_orm.errors import (
     ConfigurationError,
     TransportError,
@@ -29,7 +24,7 @@ from kinto_orm.protocol import (
     if_none_match,
     segment,
 )
-from kinto_orm.transport import Auth, Retry, Timeouts, Transport, authenticator
+from kinto_orm.transport import Auth, Retry, Timeouts
 
 if TYPE_CHECKING:
     from urllib3.util.retry import Retry as Urllib3Retry
@@ -50,50 +45,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _active: ContextVar[tuple[Session, ...]] = ContextVar("kinto_orm_sessions", default=())
-
-
-class ServerInfo(BaseModel):
-    """What the server says of itself on its root page.
-
-    Attributes:
-        version: The version of the server's software.
-        settings: What Kinto shows of its settings, `batch_max_requests` and `readonly` among them.
-        capabilities: What its plugins offer, by plugin.
-        user: The authenticated user: id, principals, bucket (the real id of the default
-            bucket); None for the anonymous and after a wrong password.
-    """
-
-    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
-
-    version: str = Field(default="", validation_alias="project_version")
-    settings: dict[str, JsonValue] = {}
-    capabilities: dict[str, JsonValue] = {}
-    user: dict[str, JsonValue] | None = None
-
-
-class _Connection:
-    """What a session shares with those scoped from it."""
-
-    def __init__(
-        self, transport: Transport, shown: str, dialect: str, owned: Callable[[], None] | None
-    ) -> None:
-        self.transport = transport
-        self.shown = shown
-        self.dialect = dialect
-        self.owned = owned
-        self.info: ServerInfo | None = None
-        self.lock = threading.RLock()
-        self.entered = 0
-        self.closed = False
-        self.resolved: dict[tuple[str, str], tuple[str, Parents | None]] = {}
-
-    def close(self) -> None:
-        if self.closed:
-            return
-        self.closed = True
-        self.transport.close()
-        if self.owned is not None:
-            self.owned()
 
 
 class Session:
@@ -131,17 +82,8 @@ class Session:
         retry: Urllib3Retry | None = Retry(),  # noqa: B008  (immutable)
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        url = server_url or _server_of_environment()
-        if auth is None and not server_url:
-            auth = os.environ.get("KINTO_ORM_AUTH") or None
-        opener = _OPENERS.get(_parsed(url).scheme)
-        if opener is None:
-            raise ConfigurationError(
-                f"{_shown(url)!r} is no server URL: it starts with one of "
-                + ", ".join(f"{scheme}://" for scheme in _OPENERS)
-            )
         options = {"timeout": timeout, "retry": retry, "headers": headers}
-        self._connection = opener(url, auth, options)
+        self._connection = open_connection(server_url, auth, options)
         self._opened = True
         self._bucket = bucket
         self._collection = collection
@@ -394,7 +336,7 @@ class Session:
 
         It is not a transaction: what succeeded stays succeeded when something else fails.
         """
-        return _above("batch").Batch(self)  # type: ignore[no-any-return]
+        return above("batch").Batch(self)  # type: ignore[no-any-return]
 
     def save_all(
         self,
@@ -418,7 +360,7 @@ class Session:
         Raises:
             Interrupted: Ctrl-C; it has the summary of what was done until then.
         """
-        return _above("bulk").save_all(  # type: ignore[no-any-return]
+        return above("bulk").save_all(  # type: ignore[no-any-return]
             self, objects, workers=workers, force=force, on_error=on_error, progress=progress
         )
 
@@ -442,7 +384,7 @@ class Session:
             on_error: As in `save_all`.
             progress: As in `save_all`.
         """
-        return _above("bulk").delete_all(  # type: ignore[no-any-return]
+        return above("bulk").delete_all(  # type: ignore[no-any-return]
             self,
             objects,
             workers=workers,
@@ -458,7 +400,7 @@ class Session:
         Returns:
             The objects by id; ids of which there is none are missing.
         """
-        return _above("bulk").get_many(self, model, ids)  # type: ignore[no-any-return]
+        return above("bulk").get_many(self, model, ids)  # type: ignore[no-any-return]
 
     # Key values and the account
 
@@ -469,7 +411,7 @@ class Session:
 
     def _key_values(self, bucket: str) -> KeyValues:
         module = "kvp" if self.dialect == "kvp" else "kv"
-        return _above(module).key_values(self, bucket)  # type: ignore[no-any-return]
+        return above(module).key_values(self, bucket)  # type: ignore[no-any-return]
 
     def account(self) -> Account:
         """Who the user is (`GET /`; on a kvp.io server `GET /account/`).
@@ -481,7 +423,7 @@ class Session:
         Raises:
             Unauthorized: The server recognises nobody.
         """
-        return _above("account").account_of(self)  # type: ignore[no-any-return]
+        return above("account").account_of(self)  # type: ignore[no-any-return]
 
     # The server's structure
 
@@ -498,7 +440,7 @@ class Session:
             What was to be done, by model: added, removed and changed fields, and how many stored
             records do not fit. Print it.
         """
-        return _above("schema").sync_schema(self, models, dry_run=dry_run)  # type: ignore[no-any-return]
+        return above("schema").sync_schema(self, models, dry_run=dry_run)  # type: ignore[no-any-return]
 
     def permissions(self) -> Iterator[PermissionEntry]:
         """Every object on which the user has permissions (`GET /permissions`, page by page).
@@ -506,7 +448,7 @@ class Session:
         Raises:
             Unsupported: The server lacks the permissions endpoint.
         """
-        return _above("history").permission_entries(self)  # type: ignore[no-any-return]
+        return above("history").permission_entries(self)  # type: ignore[no-any-return]
 
 
 def current(given: Session | None, *others: Session | None, needed_for: str) -> Session:
@@ -538,103 +480,3 @@ def _left(sessions: tuple[Session, ...], session: Session) -> tuple[Session, ...
         if sessions[place] is session:
             return sessions[:place] + sessions[place + 1 :]
     return sessions  # it was entered in another context
-
-
-def _server_of_environment() -> str:
-    url = os.environ.get("KINTO_ORM_SERVER")
-    if not url:
-        raise ConfigurationError(
-            'no server: give one, Session("https://host/v1") or Session("memory://"), or set the '
-            "variable KINTO_ORM_SERVER (and KINTO_ORM_AUTH to user:password)"
-        )
-    return url
-
-
-def _shown(url: str) -> str:
-    """A URL, however misspelt, without what may be a password."""
-    scheme, colon, rest = url.partition(":")
-    if "@" not in url:
-        return url
-    known = f"{scheme}://" if colon and rest.startswith("/") else ""
-    return known + url.rsplit("@", 1)[1]
-
-
-def _parsed(url: str) -> SplitResult:
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError as error:
-        wrong = "the port is no number" if "ort" in str(error) else "the brackets do not match"
-        raise ConfigurationError(f"{_shown(url)!r} is no server URL: {wrong}") from None
-    return parts
-
-
-def _split_secret(url: str) -> tuple[str, str | None]:
-    """The URL without credentials, and the credentials."""
-    parts = _parsed(url)
-    if not parts.hostname:
-        raise ConfigurationError(f"{_shown(url)!r} is no server URL: it has no host")
-    if "@" not in parts.netloc:
-        return url, None
-    secret, host = parts.netloc.rsplit("@", 1)
-    return parts._replace(netloc=host).geturl(), unquote(secret)
-
-
-def _open_http(url: str, auth: Auth | None, options: dict[str, Any]) -> _Connection:
-    shown, secret = _split_secret(url.rstrip("/"))
-    path = urlsplit(shown).path.rsplit("/", 1)[-1]
-    if not (path.startswith("v") and path[1:].isdecimal()):
-        raise ConfigurationError(
-            f"{shown!r} is no URL of a Kinto API: it ends in its version, as in {shown}/v1"
-        )
-    transport = Transport(shown, auth=authenticator(auth or secret), **options)
-    return _Connection(transport, shown, "kinto", None)
-
-
-def _open_kvp(url: str, auth: Auth | None, options: dict[str, Any]) -> _Connection:
-    shown, secret = _split_secret(url.rstrip("/"))
-    base = shown.removeprefix("kvp+")
-    if urlsplit(base).path in ("", "/"):
-        base += "/v1"
-    transport = Transport(base, auth=authenticator(auth or secret), **options)
-    return _Connection(transport, shown, "kvp", None)
-
-
-def _open_memory(url: str, auth: Auth | None, options: dict[str, Any]) -> _Connection:
-    name = urlsplit(url).netloc
-    return _embedded(_above("server.named").open_named(name), url, auth, options)
-
-
-def _open_local(url: str, auth: Auth | None, options: dict[str, Any]) -> _Connection:
-    parts = urlsplit(url)
-    directory = unquote(parts.path)
-    if parts.netloc or not directory.strip("/"):
-        raise ConfigurationError(
-            f"{url!r} names no directory: write local:///absolute/path, with three slashes"
-        )
-    return _embedded(_above("server").open_local(directory), url, auth, options)
-
-
-def _embedded(server: Any, url: str, auth: Auth | None, options: dict[str, Any]) -> _Connection:
-    transport = Transport(
-        server.base_url,
-        auth=authenticator(auth if auth is not None else server.auth),
-        adapter=server.adapter(),
-        **options,
-    )
-    return _Connection(transport, url, "kinto", server.close)
-
-
-def _above(module: str) -> Any:
-    """A module of a layer above, loaded when it is first needed."""
-    return importlib.import_module(f"kinto_orm.{module}")
-
-
-_OPENERS: dict[str, Callable[[str, Auth | None, dict[str, Any]], _Connection]] = {
-    "http": _open_http,
-    "https": _open_http,
-    "memory": _open_memory,
-    "local": _open_local,
-    "kvp+http": _open_kvp,
-    "kvp+https": _open_kvp,
-}
