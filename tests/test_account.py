@@ -174,7 +174,9 @@ def test_another_persons_account(anonymous: Session, loopback: LoopbackServer, n
     """Who is logged in may make or read no other account."""
     Account(id=name, password=PASSWORD).save(session=anonymous)
     own = login(loopback, name, PASSWORD)
-    with pytest.raises(InvalidData, match="do not match"):
+    with pytest.raises(
+        InvalidData, match="logged in as another user: make an account in a session without"
+    ):
         Account(id=f"{name}x", password=OTHER).save(session=own)
     with pytest.raises(Forbidden):
         Account.get(f"{name}x", session=own)

@@ -182,6 +182,18 @@ class Account(Resource):
         return state | {"__dict__": state["__dict__"] | {"password": None}}
 
 
+_ANOTHER_USER = (
+    "You are logged in as another user: make an account in a session without auth, and change or "
+    "delete it in a session of its own user, or of one who may manage accounts."
+)
+
+
+def _refused_fields(error: ResponseError) -> set[object]:
+    """What the server names in its refusal, such as "data.id"."""
+    named = error.details.get("errors", [])
+    return {each.get("name") for each in named if isinstance(each, dict)}
+
+
 def account_of(session: Session) -> Account:
     """Ask who the user of a session is; see Session.account."""
     if session.dialect == "kvp":
@@ -219,6 +231,8 @@ def _discreet(call: Call[T]) -> Call[T]:
         if isinstance(existing, dict):
             existing.pop("password", None)
         error.request = dataclasses.replace(call.request, body=None)
+        if "data.id" in _refused_fields(error):
+            error.args = (f"{error} {_ANOTHER_USER}",)
         if call.refused is None:
             raise error
         return call.refused(error, reply)
