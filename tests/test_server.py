@@ -547,6 +547,20 @@ def test_a_crash_loses_nothing_that_was_acknowledged(tmp_path):
         assert len(client(server).get(RECORDS).json()["data"]) == 5
 
 
+def test_a_killed_postgresql_is_started_again_by_the_next_to_open(tmp_path):
+    """Those who have the directory open go on, and nothing is lost."""
+    with open_local(tmp_path) as server:
+        http = client(server)
+        put(http, "kept", n=1)
+        postmaster = int((tmp_path / "postgres" / "postmaster.pid").read_text().split()[0])
+        os.kill(postmaster, signal.SIGKILL)
+        assert eventually(lambda: http.get("/__heartbeat__").status_code == 503)
+        with open_local(tmp_path) as again:
+            assert eventually(lambda: client(again).get("/__heartbeat__").ok)
+            assert data(client(again), "kept")["n"] == 1
+        assert data(http, "kept")["n"] == 1
+
+
 def test_a_process_id_used_again_does_not_keep_it_from_starting(directory):
     """After a crash `postmaster.pid` may name another process by now, as in a container."""
     left = directory / "postgres" / "postmaster.pid"

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 import requests
+from requests import PreparedRequest
+from requests.auth import AuthBase
 
 from conftest import Backend, Wire
 from faults import FaultyServer, says
@@ -316,7 +318,7 @@ def test_a_missing_bucket_is_explained(session: Session, backend: Backend) -> No
     """The server does not tell it from a forbidden one, and the message says so."""
     with session.scoped(bucket=backend.new_id("gone"), collection="c") as gone:
         for act in (lambda: Record.get("x"), Record.find().all, Collection(id="c").save):
-            with pytest.raises(Forbidden, match=r"sync_schema.*Bucket"):
+            with pytest.raises(Forbidden, match=r"save Bucket\(id="):
                 act()
         with pytest.raises(Forbidden):
             Bucket.get(gone.bucket)
@@ -552,6 +554,63 @@ def test_a_kvp_server_keeps_no_models() -> None:
         for act in (Record().save, Record.find().all, lambda: Record.get("x")):
             with pytest.raises(Unsupported, match=r"kvp\.io"):
                 act()
+
+
+def test_what_cannot_be_a_header_is_not_shown() -> None:
+    """A token that was read from a file with its line break is refused, and kept secret."""
+
+    class Own(AuthBase):
+        def __call__(self, request: PreparedRequest) -> PreparedRequest:
+            request.headers["Authorization"] = "s3cr3t\n"
+            return request
+
+    for options in (
+        {"auth": BearerAuth("s3cr3t\n")},
+        {"auth": Own()},
+        {"headers": {"X-Token": "s3cr3t\r\n"}},
+        {"headers": {"X-Token": "s3cr3t\u20ac"}},
+    ):
+        with pytest.raises(ConfigurationError, match=r"strip\(\)") as raised:
+            Session("http://127.0.0.1:1/v1", retry=None, **options).server_info()  # type: ignore[arg-type]
+        assert "s3cr3t" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://host/v1?token=PW",
+        "http://host/v1#PW",
+        "memory://user:PW@name",
+        "local://user:PW@/directory",
+    ],
+)
+def test_urls_with_what_may_be_a_secret(url: str) -> None:
+    """They are refused, and not repeated."""
+    with pytest.raises(ConfigurationError) as raised:
+        Session(url)
+    assert "PW" not in str(raised.value)
+
+
+def test_a_subclass_of_session_may_be_scoped() -> None:
+    """It keeps what it added; the key values are those of the other bucket."""
+
+    class Mine(Session):
+        def __init__(self, url: str, colour: str) -> None:
+            super().__init__(url)
+            self.colour = colour
+
+    with Mine("memory://", "red") as session:
+        session.kv["a"] = 1
+        Bucket(id="other").save()
+        scoped = session.scoped(bucket="other")
+        assert scoped.colour == "red"
+        assert "a" not in scoped.kv
+
+
+def test_session_must_be_one() -> None:
+    """A field of that name would be taken for the session."""
+    with pytest.raises(ConfigurationError, match="no Session but a str"):
+        Record.get("x", session="abc")  # type: ignore[arg-type]
 
 
 # Threads

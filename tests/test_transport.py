@@ -50,6 +50,7 @@ from kinto_orm import (
     Unsupported,
     __version__,
 )
+from kinto_orm.protocol import Reply
 from kinto_orm.server import open_memory, serve, serve_process
 
 FAST = Retry(deadline=5, backoff_factor=0.001)
@@ -345,6 +346,13 @@ def test_retry_after_has_a_cap() -> None:
     retry = Retry(deadline=5, retry_after_max=0.05)
     with FaultyServer(busy(503, Retry_After="3600"), OK) as server:
         assert fetch(server.url, retry=retry).title == "a"
+
+
+def test_retry_after_zero_leaves_the_own_wait() -> None:
+    """Attempts at once would be over before a busy server has moved."""
+    reply = Reply(503, {"Retry-After": "0"}, b"")
+    waits = [Retry(backoff_factor=0.1).wait(5, reply) for _ in range(50)]
+    assert max(waits) > 0.1
 
 
 def test_retry_after_as_a_date_and_as_nonsense() -> None:

@@ -56,11 +56,19 @@ def find_changes(now: Stored, pristine: Stored, raw: dict[str, Any]) -> Changes:
         raw: What the server sent.
     """
     old, new = pristine._dump(), now._dump()
+    found = {
+        name: restored(value, old.get(name), raw.get(name))
+        for name, value in new.items()
+        if _newly_given(now, pristine, name, raw)
+        or (
+            not (name in old and _same_field(now, pristine, name, old[name], value))
+            and not _untouched_default(now, name, value, raw)
+        )
+    }
     changed = {
         name: value
-        for name, value in new.items()
-        if not (name in old and _same_field(now, pristine, name, old[name], value))
-        and not _untouched_default(now, name, value, raw)
+        for name, value in found.items()
+        if name not in raw or not same_json(value, raw[name])
     }
     return Changes(changed, frozenset(name for name in old if name not in new and name in raw))
 
@@ -96,6 +104,16 @@ def _same_field(one: Stored, other: Stored, name: str, mine: JsonValue, theirs: 
     )
 
 
+def _newly_given(now: Stored, pristine: Stored, name: str, raw: dict[str, Any]) -> bool:
+    """Whether a field that the server lacks was given a value, be it that of its default."""
+    python_name = now._python_names().get(name)
+    return (
+        name not in raw
+        and python_name in now.model_fields_set
+        and python_name not in pristine.model_fields_set
+    )
+
+
 def _untouched_default(now: Stored, name: str, value: JsonValue, raw: dict[str, Any]) -> bool:
     """Whether this is a default that a factory made anew, for a field that the server lacks.
 
@@ -124,15 +142,85 @@ def same_json(one: JsonValue, other: JsonValue) -> bool:
     return one == other
 
 
-def floats_again(value: JsonValue) -> JsonValue:
-    """A stored value as it can be sent: PostgreSQL gives large floats back as integers."""
+def restored(new: JsonValue, old: JsonValue, stored: JsonValue) -> JsonValue:
+    """A value as it is to be sent, with all of the stored one that its model does not show.
+
+    That is what the models inside of it do not declare, and floats that PostgreSQL gave back as
+    integers too large to be sent.
+
+    Args:
+        new: What the object has.
+        old: The same before it was changed.
+        stored: What the server sent.
+    """
+    floats = _large_integers(stored)
+    if floats:
+        new = _as_floats(new, floats)
+    return new if same_json(old, stored) else _completed(new, old, stored)
+
+
+def _completed(new: JsonValue, old: JsonValue, stored: JsonValue) -> JsonValue:
+    if isinstance(new, dict) and isinstance(old, dict) and isinstance(stored, dict):
+        hidden = {name: stored[name] for name in stored.keys() - old.keys() - new.keys()}
+        return hidden | {
+            name: _completed(value, old.get(name), stored.get(name)) for name, value in new.items()
+        }
+    if isinstance(new, list) and isinstance(old, list) and isinstance(stored, list):
+        return [
+            item if place is None else _completed(item, old[place], stored[place])
+            for item, place in zip(new, _former_places(new, old, stored), strict=True)
+        ]
+    return new
+
+
+def _former_places(
+    new: list[JsonValue], old: list[JsonValue], stored: list[JsonValue]
+) -> list[int | None]:
+    """Where each item of a list was before, as far as that can be told.
+
+    An item that did not change is found again wherever it is. Of a list that did not get shorter
+    the others are taken to be at their old places, or in their old order.
+    """
+    if len(old) != len(stored):
+        return [None] * len(new)
+    left = list(range(len(old)))
+    places: list[int | None] = [_take(left, old, item) for item in new]
+    if len(new) < len(old):
+        return places
+    for here, place in enumerate(places):
+        if place is None and here in left:
+            left.remove(here)
+            places[here] = here
+    if places.count(None) == len(left):
+        return [left.pop(0) if place is None else place for place in places]
+    return places
+
+
+def _take(left: list[int], old: list[JsonValue], item: JsonValue) -> int | None:
+    """Take the place of an equal item from those that are left."""
+    for place in left:
+        if same_json(old[place], item):
+            left.remove(place)
+            return place
+    return None
+
+
+def _large_integers(value: JsonValue) -> set[int]:
+    """The integers of a stored value that were floats once: Kinto takes none of this size."""
     if isinstance(value, dict):
-        return {name: floats_again(item) for name, item in value.items()}
+        return set().union(*map(_large_integers, value.values()))
     if isinstance(value, list):
-        return [floats_again(item) for item in value]
-    if type(value) is int and value.bit_length() > 63:
-        return float(value) if not 0 <= value < 2**64 else value
-    return value
+        return set().union(*map(_large_integers, value))
+    large = type(value) is int and not -(2**63) <= value < 2**64
+    return {value} if large else set()  # type: ignore[arg-type]
+
+
+def _as_floats(value: JsonValue, floats: set[int]) -> JsonValue:
+    if isinstance(value, dict):
+        return {name: _as_floats(item, floats) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_as_floats(item, floats) for item in value]
+    return float(value) if type(value) is int and value in floats else value
 
 
 def _in_order(value: JsonValue) -> JsonValue:

@@ -118,6 +118,11 @@ def _split_secret(url: str) -> tuple[str, str | None]:
     parts = _parsed(url)
     if not parts.hostname:
         raise ConfigurationError(f"{_shown(url)!r} is no server URL: it has no host")
+    if parts.query or parts.fragment:
+        raise ConfigurationError(
+            f"the URL of {parts.hostname} is no server URL: leave away what follows '?' or '#'; "
+            "credentials are given by auth=..."
+        )
     if "@" not in parts.netloc:
         return url, None
     secret, host = parts.netloc.rsplit("@", 1)
@@ -146,6 +151,10 @@ def _open_kvp(url: str, auth: Auth | None, options: Mapping[str, Any]) -> Connec
 
 def _open_memory(url: str, auth: Auth | None, options: Mapping[str, Any]) -> Connection:
     name = urlsplit(url).netloc
+    if "@" in name:
+        raise ConfigurationError(
+            f"{_shown(url)!r}: user and password of a memory:// server are given by auth=..."
+        )
     return _embedded(above("server.named").open_named(name), url, auth, options)
 
 
@@ -154,7 +163,7 @@ def _open_local(url: str, auth: Auth | None, options: Mapping[str, Any]) -> Conn
     directory = unquote(parts.path)
     if parts.netloc or not directory.strip("/"):
         raise ConfigurationError(
-            f"{url!r} names no directory: write local:///absolute/path, with three slashes"
+            f"{_shown(url)!r} names no directory: write local:///absolute/path, with three slashes"
         )
     return _embedded(above("server").open_local(directory), url, auth, options)
 

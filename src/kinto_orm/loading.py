@@ -8,11 +8,11 @@ from contextlib import nullcontext
 from typing import Any, Generic, NotRequired, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import SchemaValidator
 from typing_extensions import TypedDict
 
 from kinto_orm.collector import collector
 from kinto_orm.errors import BadReply, InvalidData
-from kinto_orm.metaclass import stored_name
 from kinto_orm.protocol import Reply
 
 M = TypeVar("M", bound=BaseModel)
@@ -109,7 +109,7 @@ class Loader(Generic[M]):
 
     def of(self, raw: Mapping[str, Any]) -> M:
         """An object from its JSON data."""
-        return self.single(Reply(200, {}, json.dumps({"data": raw}).encode()))[0]
+        return self.single(_reply({"data": raw}))[0]
 
     def partial(self, reply: Reply, fields: frozenset[str]) -> list[M]:
         """Objects that have some fields only; the others are not set at all.
@@ -118,42 +118,71 @@ class Loader(Generic[M]):
             reply: A list's page, fetched with `_fields`.
             fields: The Python names of the fields.
         """
-        infos = {name: info for name, info in self._model.model_fields.items() if name in fields}
-        keys = {name: stored_name(name, info) for name, info in infos.items()}
-        adapters = {name: _adapter(info.annotation) for name, info in infos.items()}
-        return [self._assemble(raw, keys, adapters) for raw in reply.objects]
+        validator = self._of_fields(fields)
+        return [self._assemble(raw, validator) for raw in reply.objects]
 
-    def _assemble(
-        self, raw: dict[str, Any], keys: Mapping[str, str], adapters: Mapping[str, TypeAdapter[Any]]
-    ) -> M:
+    def _assemble(self, raw: dict[str, Any], validator: SchemaValidator) -> M:
+        try:
+            values, extra, given = validator.validate_json(json.dumps(raw))
+        except ValidationError as error:
+            raise self._unfit(error, raw, _location(error)) from error
         found = self._model.__new__(self._model)
-        values = {
-            name: adapters[name].validate_json(json.dumps(raw[key]))
-            for name, key in keys.items()
-            if key in raw
-        }
-        extra = without(raw, keys.values())
         object.__setattr__(found, "__dict__", values)
-        object.__setattr__(found, "__pydantic_fields_set__", set(values))
+        object.__setattr__(found, "__pydantic_fields_set__", given)
         object.__setattr__(found, "__pydantic_extra__", extra)
         object.__setattr__(found, "__pydantic_private__", None)
         return found
 
+    def _of_fields(self, names: frozenset[str]) -> SchemaValidator:
+        """What validates some fields as the model would, with its settings and their validators."""
+        self._model.model_rebuild()
+        schema: Any = self._model.__pydantic_core_schema__
+        definitions: list[Any] = []
+        config = None
+        while schema["type"] != "model-fields":
+            definitions = schema.get("definitions", definitions)
+            config = schema.get("config", config)
+            if schema["type"] == "definition-ref":
+                schema = next(each for each in definitions if each["ref"] == schema["schema_ref"])
+            else:
+                schema = schema["schema"]
+        fields = {name: each for name, each in schema["fields"].items() if name in names}
+        some: Any = schema | {"fields": fields}
+        return SchemaValidator(
+            {"type": "definitions", "schema": some, "definitions": definitions}, config
+        )
+
     def _explain(self, error: ValidationError, reply: Reply) -> InvalidData | BadReply:
         first = error.errors(include_url=False)[0]
-        if first["type"] == "json_invalid" or first["loc"][:1] != ("data",):
+        where = _location(error)
+        if first["type"] == "json_invalid" or where[:1] != ["data"]:
             return BadReply(reply.complaint())
-        where: list[Any] = list(first["loc"][1:])
+        del where[0]
         data = reply.json.get("data")
         raw: Any = reply.objects[where.pop(0)] if isinstance(data, list) else reply.object["data"]
+        return self._unfit(error, raw, where)
+
+    def _unfit(
+        self, error: ValidationError, raw: Mapping[str, Any], where: Iterable[Any]
+    ) -> InvalidData:
+        said = error.errors(include_url=False)[0]["msg"]
         field = ".".join(str(part) for part in where) or "the whole object"
         return InvalidData(
             f"the stored {self._model.__name__} {raw.get('id')!r} does not fit the model: "
-            f"{field}: {first['msg']} ({error.error_count()} problem(s)). Change the model "
+            f"{field}: {said} ({error.error_count()} problem(s)). Change the model "
             "(a default, another type, a validation_alias for a renamed field), or read it as "
             "a plain Record to mend the data."
         )
 
 
-def _adapter(annotation: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(annotation)
+def _location(error: ValidationError) -> list[Any]:
+    return list(error.errors(include_url=False)[0]["loc"])
+
+
+def page_of(raw: Mapping[str, Any]) -> Reply:
+    """A page with this object only."""
+    return _reply({"data": [raw]})
+
+
+def _reply(body: Mapping[str, Any]) -> Reply:
+    return Reply(200, {}, json.dumps(body).encode())

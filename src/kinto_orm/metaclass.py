@@ -61,7 +61,7 @@ class ResourceMeta(ModelMetaclass):
                 name, bases, namespace, **{k: v for k, v in keywords.items() if k not in own}
             )
 
-        def __call__(cls, *args, **fields):  # noqa: N805
+        def __call__(cls, /, *args, **fields):  # noqa: N805
             """Make a new object, refusing fields that the model does not have."""
             return cls._make(
                 lambda given: super(ResourceMeta, cls).__call__(*args, **given), fields
@@ -102,7 +102,8 @@ def _own_keywords(bases: Iterable[type]) -> set[str]:
 def _refuse_clashes(name: str, bases: Iterable[type], namespace: Mapping[str, Any]) -> None:
     """Refuse a field that would hide, or be hidden by, a method or property of a model."""
     models: list[Any] = [base for base in bases if isinstance(base, ResourceMeta)]
-    own = set(namespace.get("__annotations__", ()))
+    mixed = [getattr(base, "model_fields", {}) for base in bases if base not in models]
+    own = set(namespace.get("__annotations__", ())).union(*mixed)
     for field in sorted(each for each in own if not each.startswith("_")):
         for base in models:
             if field not in base.model_fields and _has(base, field):

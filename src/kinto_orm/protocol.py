@@ -269,7 +269,11 @@ class Reply:
 
 
 def _is_object(value: object) -> bool:
-    return isinstance(value, dict) and isinstance(value.get("id"), str)
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("id"), str)
+        and isinstance(value.get("last_modified"), int)
+    )
 
 
 def _require(condition: bool, reply: Reply) -> None:
@@ -366,13 +370,12 @@ class Parents:
 
     def remedy(self, error: ResponseError) -> str:
         """What to do about it, for the message."""
+        sync = f"call session.sync_schema({self.model}), or " if self.model else ""
         if isinstance(error, NotFound) and not self.permitted:
             return (
                 f"The collection {self.collection!r} of bucket {self.bucket!r} does not exist: "
-                f"call session.sync_schema({self.model}) or save "
-                f"Collection(id={self.collection!r}, bucket={self.bucket!r}) first."
+                f"{sync}save Collection(id={self.collection!r}, bucket={self.bucket!r}) first."
             )
-        sync = f"call session.sync_schema({self.model}), " if self.model else ""
         return (
             f"The bucket {self.bucket!r} does not exist, or you may not use it (the server does "
             f"not say which): {sync}save Bucket(id={self.bucket!r}) first, or ask for permission."

@@ -140,7 +140,7 @@ class Children(Generic[M]):
         self._given = session
         self._parent = parent
 
-    def new(self, **fields: Any) -> M:
+    def new(self, /, **fields: Any) -> M:
         """A new object that lives here; `save()` creates it."""
         made = self._model(**fields)
         set_state(made, state_of(made).replaced(session=self._given, parent=self._parent))

@@ -15,10 +15,12 @@ from kinto_orm.conflicts import conflict_of
 from kinto_orm.errors import (
     ConfigurationError,
     Conflict,
+    InvalidData,
     NotFound,
     NotLoaded,
     ResponseError,
 )
+from kinto_orm.fidelity import refuse_hidden
 from kinto_orm.loading import Source, without
 from kinto_orm.ownership import ObjectPermissions
 from kinto_orm.permissions import Permissions
@@ -83,7 +85,7 @@ class Resource(Stored):
     @classmethod
     def _home(cls, session: Session) -> tuple[str, Parents | None]:
         """The path of the plural endpoint, and what must exist for it."""
-        return _resolved(cls._scope_path(session), session, cls.__name__)
+        return _resolved(cls._scope_path(session), session, cls._synced_by())
 
     @property
     def uri(self) -> str:
@@ -107,7 +109,12 @@ class Resource(Stored):
         session.require_kinto(f"work with {self._name}")
         if state.parent is None:
             return session, *self._home(session)
-        return session, *_resolved(state.parent, session, type(self).__name__)
+        return session, *_resolved(state.parent, session, self._synced_by())
+
+    @classmethod
+    def _synced_by(cls) -> str:
+        """The name of the class if sync_schema takes it, else nothing."""
+        return cls.__name__ if cls.__kinto_kind__ == "record" else ""
 
     # Reading
 
@@ -176,7 +183,7 @@ class Resource(Stored):
     def _get_call(cls, session: Session, id: str, parent: str | None = None) -> Call[Self]:
         session.require_kinto(f"get {cls.__name__} {id!r}")
         home, parents = (
-            cls._home(session) if parent is None else _resolved(parent, session, cls.__name__)
+            cls._home(session) if parent is None else _resolved(parent, session, cls._synced_by())
         )
         return Call(
             Request("GET", f"{home}/{segment(id, cls.__kinto_kind__)}"),
@@ -213,7 +220,7 @@ class Resource(Stored):
         session = cls._session(session)
         session.require_kinto(f"find {cls.__name__}")
         home, parents = (
-            cls._home(session) if parent is None else _resolved(parent, session, cls.__name__)
+            cls._home(session) if parent is None else _resolved(parent, session, cls._synced_by())
         )
         return Listing(
             session, home, parents, lambda reply, only: cls._page(reply, session, home, only)
@@ -274,6 +281,7 @@ class Resource(Stored):
         if self.is_new:
             return session, self._put_call(session, parent, parents, if_none_match())
         changes = self._changes()
+        refuse_hidden(type(self), changes.changed, self._raw())
         pending = self._pending_permissions()
         if not changes and not pending:
             return None
@@ -339,7 +347,7 @@ class Resource(Stored):
 
         return Call(
             self._patch_request(parent, changes, pending),
-            lambda reply: self._accept(reply.json, session, parent, expected, sent=bool(pending)),
+            lambda reply: self._accept(reply.object, session, parent, expected, sent=bool(pending)),
             f"save {self._name} in {parent}",
             refused,
             parents and parents.explaining(),
@@ -460,7 +468,8 @@ class Resource(Stored):
         state = state_of(self)
         known = state.source is not None and not state.partial and self.last_modified
         pending = not keep_changes and self._has_pending_permissions()
-        keep = frozenset(self._changes().names) if keep_changes and known else frozenset[str]()
+        changed = keep_changes and state.source is not None
+        keep = frozenset(self._changes().names if changed else ())
 
         def receive(reply: Reply) -> Any:
             if reply.status == 304:
@@ -491,7 +500,7 @@ class Resource(Stored):
         if self.is_partial:
             raise NotLoaded(
                 f"cannot save {self._name}: it was loaded with some fields only; call "
-                "refresh() first. Nothing was sent."
+                "refresh(keep_changes=True) first. Nothing was sent."
             )
 
     # Conflicts and permissions
@@ -505,7 +514,13 @@ class Resource(Stored):
     ) -> Conflict:
         remote = None
         if isinstance(existing, dict) and place is not None:
-            remote = self._from_raw(existing, *place)
+            try:
+                remote = self._from_raw(existing, *place)
+            except InvalidData as unfit:
+                conflict = conflict_of(self, f"{message} And {unfit}", error)
+                conflict._merger = None
+                conflict.__cause__ = unfit
+                return conflict
         return conflict_of(self, message, error, remote)
 
     def _bind_permissions(self, permissions: Permissions) -> Permissions:

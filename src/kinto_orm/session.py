@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from functools import cached_property
@@ -118,8 +119,8 @@ class Session:
             collection: The collection's id; None keeps this session's, unless the bucket
                 changes.
         """
-        other = object.__new__(type(self))
-        other._connection = self._connection
+        other = copy.copy(self)
+        other.__dict__.pop("kv", None)  # that of this session's bucket
         other._opened = False
         other._bucket = bucket or self._bucket
         same_bucket = other._bucket == self._bucket
@@ -464,6 +465,8 @@ def current(given: Session | None, *others: Session | None, needed_for: str) -> 
         ConfigurationError: There is none.
     """
     came_from, bound = (*others, None, None)[:2]
+    if given is not None and not isinstance(given, Session):
+        raise ConfigurationError(f"session={given!r} is no Session but a {type(given).__name__}")
     active = _active.get()
     found = given or came_from or (active[-1] if active else None) or bound
     if found is None:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 from pydantic_core import PydanticSerializationError
 
 from kinto_orm.changes import (
     Changes,
     differing,
     find_changes,
-    floats_again,
     python_names,
+    restored,
     same_json,
 )
 from kinto_orm.errors import InvalidData, ModelError, NotLoaded
-from kinto_orm.loading import Loader, Source, without
+from kinto_orm.fidelity import lossy_fields, refuse_hidden, refuse_loss, refuse_unread_names
+from kinto_orm.loading import Loader, Source, page_of, without
 from kinto_orm.metaclass import ResourceMeta, accepted_names, refuse_unknown, suggestion
 from kinto_orm.permissions import Permissions
 
@@ -33,6 +35,13 @@ RESERVED = {
     "deleted": "the server takes an object with it for a tombstone; choose another name, such "
     "as 'removed'",
 }
+
+
+# Whatever a model's settings do to its other strings (str_to_lower, str_max_length).
+_Id = Annotated[
+    str,
+    StringConstraints(strip_whitespace=False, to_lower=False, to_upper=False, max_length=2**31),
+]
 
 
 class State:
@@ -86,7 +95,7 @@ class Stored(BaseModel, metaclass=ResourceMeta):
     )
 
     # Aliases of their own: an alias generator of the model must not rename them.
-    id: str = Field(default_factory=lambda: str(uuid.uuid4()), alias="id")
+    id: _Id = Field(default_factory=lambda: str(uuid.uuid4()), alias="id")
     last_modified: int | None = Field(default=None, alias="last_modified")
 
     if TYPE_CHECKING:
@@ -118,6 +127,7 @@ class Stored(BaseModel, metaclass=ResourceMeta):
                 f"{cls.__name__} must leave model_config['extra'] alone: fields of the server "
                 "that the model does not know are kept, misspelt ones are refused in any case"
             )
+        refuse_unread_names(cls)
         for name in RESERVED.keys() & python_names(cls).keys():
             raise ModelError(f"{cls.__name__} cannot store a field as {name!r}: {RESERVED[name]}")
         if id_factory is not None:
@@ -232,10 +242,15 @@ class Stored(BaseModel, metaclass=ResourceMeta):
 
     def _pristine(self) -> Self:
         source = state_of(self).source
-        return self._loader().of({} if source is None else source.raw(self.id))
+        raw = {} if source is None else source.raw(self.id)
+        if self.is_partial:
+            fields = self.__dict__.keys() & type(self).model_fields.keys()
+            return self._loader().partial(page_of(raw), frozenset(fields))[0]
+        return self._loader().of(raw)
 
     def _dump(self) -> dict[str, JsonValue]:
         """The data as JSON, by stored names."""
+        refuse_loss(self._name, self.__dict__, lossy_fields(type(self)))
         try:
             return self.model_dump(
                 mode="json",
@@ -255,10 +270,13 @@ class Stored(BaseModel, metaclass=ResourceMeta):
         raw = self._raw()
         if not raw:
             return without(data, ("__permissions__",))
-        left_out = raw.keys() - self._pristine()._dump().keys()
+        old = self._pristine()._dump()
+        changed = {name for name, value in data.items() if not same_json(value, old.get(name))}
+        refuse_hidden(type(self), changed, raw)
+        left_out = {name: raw[name] for name in raw.keys() - old.keys()}
         return {
-            name: floats_again(value) if same_json(value, raw.get(name)) else value
-            for name, value in ({name: raw[name] for name in left_out} | data).items()
+            name: restored(value, old.get(name), raw.get(name))
+            for name, value in (left_out | data).items()
         }
 
     def _stamp(self, raw: Mapping[str, Any]) -> None:
@@ -292,6 +310,8 @@ class Stored(BaseModel, metaclass=ResourceMeta):
     def _check_attribute(self, name: str, value: object) -> None:
         if name in type(self).model_fields or name.startswith("_") or name == "permissions":
             return
+        if _is_settable(type(self), name):
+            return
         if hasattr(Stored, name) or any(name in base.__dict__ for base in type(self).__mro__):
             raise AttributeError(
                 f"{name!r} is a method or property of {type(self).__name__}; a stored field of "
@@ -299,6 +319,15 @@ class Stored(BaseModel, metaclass=ResourceMeta):
             )
         if name not in self._extra:
             self._check_names({name: value})
+
+    def _set_unchecked(self, name: str, value: Any) -> None:
+        if name in type(self).model_fields:
+            self.__dict__[name] = value
+            self.__pydantic_fields_set__.add(name)
+        elif name.startswith("_") or _is_settable(type(self), name):
+            super().__setattr__(name, value)
+        else:
+            self._extra[name] = value
 
     if not TYPE_CHECKING:
         # Hidden from checkers, or they would take every name for an attribute.
@@ -309,7 +338,15 @@ class Stored(BaseModel, metaclass=ResourceMeta):
                     f"the id of {self._name} cannot change: it is saved. Copy the object instead"
                 )
             self._check_attribute(name, value)
-            super().__setattr__(name, value)
+            if id(self) in _validating.objects:
+                # By a validator of the model, which must not start all validators again.
+                self._set_unchecked(name, value)
+                return
+            _validating.objects.add(id(self))
+            try:
+                super().__setattr__(name, value)
+            finally:
+                _validating.objects.discard(id(self))
 
         def __getattr__(self, name: str) -> Any:
             if name in type(self).model_fields and self.is_partial:
@@ -324,6 +361,8 @@ class Stored(BaseModel, metaclass=ResourceMeta):
         try:
             value: JsonValue = self._extra[name] if field is None else getattr(self, field)
             return value
+        except NotLoaded:
+            raise
         except (KeyError, AttributeError):
             known = (*type(self).model_fields, *self._extra)
             raise KeyError(f"{self._name} has no {name!r}{suggestion(name, known)}") from None
@@ -393,6 +432,22 @@ class Stored(BaseModel, metaclass=ResourceMeta):
             self,
             State(None, parent, source, permissions=permissions, partial=partial, gone=gone),
         )
+
+
+class _Validating(threading.local):
+    """The objects, by their identity, whose attributes this thread is setting."""
+
+    def __init__(self) -> None:
+        self.objects: set[int] = set()
+
+
+_validating = _Validating()
+
+
+def _is_settable(cls: type, name: str) -> bool:
+    """Whether the name stands for a property with a setter."""
+    found = next((base.__dict__[name] for base in cls.__mro__ if name in base.__dict__), None)
+    return isinstance(found, property) and found.fset is not None
 
 
 _slot = Stored.__dict__["__kinto_state__"]

@@ -7,6 +7,7 @@ within one deadline for the whole call.
 from __future__ import annotations
 
 import random
+import re
 import sys
 import threading
 import time
@@ -79,8 +80,13 @@ class Retry(Urllib3Retry):
     def wait(self, attempt: int, reply: Reply | None) -> float:
         """Seconds to wait after the `attempt`-th attempt (1-based) failed."""
         if reply is not None and reply.status != 409 and "Retry-After" in reply.headers:
-            return min(self._retry_after(reply.headers["Retry-After"]), self.longest_retry_after)
+            asked = min(self._retry_after(reply.headers["Retry-After"]), self.longest_retry_after)
+            return max(asked, self._own_wait(attempt))
         # Kinto's 409 asks for 3 s, though the collision is over in milliseconds.
+        return self._own_wait(attempt)
+
+    def _own_wait(self, attempt: int) -> float:
+        """Seconds, with jitter."""
         return random.uniform(0, min(self.backoff_max, self.backoff_factor * 2**attempt))  # noqa: S311
 
     def _retry_after(self, value: str) -> float:
@@ -213,6 +219,7 @@ class Transport:
             **(headers or {}),
             **(constant or {}),
         }
+        _refuse_bad_headers(self._headers)
         self._adapter = adapter or PooledAdapter(pool_connections=1, pool_maxsize=32)
         self._send_options = _options_of_environment(base_url)
         self._not_before = 0.0
@@ -285,6 +292,7 @@ class Transport:
         if self._auth is not None:
             prepared._cookies = RequestsCookieJar()  # type: ignore[attr-defined]
             self._auth(prepared)
+            _refuse_bad_headers(prepared.headers)
         return prepared
 
     def _timeout_until(self, deadline: float) -> tuple[float, float]:
@@ -384,6 +392,24 @@ def _constant_headers(
     probe.headers = CaseInsensitiveDict()
     auth(probe)
     return dict(probe.headers)
+
+
+def _refuse_bad_headers(headers: Mapping[str, str | bytes]) -> None:
+    """Refuse what cannot be sent; the values may be secret, and are not shown.
+
+    Raises:
+        ConfigurationError: A value has a line break, or a character beyond Latin-1.
+    """
+    for name, value in headers.items():
+        text = value.decode("latin-1") if isinstance(value, bytes) else value
+        if _NOT_IN_HEADERS.search(text):
+            raise ConfigurationError(
+                f"the header {name} cannot be sent: its value (a token, a password?) has a line "
+                "break or a character that headers do not take; strip() what comes from a file"
+            )
+
+
+_NOT_IN_HEADERS = re.compile("[\r\n\0]|[^\0-\xff]")
 
 
 def _levels_to_the_caller() -> int:

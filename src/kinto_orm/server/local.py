@@ -35,7 +35,8 @@ def open_local(
 
     Threads and processes may open the same directory; they share one PostgreSQL, which stops
     when the last of them closes. It goes on when they are all killed, and the next to open
-    the directory takes it over. Of two writers who meet, one gets the status 503.
+    the directory takes it over. When PostgreSQL was killed, opening the directory once more
+    starts it again for all. Of two writers who meet, one gets the status 503.
 
     As root, PostgreSQL runs as the directory's owner, or as the user `pgserver`, made when
     missing; the directories above PostgreSQL's programs are then opened for passing (o+x).
@@ -59,6 +60,8 @@ def open_local(
             shared = _open[path] = _Directory(path, plain(settings), durable=durable)
         elif shared.settings != plain(settings):
             raise ConfigurationError(f"{path} is open in this process with other settings")
+        else:
+            shared.revive()
         shared.users += 1
     return shared.entrance()
 
@@ -85,6 +88,11 @@ class _Directory:
                 self.application, self.auth = self._build()
             undo.pop_all()
         atexit.register(self._close)
+
+    def revive(self) -> None:
+        """Start PostgreSQL again if it was killed; the servers that are open go on with it."""
+        with _exclusive(self._lock):
+            self._postgres.start()
 
     def entrance(self) -> EmbeddedServer:
         """Make one server of those that share this directory."""
