@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from pydantic import field_validator
 from requests import PreparedRequest
 from requests.auth import HTTPBasicAuth
 
@@ -583,3 +584,51 @@ def write_at_once(session: Session, prefix: str) -> None:
         written = [each for mine in pool.map(write, range(6)) for each in mine]
     stored = {each.id: each for each in Todo.find(session=session) if each.id.startswith(prefix)}
     assert stored == {each.id: each for each in written}
+
+
+class Stripped(Record, collection="todos"):
+    """Fails with an AttributeError on a stored null."""
+
+    title: str = ""
+
+    @field_validator("title", mode="before")
+    @classmethod
+    def _strip(cls, value: str) -> str:
+        return value.strip()
+
+
+def test_a_validators_error_is_one_outcome_of_many(session: Session) -> None:
+    """What else was sent has its outcome; the record that cannot be loaded is named."""
+    Record(id="bad", title=None).save(session=session.scoped(collection="todos"))
+    new = Stripped(id="new")
+    batch = session.batch()
+    batch.save(Stripped(id="first"))
+    batch.get(Stripped, "bad")
+    batch.save(new)
+    with pytest.raises(BatchError) as raised:
+        batch.run()
+    assert statuses(batch) == ["created", "failed", "created"]
+    assert not new.is_new
+    (error,) = raised.value.exceptions
+    assert isinstance(error, InvalidData)
+    assert "'bad' cannot be loaded" in str(error)
+    assert "AttributeError" in str(error)
+    for load in (
+        lambda: Stripped.get("bad"),
+        lambda: Stripped.find().all(),
+        lambda: Stripped.find().only(Stripped.title).all(),
+    ):
+        with pytest.raises(InvalidData, match="'bad' cannot be loaded"):
+            load()
+
+
+def test_what_is_no_object_is_refused_at_once(session: Session) -> None:
+    """Before anything is queued or sent."""
+    listed: Any = [Todo(title="b")]
+    for act in (session.save, session.delete, session.refresh):
+        with pytest.raises(TypeError, match=r"not list .*write \*objects"):
+            act(Todo(id="a", title="a"), listed)
+    with pytest.raises(TypeError, match="not str"), session.batch() as batch:
+        batch.save(Todo(id="a", title="a"), "x")  # type: ignore[arg-type]
+    assert not batch.outcomes
+    assert Todo.find().count() == 0

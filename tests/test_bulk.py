@@ -418,3 +418,42 @@ def test_a_missing_collection_is_said_for_each(session: Session) -> None:
     assert len(summary.failed) == 30
     assert isinstance(summary.failed[29].error, NotFound)
     assert "sync_schema(Lost)" in str(summary.failed[29].error)
+
+
+def test_what_is_no_object_is_a_failure(session: Session) -> None:
+    """The others are written all the same."""
+    several: Any = [*todos(30), "x", *todos(1, "last")]
+    summary = session.save_all(several)
+    assert (summary.created, summary.failed[0].target) == (31, "x")
+    assert isinstance(summary.failed[0].error, TypeError)
+    summary = session.delete_all([None, *Todo.find()])  # type: ignore[list-item]
+    assert str(summary) == "31 deleted, 1 failed"
+
+
+@pytest.mark.parametrize("one", [lambda: Todo(title="x"), lambda: "x", lambda: {"title": "x"}])
+def test_a_single_object_is_no_iterable(session: Session, one: Any) -> None:
+    """Nothing is sent."""
+    for act in (session.save_all, session.delete_all):
+        with pytest.raises(TypeError, match=r"iterable of objects is needed, such as \[x\]"):
+            act(one())
+
+
+def test_update_does_not_run_after_what_it_moves(session: Session) -> None:
+    """With an order and a limit, the objects are those that were first at the beginning."""
+    session.save_all(todos(60))
+    found = Todo.find().order_by(Todo.n).limit(30).page_size(5)
+    assert found.update(n=40).total == 30
+    assert [todo.id for todo in Todo.find(Todo.n == 40)] == [
+        *(f"t{n:04}" for n in range(30)),
+        "t0040",
+    ]
+    assert str(Todo.find().order_by(col(Todo.n).desc()).page_size(5).update(n=0)) == "60 updated"
+
+
+def test_update_goes_on_from_a_position(session: Session) -> None:
+    """Only what comes after it is changed."""
+    session.save_all(todos(10))
+    page = next(Todo.find().order_by(Todo.n).page_size(4).pages())
+    assert str(Todo.find().resume(page.position).update(n=100)) == "6 updated"
+    assert [todo.n for todo in page] == [0, 1, 2, 3]
+    assert Todo.find(Todo.n == 100).count() == 6

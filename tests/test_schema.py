@@ -336,3 +336,34 @@ def test_excluded_fields(fresh: Session) -> None:
     assert set(schema_of(fresh)["properties"]) == {"a"}
     assert schema_of(fresh)["required"] == ["a"]
     Doc(a="x", cache="y").save()
+
+
+def test_a_refusal_names_the_models_field(fresh: Session) -> None:
+    """Kinto names what is stored, and of nested data the last name only."""
+
+    class Strict(BaseModel):
+        level: int = Field(default=0, le=10, alias="theLevel")
+
+    class Ruled(Record, collection="ruled"):
+        prio: int = Field(default=0, le=10, alias="thePrio")
+        inner: Strict = Strict()
+        many: list[Strict] = []
+
+    class Loose(BaseModel):
+        level: int = Field(default=0, alias="theLevel")
+
+    class Older(Record, collection="ruled"):
+        prio: int = Field(default=0, alias="thePrio")
+        inner: Loose = Loose()
+        many: list[Loose] = []
+
+    fresh.sync_schema(Ruled)
+    with pytest.raises(InvalidData, match=r"'thePrio' is what the field 'prio' is stored as"):
+        Older(prio=99).save()
+    with pytest.raises(InvalidData, match=r"'theLevel' is inside of the field inner or many"):
+        Older(many=[Loose(theLevel=99)]).save()
+    older = Older().save()
+    older.inner.level = 99
+    with pytest.raises(InvalidData, match=r"'theLevel' is inside of the field inner") as raised:
+        older.save()
+    assert raised.value.names == ["theLevel"]

@@ -188,12 +188,6 @@ _ANOTHER_USER = (
 )
 
 
-def _refused_fields(error: ResponseError) -> set[object]:
-    """What the server names in its refusal, such as "data.id"."""
-    named = error.details.get("errors", [])
-    return {each.get("name") for each in named if isinstance(each, dict)}
-
-
 def account_of(session: Session) -> Account:
     """Ask who the user of a session is; see Session.account."""
     if session.dialect == "kvp":
@@ -231,7 +225,7 @@ def _discreet(call: Call[T]) -> Call[T]:
         if isinstance(existing, dict):
             existing.pop("password", None)
         error.request = dataclasses.replace(call.request, body=None)
-        if "data.id" in _refused_fields(error):
+        if isinstance(error, InvalidData) and "data.id" in error.names:
             error.args = (f"{error} {_ANOTHER_USER}",)
         if call.refused is None:
             raise error

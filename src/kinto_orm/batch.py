@@ -11,8 +11,9 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 
-from kinto_orm.errors import BadReply, BatchError, KintoError, ServerError, TransportError
+from kinto_orm.errors import BadReply, BatchError, ServerError, TransportError
 from kinto_orm.protocol import Call, Reply, Request, error_for
+from kinto_orm.session import resources
 
 if TYPE_CHECKING:
     from kinto_orm.resource import Resource
@@ -63,9 +64,9 @@ class _Job:
 
     def prepare(self) -> Call[Any] | None:
         """Make the call, now that the jobs before this one are done."""
+        self.call = self.plan()
         act, target = self.outcome.act, self.outcome.target
         self.meaning = _MEANINGS.get(act) or ("created" if target.is_new else "updated")
-        self.call = self.plan()
         if self.call is not None and _is_forced_save(self.call.request):
             self.call.receive = self._noting(self.call.receive)
         return self.call
@@ -106,7 +107,7 @@ class Batch:
             *objects: Of any classes.
             force: Overwrite without preconditions.
         """
-        for each in objects:
+        for each in resources(*objects):
             self._add("save", each, partial(_saving, each, self._session, force))
 
     def delete(self, *objects: Resource, missing_ok: bool = False, force: bool = False) -> None:
@@ -117,12 +118,12 @@ class Batch:
             missing_ok: Be content with those that are gone already.
             force: Delete without preconditions.
         """
-        for each in objects:
+        for each in resources(*objects):
             self._add("delete", each, partial(_deleting, each, self._session, missing_ok, force))
 
     def refresh(self, *objects: Resource, keep_changes: bool = False) -> None:
         """Queue `refresh()` of each object; see there for `keep_changes`."""
-        for each in objects:
+        for each in resources(*objects):
             self._add("refresh", each, partial(_refreshing, each, self._session, keep_changes))
 
     def get(self, model: type[M], id: str) -> Outcome[M]:
@@ -172,11 +173,13 @@ class Batch:
 
 
 def _saving(resource: Resource, session: Session, force: bool) -> Call[Any] | None:
+    resources(resource)
     planned = resource._save_call(session, force=force)
     return None if planned is None else planned[1]
 
 
 def _deleting(resource: Resource, session: Session, missing_ok: bool, force: bool) -> Call[Any]:
+    resources(resource)
     return resource._delete_call(session, missing_ok=missing_ok, force=force)[1]
 
 
@@ -189,16 +192,15 @@ def _refreshing(resource: Resource, session: Session, keep_changes: bool) -> Cal
 
 def save_jobs(session: Session, objects: Sequence[Resource], force: bool = False) -> list[_Job]:
     """Jobs that save these objects, for `run_jobs`."""
-    batch = Batch(session)
-    batch.save(*objects, force=force)
-    return batch._queue
+    return [_Job(Outcome("save", each), partial(_saving, each, session, force)) for each in objects]
 
 
 def delete_jobs(session: Session, objects: Sequence[Resource], **options: bool) -> list[_Job]:
     """Jobs that delete these objects, for `run_jobs`."""
-    batch = Batch(session)
-    batch.delete(*objects, **options)
-    return batch._queue
+    return [
+        _Job(Outcome("delete", each), partial(_deleting, each, session, **options))
+        for each in objects
+    ]
 
 
 def run_jobs(session: Session, jobs: Sequence[_Job]) -> None:
@@ -231,7 +233,7 @@ class _Chunk:
         """Plan a job and put it into the request; those that must go alone are run at once."""
         try:
             call = job.prepare()
-        except (KintoError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001  (its own outcome, whatever it is)
             _fail(job, error)
             return
         if call is None:
@@ -356,7 +358,7 @@ def _finish(session: Session, job: _Job, reply: Reply) -> None:
             return
         job.outcome.result = call.complete(reply)
         job.outcome.status = job.meaning
-    except (KintoError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001  (its own outcome, whatever it is)
         _fail(job, error)
 
 
@@ -392,7 +394,7 @@ def _run_alone(session: Session, job: _Job, attempts: int = 1) -> None:
     try:
         job.outcome.result = session.run(_calls([job])[0], earlier_attempts=attempts - 1)
         job.outcome.status = job.meaning
-    except (KintoError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001  (its own outcome, whatever it is)
         _fail(job, error)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from pydantic import BaseModel
 
 from kinto_orm.batch import (
     Outcome,
@@ -17,7 +19,7 @@ from kinto_orm.batch import (
     run_jobs,
     save_jobs,
 )
-from kinto_orm.conditions import col
+from kinto_orm.conditions import IDS_IN_A_REQUEST, col
 
 if TYPE_CHECKING:
     from kinto_orm.resource import Resource
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 OnError = Literal["collect", "raise"] | Callable[[Any, Exception], object]
 Progress = Callable[["Summary"], object]
-
-_IDS_IN_A_REQUEST = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ def get_many(session: Session, model: type[M], ids: Iterable[str]) -> dict[str, 
     if isinstance(ids, str):
         raise TypeError(f"get_many() takes several ids, not the one text {ids!r}")
     found: dict[str, M] = {}
-    for chunk in chunked(iter(ids), _IDS_IN_A_REQUEST):
+    for chunk in chunked(iter(ids), IDS_IN_A_REQUEST):
         query = model.find(col(model.id).in_(chunk), session=session)
         found.update({each.id: each for each in query})
     return found
@@ -159,6 +159,8 @@ def _in_chunks(
         raise ValueError(f"workers must be 1 or more, not {workers!r}")
     if on_error not in ("collect", "raise") and not callable(on_error):
         raise ValueError(f'on_error must be "collect", "raise" or a function, not {on_error!r}')
+    if isinstance(objects, BaseModel | str | Mapping):
+        raise TypeError(f"an iterable of objects is needed, such as [x], not {objects!r:.80}")
     session.require_kinto("send batches")
     summary = Summary()
     run = _Run(session, jobs_of, summary)

@@ -82,6 +82,9 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+# As many as fit into a URL that every server takes.
+IDS_IN_A_REQUEST = 100
 V = TypeVar("V")
 
 # Kinto orders null < string < number < boolean < array < object < absent, and every ordering

@@ -121,6 +121,12 @@ class NotFound(ResponseError):
 class InvalidData(ResponseError, ValueError):
     """The server refuses this data (400), or the library knows that it would."""
 
+    @property
+    def names(self) -> list[str]:
+        """What the server names in its refusal: fields as they are stored, such as "data.id"."""
+        named = self.details.get("errors", [])
+        return [str(each["name"]) for each in named if isinstance(each, dict) and "name" in each]
+
 
 class Unsupported(ResponseError):
     """405, 410, or a capability that the server does not have."""

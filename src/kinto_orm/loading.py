@@ -93,6 +93,10 @@ class Loader(Generic[M]):
                 return self._page.validate_json(reply.body)["data"]
         except ValidationError as error:
             raise self._explain(error, reply) from error
+        except Exception as error:
+            for raw in reply.objects:
+                self.of(raw)  # says which one it is
+            raise self._broken(error, {}) from error
 
     def single(self, reply: Reply) -> tuple[M, dict[str, list[str]] | None]:
         """The object of a reply, and its permissions if it has any.
@@ -105,6 +109,8 @@ class Loader(Generic[M]):
             found = self._single.validate_json(reply.body)
         except ValidationError as error:
             raise self._explain(error, reply) from error
+        except Exception as error:
+            raise self._broken(error, reply.object["data"]) from error
         return found["data"], found.get("permissions")
 
     def of(self, raw: Mapping[str, Any]) -> M:
@@ -126,6 +132,8 @@ class Loader(Generic[M]):
             values, extra, given = validator.validate_json(json.dumps(raw))
         except ValidationError as error:
             raise self._unfit(error, raw, _location(error)) from error
+        except Exception as error:
+            raise self._broken(error, raw) from error
         found = self._model.__new__(self._model)
         object.__setattr__(found, "__dict__", values)
         object.__setattr__(found, "__pydantic_fields_set__", given)
@@ -161,6 +169,13 @@ class Loader(Generic[M]):
         data = reply.json.get("data")
         raw: Any = reply.objects[where.pop(0)] if isinstance(data, list) else reply.object["data"]
         return self._unfit(error, raw, where)
+
+    def _broken(self, error: Exception, raw: Mapping[str, Any]) -> InvalidData:
+        return InvalidData(
+            f"the stored {self._model.__name__} {raw.get('id')!r} cannot be loaded: a validator of "
+            f"the model failed with {type(error).__name__}: {error}. Read it as a plain Record to "
+            "see its data."
+        )
 
     def _unfit(
         self, error: ValidationError, raw: Mapping[str, Any], where: Iterable[Any]

@@ -226,11 +226,16 @@ def _encoder(cls: Any, name: str) -> Callable[[Any], Any]:
             )
         except ValueError as error:
             raise InvalidData(
-                f"{value!r} cannot be compared with {cls.__name__}.{name}: {error}"
-            ) from None
+                f"{value!r} cannot be compared with {cls.__name__}.{name}, which is "
+                f"{_type_name(cls.model_fields[name].annotation)}"
+            ) from error
         return dumped[name]
 
     return encode
+
+
+def _type_name(annotation: Any) -> str:
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
 
 
 def _item_encoder(annotation: Any) -> Callable[[Any], Any] | None:

@@ -36,6 +36,8 @@ ERRNO_CONSTRAINT = 122
 
 _ID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]*")
 _ACCOUNT_ID = re.compile(r"[a-zA-Z0-9][+.@a-zA-Z0-9_-]*")
+_SIGNS = "'-' and '_' (no spaces, dots or slashes)"
+_ACCOUNT_SIGNS = "'-', '_', '+', '.' and '@' (no spaces or slashes)"
 _LONG_NUMBER = re.compile(rb"\d{19}")
 _LARGEST, _SMALLEST = 2**64 - 1, -(2**63)
 _COMPACT = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -54,10 +56,10 @@ def segment(value: str, kind: str) -> str:
     """
     rule = _ACCOUNT_ID if kind == "account" else _ID
     if not isinstance(value, str) or not rule.fullmatch(value):
+        rest = _ACCOUNT_SIGNS if kind == "account" else _SIGNS
         raise InvalidData(
-            f"{value!r} cannot be the id of a {kind}: an id starts with a letter or digit, "
-            "then come letters, digits, '-' and '_' (no spaces, dots or slashes). "
-            "Nothing was sent."
+            f"{value!r} cannot be the id of {'an' if kind == 'account' else 'a'} {kind}: an id "
+            f"starts with a letter or digit, then come letters, digits, {rest}. Nothing was sent."
         )
     return quote(value, safe="") if kind == "account" else value
 

@@ -11,7 +11,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
-from kinto_orm.conditions import Column, Condition, Order, compile_conditions, compile_order
+from kinto_orm.conditions import (
+    IDS_IN_A_REQUEST,
+    Column,
+    Condition,
+    Order,
+    compile_conditions,
+    compile_order,
+)
 from kinto_orm.errors import InvalidData, MultipleFound, NotFound
 from kinto_orm.protocol import Call, Parents, Reply, Request, query_string
 from kinto_orm.session import Session
@@ -236,6 +243,9 @@ class Query(Generic[M]):
     def update(self, *, workers: int = 1, **values: Any) -> Summary:
         """Set the same values on all of them, in batches; each with its precondition.
 
+        Which objects these are is settled before the first one is changed when the query has
+        both an order and a limit: then their ids are kept in memory.
+
         Args:
             workers: How many connections send at the same time.
             **values: By field.
@@ -252,12 +262,23 @@ class Query(Generic[M]):
         listing = self._listing()
 
         def changed() -> Iterator[M]:
-            for each in self:
+            for each in self._standing_still():
                 for name, value in values.items():
                     setattr(each, name, value)
                 yield each
 
         return listing.session.save_all(changed(), workers=workers)
+
+    def _standing_still(self) -> Iterator[M]:
+        """All objects, each once, although they are changed meanwhile by what is made of them."""
+        if self.position is None and (self.most is None or not self.orders):
+            yield from self._with(orders=())
+            return
+        ids = [each.id for each in self.only("id")]
+        here = Query(self.model, self.session, self.parent)
+        for start in range(0, len(ids), IDS_IN_A_REQUEST):
+            chunk = ids[start : start + IDS_IN_A_REQUEST]
+            yield from here.where(Column[str](("id",)).in_(chunk))
 
     def changes(self, since: str | None = None) -> Iterator[Change[M]]:
         """What was created, updated and deleted since a token, each with a token to go on from.

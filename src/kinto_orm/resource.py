@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 from pydantic import JsonValue
 
 from kinto_orm import permissions as perms
-from kinto_orm.changes import Changes
+from kinto_orm.changes import Changes, has_name
 from kinto_orm.conflicts import conflict_of
 from kinto_orm.errors import (
     ConfigurationError,
@@ -302,7 +302,7 @@ class Resource(Stored):
         def refused(error: ResponseError, reply: Reply) -> Any:
             existing = error.details.get("existing")
             if error.status != 412 or not precondition or not isinstance(existing, dict):
-                raise error
+                raise self._naming_fields(error, data)
             if (reply.attempts > 1 or _is_random(self.id)) and self._fits(existing, data):
                 return self._accept({"data": existing}, session, parent, data, sent=first)
             raise self._conflict(str(error), error, existing, (session, parent))
@@ -337,7 +337,7 @@ class Resource(Stored):
             if isinstance(error, NotFound):
                 raise self._conflict(f"{error} It is gone.", error)
             if error.status != 412:
-                raise error
+                raise self._naming_fields(error, changes.changed)
             # The first answer may have been lost: then this is our own write.
             if reply.attempts > 1 and isinstance(existing, dict) and self._fits(existing, expected):
                 return self._accept(
@@ -522,6 +522,19 @@ class Resource(Stored):
                 conflict.__cause__ = unfit
                 return conflict
         return conflict_of(self, message, error, remote)
+
+    def _naming_fields(self, error: ResponseError, sent: Mapping[str, JsonValue]) -> ResponseError:
+        """The same error, with the model's fields for the names that the server gives."""
+        names = self._python_names()
+        for name in error.names if isinstance(error, InvalidData) else ():
+            inside = [
+                names[key] for key, value in sent.items() if key in names and has_name(value, name)
+            ]
+            if names.get(name, name) != name:
+                error.args = (f"{error} {name!r} is what the field {names[name]!r} is stored as.",)
+            elif name not in names and inside:
+                error.args = (f"{error} {name!r} is inside of the field {' or '.join(inside)}.",)
+        return error
 
     def _bind_permissions(self, permissions: Permissions) -> Permissions:
         return permissions._bind(ObjectPermissions(self), self.__kinto_kind__)

@@ -317,17 +317,17 @@ class Session:
 
     def save(self, *objects: Resource) -> None:
         """Save each object, in order; the first failure ends it."""
-        for each in objects:
+        for each in resources(*objects):
             each.save(session=self)
 
     def delete(self, *objects: Resource) -> None:
         """Delete each object, in order; the first failure ends it."""
-        for each in objects:
+        for each in resources(*objects):
             each.delete(session=self)
 
     def refresh(self, *objects: Resource) -> None:
         """Refresh each object, in order; the first failure ends it."""
-        for each in objects:
+        for each in resources(*objects):
             each.refresh(session=self)
 
     # Many objects
@@ -450,6 +450,22 @@ class Session:
             Unsupported: The server lacks the permissions endpoint.
         """
         return above("history").permission_entries(self)  # type: ignore[no-any-return]
+
+
+def resources(*objects: object) -> tuple[Resource, ...]:
+    """The same objects, if all of them can be saved.
+
+    Raises:
+        TypeError: One of them is something else, such as a list.
+    """
+    kind = above("resource").Resource
+    for each in objects:
+        if not isinstance(each, kind):
+            raise TypeError(
+                f"objects of models are needed, such as records, not {type(each).__name__} "
+                f"({each!r:.80}); write *objects for a list of them"
+            )
+    return objects  # type: ignore[return-value]
 
 
 def current(given: Session | None, *others: Session | None, needed_for: str) -> Session:
