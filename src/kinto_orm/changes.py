@@ -106,12 +106,10 @@ def _same_field(one: Stored, other: Stored, name: str, mine: JsonValue, theirs: 
 
 def _newly_given(now: Stored, pristine: Stored, name: str, raw: dict[str, Any]) -> bool:
     """Whether a field that the server lacks was given a value, be it that of its default."""
+    if name in raw:
+        return False
     python_name = now._python_names().get(name)
-    return (
-        name not in raw
-        and python_name in now.model_fields_set
-        and python_name not in pristine.model_fields_set
-    )
+    return python_name in now.model_fields_set and python_name not in pristine.model_fields_set
 
 
 def _untouched_default(now: Stored, name: str, value: JsonValue, raw: dict[str, Any]) -> bool:

@@ -62,12 +62,8 @@ def refuse_hidden(model: type[BaseModel], changed: Iterable[str], raw: Mapping[s
     Raises:
         InvalidData: It says what to write.
     """
-    for name, info in model.model_fields.items():
-        stored = stored_name(name, info)
-        for read in _read_from(info) if stored in changed else ():
-            if read == stored:
-                break
-            first = read.path[0] if isinstance(read, AliasPath) else read
+    for name, (stored, earlier) in _read_earlier(model).items():
+        for first in earlier if stored in changed else ():
             if first in raw:
                 raise InvalidData(
                     f"{model.__name__}.{name} is stored as {stored!r}, but this record has "
@@ -75,6 +71,21 @@ def refuse_hidden(model: type[BaseModel], changed: Iterable[str], raw: Mapping[s
                     f"Read the new name first: validation_alias=AliasChoices({stored!r}, "
                     f"{first!r}), serialization_alias={stored!r}. Nothing was sent."
                 )
+
+
+@lru_cache(maxsize=1000)
+def _read_earlier(model: type[BaseModel]) -> dict[str, tuple[str, list[str]]]:
+    """By field: its stored name, and the names in a record that are read before that one."""
+    found = {}
+    for name, info in model.model_fields.items():
+        stored, earlier = stored_name(name, info), list[str]()
+        for each in _read_from(info):
+            if each == stored:
+                break
+            earlier.append(str(each.path[0]) if isinstance(each, AliasPath) else each)
+        if earlier:
+            found[name] = (stored, earlier)
+    return found
 
 
 def _read_from(info: FieldInfo) -> list[str | AliasPath]:
@@ -121,18 +132,19 @@ def _models(annotation: Any, seen: set[int]) -> set[type[BaseModel]] | None:
     return set().union(*held) if held else None
 
 
-def refuse_loss(owner: str, values: Mapping[str, Any], lossy: Lossy) -> None:
+def refuse_loss(model: BaseModel, owner: str | None = None) -> None:
     """Refuse values of which a part would not be written.
 
     Args:
-        owner: Whose they are, for the message.
-        values: By field.
-        lossy: The fields to look at.
+        model: The object, or one inside of it.
+        owner: What it is called in the message; by default by its class.
 
     Raises:
         InvalidData: It says how the field is written in full.
     """
-    for name, declared in lossy.items():
+    values = model.__dict__
+    owner = owner or type(model).__name__
+    for name, declared in lossy_fields(type(model)).items():
         for value in _parts(values.get(name)):
             if isinstance(value, _SECRETS):
                 raise InvalidData(
@@ -142,7 +154,8 @@ def refuse_loss(owner: str, values: Mapping[str, Any], lossy: Lossy) -> None:
                 )
             if isinstance(value, BaseModel):
                 _refuse_more_than_declared(owner, name, type(value), declared)
-                refuse_loss(f"{owner}.{name}", value.__dict__, lossy_fields(type(value)))
+                if lossy_fields(type(value)):
+                    refuse_loss(value, f"{owner}.{name}")
 
 
 def _refuse_more_than_declared(

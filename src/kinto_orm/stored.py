@@ -250,7 +250,8 @@ class Stored(BaseModel, metaclass=ResourceMeta):
 
     def _dump(self) -> dict[str, JsonValue]:
         """The data as JSON, by stored names."""
-        refuse_loss(self._name, self.__dict__, lossy_fields(type(self)))
+        if lossy_fields(type(self)):
+            refuse_loss(self, self._name)
         try:
             return self.model_dump(
                 mode="json",
