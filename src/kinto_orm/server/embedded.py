@@ -36,6 +36,10 @@ _SETTINGS = {
     "retry_after_seconds": "0",
 }
 
+# Memory Kintos that were closed, by their settings, empty. Building one takes half a second, and
+# Kinto's modules never let go of it: so the next to be opened is one of these.
+_spare: dict[frozenset[tuple[str, str]], list[tuple[Application, str]]] = {}
+
 # Building a Kinto changes lists of the process, and which warnings it shows.
 _building = threading.Lock()
 
@@ -162,10 +166,18 @@ def open_memory(*, settings: Mapping[str, str] | None = None) -> EmbeddedServer:
     with extra():
         from kinto_orm.server.application import MEMORY
     given = plain(settings)
-    secret = given.get("userid_hmac_secret") or secrets.token_urlsafe(32)
-    application = build(MEMORY, secret, given)
-    # Kinto's modules hold on to an application; its data need not stay with it.
-    return EmbeddedServer(application, own_user(secret), on_close=application.flush)
+    spare = _spare.setdefault(frozenset(given.items()), [])
+    try:
+        application, secret = spare.pop()
+    except IndexError:
+        secret = given.get("userid_hmac_secret") or secrets.token_urlsafe(32)
+        application = build(MEMORY, secret, given)
+
+    def retire() -> None:
+        application.flush()
+        spare.append((application, secret))
+
+    return EmbeddedServer(application, own_user(secret), on_close=retire)
 
 
 def build(backends: Mapping[str, Any], secret: str, given: Mapping[str, str]) -> Application:
