@@ -285,9 +285,11 @@ class KvpStore:
                 yield Stored(name, source, None)
 
     def _named(self, model: type[M], name: str) -> M:
-        raw = {"id": keypath.record_id(name), "name": name, "last_modified": None}
-        reply = Reply.parsed(200, {}, {"data": [raw]}, 1)
-        (found,) = model._loader().partial(reply, frozenset(raw))
+        raw: dict[str, JsonValue] = {"id": keypath.record_id(name), "name": name}
+        # Only Kinto's records have a time, and those that come from Kinto must have it.
+        reply = Reply.parsed(200, {}, {"data": [raw | {"last_modified": 0}]}, 1)
+        (found,) = model._loader().partial(reply, frozenset({*raw, "last_modified"}))
+        found.__dict__["last_modified"] = None
         put_state(found, self._state(raw, partial=True))
         return found
 
