@@ -42,6 +42,7 @@ _PRELOADED = (
     "pprint",
     "resource",
     "textwrap",
+    "unicodedata",
 )
 
 
