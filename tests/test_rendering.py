@@ -134,7 +134,12 @@ def helper() -> None:
         ("{% autoescape on %}{{ '<' ~ '>'|safe }}{% endautoescape %}", {"on": True}, "&lt;>"),
         ("{{ lipsum(1, false, 5, 6)|wordcount }}", {}, "5"),
         ("{{ ['b', 'a']|sort|tojson(indent=1) }}", {}, '[\n "a",\n "b"\n]'),
-        ("{{ text }}", {"text": "ünïcode \U0001f600 \ud800"}, "ünïcode \U0001f600 \ud800"),
+        ("{{ text }}", {"text": "ünïcode \U0001f600"}, "ünïcode \U0001f600"),
+        ("{% set été = 1 %}{{ été }}{{ naïf }}", {"naïf": 2}, "12"),
+        ("{{ '\\N{BULLET}\\u20ac\\xe9' }}", {}, "•€é"),
+        ("{{ 'http://ü.de/é'|urlencode }}{{ 'ß'.upper() }}", {}, "http%3A//%C3%BC.de/%C3%A9SS"),
+        ("{{ range }}{{ dict.a }}", {"range": 1, "dict": {"a": 2}}, "12"),
+        ("{{ d['items'] is defined }}{{ d.items()|list }}", {"d": {}}, "False[]"),
     ],
 )
 def test_a_template_renders_as_jinja2_says(
@@ -233,6 +238,84 @@ def test_lenient_writes_nothing(source: str, mode: str) -> None:
     """On request a missing value, and what hangs on it, is written as nothing."""
     made = renderer(t=source)
     assert made.render("t", {"d": {}}, undefined="lenient", isolation=mode) == ""
+
+
+ITEMS = {"l": [{"port": 1}, {}], "d": {}}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "l|map(attribute='port')|list",
+        "[nope]",
+        "{'a': nope}",
+        "(nope, 1)",
+        "[d.nope] ~ ''",
+        "[nope]|tojson",
+        "'%r'|format(nope)",
+        "'{!r}'.format(nope)",
+        "nope is none",
+        "nope is string",
+        "nope is sameas 1",
+    ],
+)
+def test_a_missing_value_is_an_error_inside_of_others_too(expression: str, mode: str) -> None:
+    """A list or an object with a hole in it is not written, nor is one taken for something."""
+    with pytest.raises(UndefinedVariable, match=r"undefined|has no attribute"):
+        render(f"{{{{ {expression} }}}}", mode=mode, **ITEMS)
+
+
+@pytest.mark.parametrize("name", sorted(DEFAULT_FILTERS.keys() - {"default", "d"}))
+def test_no_filter_takes_a_missing_value(name: str) -> None:
+    """All filters but `default` say that the value is not there."""
+    arguments = {"replace": "(1, 2)", "attr": "('a')", "batch": "(2)", "slice": "(2)"}
+    arguments |= dict.fromkeys(("groupby", "map", "format"), "('a')")
+    with pytest.raises(UndefinedVariable, match="'nope' is undefined"):
+        render(f"{{{{ nope|{name}{arguments.get(name, '')} }}}}")
+
+
+CALLED = "call it with ()"
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("source", "complaint"),
+    [
+        ("{{ range }}", f"'range' is a function, not a value: {CALLED}"),
+        ("{{ namespace }}", f"'namespace' is a function, not a value: {CALLED}"),
+        ("{{ lipsum }}", CALLED),
+        ("{{ [dict] }}", CALLED),
+        ("{{ cycler ~ 1 }}", CALLED),
+        ("{% macro m() %}{% endmacro %}{{ m }}", f"'m' is a function, not a value: {CALLED}"),
+        ("{{ d.items }}", r"take the key of this name with \['items'\]"),
+        ("{{ {'a': [d.keys]} }}", "'keys' is a method"),
+        ("{{ l|map('string') }}", r"\|list"),
+        ("{{ self }}", r"values\['self'\]"),
+        ("{{ joiner() }}", "not a value"),
+    ],
+)
+def test_no_code_is_written(source: str, complaint: str, mode: str) -> None:
+    """Functions, methods and the like are refused with what to do; nobody wants their repr."""
+    with pytest.raises(TemplateError, match=complaint):
+        render(source, mode=mode, **ITEMS)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("source", ["a{{ '\\ud800' }}", "{{ s }}", "{{ '%c'|format(56000) }}"])
+def test_half_of_a_character_is_not_rendered(source: str, mode: str) -> None:
+    """A text that has no UTF-8 could be neither sent nor written to a file."""
+    with pytest.raises(TemplateError, match="half of a surrogate pair") as caught:
+        render(source, mode=mode, s="\udfff")
+    assert caught.value.name == "t"
+
+
+def test_keys_named_as_functions_are_needed() -> None:
+    """A stored key wins over a function of Jinja2, so it has to be fetched; it is no variable."""
+    made = renderer(t="{{ range(2) }}{{ a }}{{ self.x() }}{% block x %}{{ dict() }}{% endblock %}")
+    for mode in MODES:
+        assert made.needs("t", isolation=mode) == Needs(frozenset({"range", "a", "dict"}), False)
+    assert made.variables("t") == {"a"}
 
 
 def test_defined_and_default_work_when_strict() -> None:
@@ -734,7 +817,7 @@ HOSTILE = [
     Hostile("the same, printed nicely", TWO + "{{ ns.l|pprint }}", VALUE),
     Hostile("the same, formatted", TWO + "{{ '%s' % (ns.l,) }}", VALUE),
     Hostile("the same, formatted otherwise", TWO + "{{ '{!r}'.format(ns.l) }}", VALUE),
-    Hostile("the same, in a namespace", TWO + "{{ ns }}", HARMLESS),
+    Hostile("the same, in a namespace", TWO + "{{ ns }}", (TemplateError, "not a value")),
     Hostile("lists compared", TUPLES + "{{ ns.l == ns.m }}", TIME, NOT_HELD),
     Hostile("a list as a key", TUPLES + "{{ {ns.l: 1} }}", TIME, NOT_HELD),
     Hostile(
@@ -792,7 +875,7 @@ HOSTILE = [
     Hostile("a class", "{{ ''.__class__.__mro__ }}", UNSAFE),
     Hostile("a class by index", "{{ ''['__class__'] }}", UNSAFE),
     Hostile("a class by attr", "{{ ''|attr('__class__') }}", UNSAFE),
-    Hostile("a class by map", "{{ ['']|map(attribute='__class__')|list|string }}", HARMLESS),
+    Hostile("a class by map", "{{ ['']|map(attribute='__class__')|list|string }}", UNSAFE),
     Hostile("a class by str.format", "{{ '{0.__class__}'.format(1) }}", UNSAFE),
     Hostile("a class by attr and format", "{{ ('{0.__class__}'|attr('format'))(1) }}", UNSAFE),
     Hostile("globals of a function", "{{ lipsum.__globals__ }}", UNSAFE),

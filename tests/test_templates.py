@@ -592,7 +592,8 @@ def values(wire: Wire) -> Wire:
 @pytest.mark.parametrize(
     ("source", "given", "ids"),
     [
-        ("no values {% set a = 1 %}{{ a }}{{ range(2)|list }}", {}, None),
+        ("no values {% set a = 1 %}{{ a }}", {}, None),
+        ("{{ range(2)|list }}", {}, ["range"]),
         ("{{ a }}{{ b.x }}{% if false %}{{ c }}{% endif %}", {}, ["a", "b", "c"]),
         ("{{ a }}{{ b }}", {"a": 1}, ["b"]),
         ("{{ a }}{{ b }}", {"a": 1, "b": None}, None),
@@ -608,6 +609,34 @@ def test_only_named_values_are_fetched(
     """One request fetches what the template names, none what it does not; all only if it must."""
     Template(name="t", source=source).render(given, undefined="lenient")
     assert asked(values) == ([] if ids is None else [("kv", ids)])
+
+
+@pytest.mark.parametrize("key", ["namespace", "range", "dict", "cycler", "joiner", "lipsum"])
+def test_a_key_wins_over_a_function_of_jinja2(anywhere: Session, key: str) -> None:
+    """A stored value is written under whatever name, as one that is given is."""
+    template = stored("t", f"{{{{ {key} }}}}")
+    for mode in MODES:
+        assert failure(lambda m=mode: template.render(isolation=m)).name == "t"
+    anywhere.kv[key] = "stored"
+    for mode in MODES:
+        assert template.render(isolation=mode) == "stored"
+        assert template.render({key: "given"}, isolation=mode) == "given"
+
+
+def test_names_outside_ascii(anywhere: Session) -> None:
+    """A key with accents is a name in a template; escapes by a character's name work."""
+    anywhere.kv["été"] = "chaud"
+    template = stored("t", "{{ été }} {{ '\\N{BULLET}' }}")
+    for mode in MODES:
+        assert template.render(isolation=mode) == "chaud •"
+
+
+def test_half_of_a_character_is_an_error_everywhere(anywhere: Session) -> None:
+    """What has no UTF-8 is an error of the template, not of the server."""
+    template = stored("t", "{{ '\\ud800' }}")
+    for mode in MODES:
+        error = failure(lambda m=mode: template.render(isolation=m))
+        assert "half of a surrogate pair" in str(error)
 
 
 def test_a_level_of_inclusion_is_one_request(values: Wire) -> None:

@@ -40,12 +40,14 @@ class Analysis:
 
     Args:
         names: Names that it takes from the values, `values` among them.
+        functions: Names of Jinja2's functions that it uses; a stored key of such a name wins.
         keys: Constant keys of `values`.
         everything: It may take any value, or include any template.
         templates: Templates that it includes, extends or imports by a constant name.
     """
 
     names: frozenset[str]
+    functions: frozenset[str]
     keys: frozenset[str]
     everything: bool
     templates: tuple[str, ...]
@@ -169,7 +171,7 @@ class _Names(Generator):
         """Look at the names that are loaded in a scope."""
         super().enter_frame(frame)
         for action, name in frame.symbols.loads.values():
-            if action == VAR_LOAD_RESOLVE and name and name not in self.environment.globals:
+            if action == VAR_LOAD_RESOLVE and name:
                 self.found.add(name)
 
 
@@ -182,7 +184,14 @@ def _analysed(tree: nodes.Template, env: Sandbox) -> Analysis:
         constant = _constants(node.template)
         everything = everything or constant is None
         templates.extend(constant or ())
-    return Analysis(frozenset(names.found), keys, everything, tuple(templates))
+    functions = names.found & env.globals.keys()
+    return Analysis(
+        frozenset(names.found - functions),
+        frozenset(functions),
+        keys,
+        everything,
+        tuple(templates),
+    )
 
 
 def _keys(tree: nodes.Template) -> tuple[bool, frozenset[str]]:

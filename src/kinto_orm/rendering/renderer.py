@@ -78,7 +78,7 @@ class Renderer:
         if isolation == "process":
             return self._isolated(name, isolation_.needs)
         analyses = self._analyses(name)
-        names = frozenset().union(*(each.names | each.keys for each in analyses))
+        names = frozenset().union(*(each.names | each.functions | each.keys for each in analyses))
         return Needs(names, any(each.everything for each in analyses))
 
     def check(self, name: str, *, isolation: Isolation = "none") -> None:
@@ -138,8 +138,11 @@ class Renderer:
         _refuse_objects(name, values, self._limits)
         try:
             if isolation == "process":
-                return isolation_.render(self._load, self._limits, name, values, undefined)
-            return self._render(name, values, undefined)
+                text = isolation_.render(self._load, self._limits, name, values, undefined)
+            else:
+                text = self._render(name, values, undefined)
+            _refuse_surrogates(name, text)
+            return text
         except Exception as error:  # noqa: BLE001
             failure = _explained(error, name)
         # Not in the except clause: the frames of the template hold the values.
@@ -214,12 +217,23 @@ def _refuse(wrong: bool, name: str, text: str) -> None:
         raise placed(TemplateError, text, name)
 
 
+def _refuse_surrogates(name: str, text: str) -> None:
+    """Refuse a text that has no UTF-8, so that nobody could send or write it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = text[error.start]
+        complaint = f"what it rendered to holds {half!a}: half of a surrogate pair, no character"
+        raise placed(TemplateError, complaint, name) from None
+
+
 _KINDS: tuple[tuple[type[Exception], type[TemplateError], str], ...] = (
     (UndefinedError, UndefinedVariable, "{error}"),
     (SecurityError, TemplateError, "{error}"),
     (RecursionError, RenderLimit, "recursion too deep"),
     (MemoryError, RenderLimit, OUT_OF_MEMORY),
     (RenderLimit, RenderLimit, "{error}"),
+    (TemplateError, TemplateError, "{error}"),
     (Exception, TemplateError, "{kind}: {error:.200}"),
 )
 """What becomes of what a template raises: the first row that fits."""

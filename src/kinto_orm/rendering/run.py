@@ -38,7 +38,8 @@ class Needs:
     """Which values a template may take, with all that it includes, extends and imports.
 
     Args:
-        names: Root keys; also `values`, when the template uses that name.
+        names: Root keys; also `values`, when the template uses that name, and the names of
+            Jinja2's functions that it uses: a key of such a name wins.
         everything: It cannot be said beforehand, so that any root key may be needed: the
             template uses `values` as a whole or with a calculated key, or includes a template
             by a calculated name.

@@ -10,13 +10,14 @@ from __future__ import annotations
 import functools
 import re
 import types
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Literal
+from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, ValuesView
+from typing import Any, Literal, NoReturn
 
 from jinja2 import BaseLoader, ChainableUndefined, Environment, StrictUndefined, Undefined, nodes
 from jinja2 import Template as JinjaTemplate
 from jinja2.compiler import CodeGenerator, Frame
-from jinja2.runtime import Context
+from jinja2.environment import TemplateModule
+from jinja2.runtime import Context, Macro
 from jinja2.sandbox import (
     MAX_RANGE,
     ImmutableSandboxedEnvironment,
@@ -26,7 +27,7 @@ from jinja2.sandbox import (
 from jinja2.utils import Namespace, generate_lorem_ipsum
 from markupsafe import Markup
 
-from kinto_orm.errors import RenderLimit
+from kinto_orm.errors import RenderLimit, TemplateError
 from kinto_orm.rendering import limits as sizes
 from kinto_orm.rendering.limits import Buffer, Limits
 from kinto_orm.rendering.run import current_run
@@ -134,9 +135,36 @@ class _Namespace(Namespace):
         return "<namespace>"
 
 
-_UNDEFINED: dict[str, type[Undefined]] = {"strict": StrictUndefined, "lenient": ChainableUndefined}
+class _Strict(StrictUndefined):
+    """A value that is not there: an error also where Jinja2 would write `Undefined`."""
+
+    __slots__ = ()
+    __repr__ = StrictUndefined._fail_with_undefined_error
+
+
+_UNDEFINED: dict[str, type[Undefined]] = {"strict": _Strict, "lenient": ChainableUndefined}
+_MAY_BE_UNDEFINED = frozenset({"d", "default", "defined", "undefined"})
+"""The filters and tests that are made for a value that is not there."""
+
 _ESCAPED = re.compile(r"\.(html?|xml)(\.(j2|jinja2?))?$", re.IGNORECASE)
-_WRITTEN = (str, int, float)
+_SCALARS = (str, int, float, type(None))
+_WRITTEN = (
+    *_SCALARS,
+    complex,
+    bytes,
+    list,
+    tuple,
+    set,
+    frozenset,
+    dict,
+    range,
+    KeysView,
+    ValuesView,
+    ItemsView,
+    Undefined,
+    TemplateModule,
+)
+_SERIES = (list, tuple, set, frozenset, ValuesView, ItemsView)
 _CODE = (types.GeneratorType, types.FunctionType, types.MethodType, types.BuiltinMethodType)
 _STRING = frozenset(dir(str)) - {"encode", "expandtabs", "translate", "maketrans"} | frozenset(
     {"escape", "striptags", "unescape"}
@@ -178,8 +206,13 @@ class Sandbox(ImmutableSandboxedEnvironment):
         )
         self.limits = limits
         self.globals.update(range=self._range, lipsum=self._lipsum, namespace=_Namespace)
+        self.policies["json.dumps_kwargs"] = {"sort_keys": True, "default": _no_json}
         for name, function in self.filters.items():
+            if name not in _MAY_BE_UNDEFINED:
+                function = _defined(function)
             self.filters[name] = self._guarded(function, sizes.FILTERS.get(name))
+        for name in self.tests.keys() - _MAY_BE_UNDEFINED:
+            self.tests[name] = _defined(self.tests[name])
 
     def tick(self) -> None:
         """Stop the render when its time is over."""
@@ -198,14 +231,15 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return "".join(parts)
 
     def measured(self, value: Any) -> Any:
-        """Refuse to write a list or a mapping that is over the limit for values."""
-        if not isinstance(value, _WRITTEN):
+        """Refuse to write a list or a mapping that is over the limit for values, and code."""
+        if not isinstance(value, _SCALARS):
             sizes.weigh(value, self.limits.value)
+            _refuse_code(value)
         return value
 
     def joined(self, context: Context, parts: tuple[Any, ...]) -> str:
         """Join with `~`."""
-        sizes.weigh(parts, self.limits.value)
+        self.measured(parts)
         if context.eval_ctx.autoescape and any(hasattr(part, "__html__") for part in parts):
             return Markup("").join(parts)
         return "".join(map(str, parts))
@@ -231,6 +265,15 @@ class Sandbox(ImmutableSandboxedEnvironment):
         if isinstance(obj, dict) and attribute in obj:
             return obj[attribute]
         return super().getattr(obj, attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        """Give `obj[argument]`; of a mapping these are the keys only, not the methods."""
+        if isinstance(obj, dict):
+            try:
+                return obj[argument]
+            except (TypeError, LookupError):
+                return self.undefined(obj=obj, name=argument)
+        return super().getitem(obj, argument)
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         """Tell whether a template may see this attribute."""
@@ -292,6 +335,55 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def _lipsum(self, n: int = 5, html: bool = True, min: int = 20, max: int = 100) -> str:
         sizes.fits(n * max * 10, self.limits.output)
         return generate_lorem_ipsum(n, html, min, max)
+
+
+def _defined(function: Any) -> Any:
+    """Let a filter or a test fail on a value that is not there, if that is to be an error."""
+    first = 1 if hasattr(function, "jinja_pass_arg") else 0
+
+    @functools.wraps(function)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        if len(args) > first and isinstance(args[first], _Strict):
+            args[first]._fail_with_undefined_error()
+        return function(*args, **kwargs)
+
+    return checked
+
+
+def _no_json(value: object) -> NoReturn:
+    if isinstance(value, _Strict):
+        value._fail_with_undefined_error()
+    raise TypeError(f"{type(value).__name__} is no JSON value")
+
+
+def _refuse_code(value: object) -> None:
+    """Refuse to write what is no value: a function, a method, a generator."""
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if not isinstance(item, _WRITTEN):
+            raise TemplateError(_unwritable(item))
+        if isinstance(item, dict):
+            stack.extend(item.values())
+        elif isinstance(item, _SERIES):
+            stack.extend(item)
+
+
+def _unwritable(value: object) -> str:
+    name = getattr(value, "name", None) or getattr(value, "__name__", "").lstrip("_").lower()
+    if isinstance(value, Iterator):
+        return "an iterator cannot be written: make a list of it with |list, or a text with |join"
+    if isinstance(value, types.BuiltinMethodType):
+        return (
+            f"{name!r} is a method here, not a value: call it with (), or take the key of this "
+            f"name with [{name!r}]"
+        )
+    if isinstance(value, (type, Macro, *_CODE)):
+        return f"{name!r} is a function, not a value: call it with ()"
+    return (
+        f"{type(value).__name__.strip('_')} is an object of Jinja2, not a value: a stored key of "
+        "the same name is in values, as in values['self']"
+    )
 
 
 @functools.lru_cache(maxsize=16)
