@@ -17,6 +17,7 @@ from pyramid.settings import asbool
 
 from kinto_orm import keypath
 from kinto_orm.errors import KeyNotFound, PathError, TemplateError
+from kinto_orm.protocol import MOST_LEVELS, is_deep
 from kinto_orm.rendering import Renderer, Stored
 from kinto_orm.server import kvp_reads
 from kinto_orm.server.kvp_store import KV, TEMPLATES, Store
@@ -190,6 +191,8 @@ def _body(request: Request) -> JsonValue:
         _refuse(f"the body is not valid JSON in UTF-8: {type(error).__name__}")
     if _NUL.search(text):
         _refuse("the body holds the character NUL, which cannot be stored")
+    if is_deep(value):
+        _refuse(f"the body's lists and objects are nested deeper than {MOST_LEVELS} levels")
     return value
 
 
