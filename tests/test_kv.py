@@ -267,6 +267,72 @@ def test_values_that_the_server_would_change(kv: KeyValues, path: str, value: An
     assert dict(kv) == {"k": {"a": 1}}
 
 
+@pytest.mark.parametrize(
+    "value",
+    [{1: "a", "1": "b"}, {True: 1}, {None: 1}, {1.5: 1}, {(1, 2): 1}, [{"a": ({2: 1},)}]],
+    ids=repr,
+)
+@pytest.mark.parametrize("path", ["k", "k/a"])
+def test_names_that_are_no_texts(wire: Wire, path: str, value: Any) -> None:
+    """JSON's names are texts: others are refused, not turned into texts that may meet."""
+    wire.session.kv["k"] = {"1": "a", "true": 1, "null": [{"1.5": '"1":'}]}
+    wire.clear()
+    with pytest.raises(InvalidData, match="in an object is no text"):
+        wire.session.kv[path] = value
+    assert set(wire.methods) <= {"GET"}
+
+
+@pytest.mark.parametrize("levels", [201, 1000, 100_000])
+@pytest.mark.parametrize("kind", [list, dict])
+def test_values_that_are_too_deep(wire: Wire, kind: type, levels: int) -> None:
+    """A value that would make the server fail, or Python, is refused with the reason."""
+    value: Any = 1
+    for _ in range(levels):
+        value = [value] if kind is list else {"a": value}
+    with pytest.raises(InvalidData, match="deeper than 200 levels"):
+        wire.session.kv["k"] = value
+    assert wire.methods == []
+
+
+def test_deep_values_below_the_limits(kv: KeyValues) -> None:
+    """What is not refused works: 198 levels in a path of a hundred segments."""
+    value: Any = 1
+    for _ in range(198):
+        value = [value]
+    kv["k"] = value
+    assert kv["k"] == value
+    path = ("p", *["a"] * 99)
+    kv[path] = 1
+    kv[path] = value
+    assert kv[path] == value
+    assert kv.pop(path) == value
+    with pytest.raises(PathError, match="101 segments, and 100 is the most"):
+        kv[(*path, "a")] = 1
+
+
+def test_large_floats(session: Session) -> None:
+    """They come back as floats, which can be stored again, wherever they are."""
+    kv = session.kv
+    large = {"f": 1e300, "l": [-1e20, 2e19, 7], "i": 2**64 - 1, "j": -(2**63)}
+    kv["k"] = large
+    found = [kv["k"], kv.get_many(["k"])["k"], dict(kv.items())["k"], next(iter(kv.values()))]
+    assert all(same(each, large) for each in found)
+    kv["k"] = kv["k"]
+    kv["k/copy"] = kv["k"]
+    assert same(kv["k/copy"], large)
+    assert same(kv.setdefault("k/copy/f", 1), 1e300)
+    assert same(kv.pop("k"), large | {"copy": large})
+
+
+@pytest.mark.parametrize("remove", ["delete", "pop"])
+def test_an_item_with_a_large_float_is_removed(kv: KeyValues, remove: str) -> None:
+    """The guard of a list is made of what can be compared."""
+    kv["k"] = [1e300, {"id": 1, "size": 1e300, "l": [1, 1e300]}, 2]
+    for _ in range(2):
+        getattr(kv, remove)("k/0")
+    assert kv["k"] == [2]
+
+
 def test_a_value_of_5_megabytes(kv: KeyValues) -> None:
     """A large value is stored, and written into."""
     kv["big"] = {"text": "x" * 5_000_000}
@@ -332,7 +398,8 @@ def test_whole_listings_are_streamed(wire: Wire) -> None:
     wire.clear()
     assert sum(1 for _ in kv) == 150
     assert len(kv) == 150
-    assert wire.methods == ["GET", "HEAD"]
+    # The second GET is for records whose ids only look as if they were those of keys.
+    assert wire.methods == ["GET", "HEAD", "GET"]
     wire.clear()
     assert sum(value for _, value in kv.items()) == sum(kv.values()) == 150 * 149 / 2  # type: ignore[misc]
     assert wire.methods == ["GET"] * 4
@@ -452,6 +519,27 @@ def test_records_made_by_hand(session: Session) -> None:
     assert "bare" not in session.kv
     session.kv["bare/x"] = 1
     assert session.kv["bare"] == {"x": 1}
+
+
+def test_records_that_are_no_keys_are_let_be(session: Session) -> None:
+    """They are neither counted nor listed nor cleared: the methods of the mapping agree."""
+    kv = session.kv
+    kv.update({"a": 1, "b.c": 2})
+    records = Collection.get("kv").records
+    for id in ("x--zz", "x--a", "x--", "x---2e"):
+        records.new(id=id, value=3).save()
+    records.new(id="bare").save()
+    assert len(kv) == len(list(kv)) == len(kv.keys()) == len(kv.items()) == 2
+    kv.clear()
+    assert len(kv) == 0
+    assert not kv
+    assert sorted(str(each.id) for each in records.find()) == [
+        "bare",
+        "x--",
+        "x---2e",
+        "x--a",
+        "x--zz",
+    ]
 
 
 # Other writers

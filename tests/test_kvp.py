@@ -297,12 +297,20 @@ def test_paths_that_cannot_be_written(kv: KeyValues, path: Any, complaint: str) 
     assert dict(kv) == {"k": before}
 
 
-@pytest.mark.parametrize("value", [float("nan"), 2**64, "a\0b"])
+@pytest.mark.parametrize("value", [float("nan"), 2**64, "a\0b", {1: "a", "1": "b"}])
 def test_values_that_the_server_would_change(kv: KeyValues, value: Any) -> None:
     """What no server can store is refused before it is sent."""
     with pytest.raises(InvalidData, match="cannot be stored"):
         kv["k"] = value
     assert list(kv) == []
+
+
+def test_large_floats(kv: KeyValues) -> None:
+    """They come back as floats, which can be stored again."""
+    kv["k"] = {"f": 1e300}
+    kv["k"] = kv["k"]
+    kv["k/copy"] = kv["k/f"]
+    assert kv["k"] == {"f": 1e300, "copy": 1e300}
 
 
 def test_a_value_of_5_megabytes(kv: KeyValues) -> None:

@@ -325,6 +325,12 @@ def test_capability(memory_url):
         ("POST", "bucket/x", b'"\xff"', 400, "not valid JSON"),
         ("POST", "bucket/x", '["\\u0000"]', 400, "NUL"),
         ("POST", "bucket/x", "[" * 100_000, 400, "not valid JSON"),
+        ("POST", "bucket/x", "[" * 500 + "]" * 500, 400, "deeper than 200 levels"),
+        ("POST", "bucket/x", '{"a":' * 201 + "1" + "}" * 201, 400, "deeper than 200 levels"),
+        ("POST", "bucket/foo/x", "[" * 201 + "]" * 201, 400, "deeper than 200 levels"),
+        ("POST", "bucket/x" + "/a" * 500, "1", 400, "501 segments"),
+        ("GET", "bucket/x" + "/a" * 500, None, 400, "501 segments"),
+        ("DELETE", "bucket/x" + "/a" * 500, None, 400, "501 segments"),
         ("POST", "bucket/", "1", 405, "not allowed"),
         ("DELETE", "templates/", None, 405, "not allowed"),
         ("PUT", "bucket/foo", "1", 405, "not allowed"),
@@ -347,6 +353,37 @@ def test_bad_input(memory_url, method, path, body, status, says):
     assert parsed(kvpio.Bucket().list()) == ["foo"]
     assert parsed(kvpio.Templates().list()) == ["t"]
     assert parsed(kvpio.Bucket().get("foo")) == {"a": 1, "list": [1]}
+
+
+def test_deep_values_below_the_limits(url):
+    """What is not refused works: 200 levels below a path of a hundred segments."""
+    path = "bucket/x" + "/a" * 99
+    text = "[" * 200 + "]" * 200
+    for _ in range(2):
+        assert call(url, "POST", path, data=text).status_code == 200
+    assert call(url, "GET", path).text == text
+    assert call(url, "DELETE", path).status_code == 200
+
+
+def test_large_floats(url):
+    """They come back as they were written, also where PostgreSQL makes integers of them."""
+    bucket, templates = kvpio.Bucket(), kvpio.Templates()
+    assert bucket.set("k", [1e300, {"a": -1e20}, 2]) == OK
+    assert bucket.get("k") == (200, '[1e+300, {"a": -1e+20}, 2]')
+    assert bucket.set("k", parsed(bucket.get("k"))) == OK
+    assert templates.set("t", "{{ k[0] }} {{ values['k'][1].a }}") == OK
+    assert templates.get("t") == (200, "1e+300 -1e+20")
+    for _ in range(2):
+        assert bucket.delete("k/1") == OK
+    assert bucket.get("k") == (200, "[2]")
+
+
+def test_half_of_a_character_is_400(memory_url):
+    """A template may not render to what has no UTF-8."""
+    assert kvpio.Templates().set("t", r"{{ '\ud800' }}") == OK
+    answer = call(memory_url, "GET", "templates/t")
+    assert answer.status_code == 400
+    assert answer.json()["details"] == {"type": "TemplateError", "name": "t", "lineno": None}
 
 
 def test_a_backslash_is_not_a_nul(memory_url):

@@ -103,8 +103,40 @@ def _check(value: JsonValue) -> None:
             _check(item)
     elif isinstance(value, str) and not is_storable(value):
         raise InvalidData(f"Kinto stores neither NUL nor lone surrogates: {value!r}")
-    elif isinstance(value, int) and not -(2**63) <= value < 2**64:
+    elif is_beyond(value):
         raise InvalidData(f"Kinto turns integers beyond 64 bits into floats: {value!r}")
+
+
+def is_beyond(value: Stored) -> bool:
+    """Whether this is an integer that Kinto does not take: PostgreSQL made it of a large float."""
+    return isinstance(value, int) and not -(2**63) <= value < 2**64
+
+
+def holds_beyond(value: JsonValue) -> bool:
+    """Whether a value holds such an integer anywhere."""
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, dict):
+            stack.extend(item.values())
+        elif isinstance(item, list):
+            stack.extend(item)
+        elif is_beyond(item):
+            return True
+    return False
+
+
+def as_stored(value: JsonValue) -> JsonValue:
+    """Give a value that was read as it was written: 1e300 comes back from PostgreSQL as 10**300."""
+    return _with_floats(value) if holds_beyond(value) else value
+
+
+def _with_floats(value: JsonValue) -> JsonValue:
+    if isinstance(value, dict):
+        return {name: _with_floats(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_with_floats(item) for item in value]
+    return float(value) if isinstance(value, int) and is_beyond(value) else value
 
 
 def is_storable(text: str) -> bool:

@@ -24,6 +24,7 @@ from kinto_orm.errors import (
     ResponseError,
     ServerError,
 )
+from kinto_orm.jsonvalues import as_stored
 from kinto_orm.protocol import (
     JSON_PATCH,
     Call,
@@ -133,10 +134,10 @@ class KintoStore:
         return _present(self._found(prefix, lambda query: query.page_size(_VALUES_IN_A_PAGE)))
 
     def count(self, prefix: str) -> int:
-        """Count root keys (`HEAD` for all of them)."""
+        """Count root keys (`HEAD` for all of them, and a look at the ids that are encoded)."""
         if prefix:
             return sum(1 for _ in self.keys(prefix))
-        return self._all().count()
+        return self._all().count() - sum(1 for _ in self._strays())
 
     def write(self, key: str, segments: Sequence[str], value: JsonValue) -> None:
         """Store a value."""
@@ -195,7 +196,11 @@ class KintoStore:
 
     def clear(self) -> None:
         """Remove every key (`DELETE` on the collection's records)."""
-        self._all().delete()
+        if not any(True for _ in self._strays()):
+            self._all().delete()
+            return
+        for chunk in chunks([keypath.record_id(key) for key in self.keys("")]):
+            self._all().where(col(_Entry.id).in_(chunk)).delete()
 
     def __repr__(self) -> str:
         return f"bucket {self._session.bucket!r} on {self._session.server_url}"
@@ -233,7 +238,9 @@ class KintoStore:
     def _remove_below(
         self, record: dict[str, Any] | None, key: str, segments: Sequence[str]
     ) -> None:
-        operations = keypath.delete_operations(_value(record, key), segments, key=key)
+        if record is None or "value" not in record:
+            raise _no_key(key)
+        operations = keypath.delete_operations(record["value"], segments, key=key)
         self._patch(record, key, operations, repeatable=False)
 
     def _put(self, key: str, value: JsonValue, precondition: dict[str, str]) -> None:
@@ -270,7 +277,7 @@ class KintoStore:
                 raise error
             # The first answer may have been lost: then this one says what we did.
             if reply.attempts == 1:
-                raise KeyNotFound(f"there is no key {key!r}") from error
+                raise _no_key(key) from error
 
         request = Request("DELETE", self._path(key), headers=precondition)
         self._run(request, f"delete the key {key!r}", refused, self._parents().explaining())
@@ -299,6 +306,14 @@ class KintoStore:
         """Ask for what is a key: a record that was put there by hand may have no value."""
         return _Entry.find(col(_Entry.value).exists(), session=self._session)
 
+    def _strays(self) -> Iterator[str]:
+        """Fetch the ids of records that were put there by hand, under ids that no key has.
+
+        Those look encoded: any other id is its own key.
+        """
+        encoded = self._all().where(col(_Entry.id).like(f"{keypath.ENCODED}*"))
+        return (entry.id for entry in encoded.only("id") if _key_of(entry.id) is None)
+
     def _found(
         self, prefix: str, shape: Callable[[Query[_Entry]], Query[_Entry]]
     ) -> Iterator[tuple[str, _Entry]]:
@@ -315,9 +330,12 @@ class KintoStore:
 
 def _value(record: Mapping[str, Any] | None, key: str) -> JsonValue:
     if record is None or "value" not in record:
-        raise KeyNotFound(f"there is no key {key!r}")
-    value: JsonValue = record["value"]
-    return value
+        raise _no_key(key)
+    return as_stored(record["value"])
+
+
+def _no_key(key: str) -> KeyNotFound:
+    return KeyNotFound(f"there is no key {key!r}")
 
 
 def _unchanged(record: Mapping[str, Any] | None) -> dict[str, str]:
@@ -353,14 +371,24 @@ def _meets_list(value: JsonValue, segments: Sequence[str], key: str) -> bool:
 
 def _keyed(entries: Iterable[_Entry]) -> Iterator[tuple[str, _Entry]]:
     for entry in entries:
-        try:
-            yield keypath.key_of(entry.id), entry
-        except PathError:
-            continue  # put there by hand, under an id that no key has
+        key = _key_of(entry.id)
+        if key is not None:
+            yield key, entry
+
+
+def _key_of(id: str) -> str | None:
+    """The key of a record; None when it was put there by hand, under an id that no key has."""
+    try:
+        (key,) = keypath.parse((keypath.key_of(id),))
+    except PathError:
+        return None
+    return key
 
 
 def _present(entries: Iterable[tuple[str, _Entry]]) -> Iterator[tuple[str, JsonValue]]:
-    return ((key, entry.value) for key, entry in entries if "value" in entry.model_fields_set)
+    return (
+        (key, as_stored(entry.value)) for key, entry in entries if "value" in entry.model_fields_set
+    )
 
 
 def chunks(ids: Iterable[str]) -> Iterator[list[str]]:

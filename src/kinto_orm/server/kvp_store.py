@@ -19,6 +19,7 @@ from pyramid.response import Response
 
 from kinto_orm import keypath
 from kinto_orm.errors import KeyNotFound, PathError
+from kinto_orm.jsonvalues import as_stored
 from kinto_orm.server.kvp_turns import LostRace, in_turn
 
 KV: Final = "kv"
@@ -61,7 +62,7 @@ class Store:
         record = self._record(KV, key)
         if record is None or "value" not in record:
             raise KeyNotFound(f"there is no key {key!r}")
-        return keypath.read(record["value"], segments, key, base=_FIRST_INDEX)
+        return as_stored(keypath.read(record["value"], segments, key, base=_FIRST_INDEX))
 
     def set_value(self, path: str, value: JsonValue) -> None:
         """Store a value at a key path; missing parents are made as objects.
@@ -110,10 +111,10 @@ class Store:
         """
         if keys is None:
             found = self._records(KV, {"_limit": str(_VALUES_PER_PAGE)})
-            return {key: record["value"] for key, record in found if "value" in record}
+            return {key: as_stored(record["value"]) for key, record in found if "value" in record}
         ids = ",".join(json.dumps(keypath.record_id(key)) for key in keys)
         found = self._records(KV, {"in_id": ids}) if ids else iter(())
-        return {key: record["value"] for key, record in found if "value" in record}
+        return {key: as_stored(record["value"]) for key, record in found if "value" in record}
 
     def size(self) -> int:
         """Count the bytes of all values and template sources, as compact JSON in UTF-8."""
