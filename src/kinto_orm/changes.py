@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import JsonValue
 
 from kinto_orm.errors import InvalidData
+from kinto_orm.jsonvalues import is_beyond
 from kinto_orm.metaclass import stored_name
 
 if TYPE_CHECKING:
@@ -214,13 +215,12 @@ def _take(left: list[int], old: list[JsonValue], item: JsonValue) -> int | None:
 
 
 def _large_integers(value: JsonValue) -> set[int]:
-    """The integers of a stored value that were floats once: Kinto takes none of this size."""
+    """The integers of a stored value that were floats when they were sent."""
     if isinstance(value, dict):
         return set().union(*map(_large_integers, value.values()))
     if isinstance(value, list):
         return set().union(*map(_large_integers, value))
-    large = type(value) is int and not -(2**63) <= value < 2**64
-    return {value} if large else set()  # type: ignore[arg-type]
+    return {value} if isinstance(value, int) and is_beyond(value) else set()
 
 
 def _as_floats(value: JsonValue, floats: set[int]) -> JsonValue:
