@@ -145,7 +145,11 @@ def refuse_loss(model: BaseModel, owner: str | None = None) -> None:
     values = model.__dict__
     owner = owner or type(model).__name__
     for name, declared in lossy_fields(type(model)).items():
-        for value in _parts(values.get(name)):
+        whole = values.get(name)
+        kind: Any = type(whole)
+        if whole is None or (kind in declared and not lossy_fields(kind)):
+            continue
+        for value in _parts(whole):
             if isinstance(value, _SECRETS):
                 raise InvalidData(
                     f"{owner} cannot be saved: {name} is a {type(value).__name__}, which is "

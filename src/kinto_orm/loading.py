@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from typing import Any, Generic, NotRequired, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
-from pydantic_core import SchemaValidator
+from pydantic_core import PydanticSerializationError, SchemaValidator, to_json
 from typing_extensions import TypedDict
 
 from kinto_orm.collector import collector
@@ -50,8 +50,10 @@ class Source:
 
 def without(raw: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
     """A copy without some names."""
-    dropped = set(names)
-    return {name: value for name, value in raw.items() if name not in dropped}
+    kept = dict(raw)
+    for name in names:
+        kept.pop(name, None)
+    return kept
 
 
 class _Page(TypedDict, Generic[M]):
@@ -200,4 +202,8 @@ def page_of(raw: Mapping[str, Any]) -> Reply:
 
 
 def _reply(body: Mapping[str, Any]) -> Reply:
-    return Reply(200, {}, json.dumps(body).encode())
+    try:
+        content = to_json(body, inf_nan_mode="constants")
+    except PydanticSerializationError:  # half of a surrogate pair
+        content = json.dumps(body).encode()
+    return Reply(200, {}, content)

@@ -37,7 +37,7 @@ from kinto_orm.protocol import (
 )
 from kinto_orm.query import Listing, Query
 from kinto_orm.session import Session, current
-from kinto_orm.stored import NOT_DATA, State, Stored, own_state, put_state, set_state, state_of
+from kinto_orm.stored import State, Stored, own_state, put_state, set_state, state_of
 
 if TYPE_CHECKING:
     from kinto_orm.conditions import Condition
@@ -330,7 +330,7 @@ class Resource(Stored):
         pending: perms.JsonPatch,
     ) -> Call[Self]:
         raw = self._raw()
-        expected = without(raw, changes.removed) | changes.changed
+        expected = {**without(raw, changes.removed), **changes.changed}
 
         def refused(error: ResponseError, reply: Reply) -> Any:
             existing = error.details.get("existing")
@@ -387,7 +387,7 @@ class Resource(Stored):
         state = State(session, parent, Source(raws={raw["id"]: raw}), permissions=permissions)
         self._stamp(raw)
         set_state(self, state)
-        if without(raw, NOT_DATA) != without(expected, NOT_DATA):
+        if raw != {**expected, "id": raw["id"], "last_modified": raw["last_modified"]}:
             self._adopt(self._loader().of(raw), frozenset())
         return self
 

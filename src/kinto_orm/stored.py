@@ -270,7 +270,8 @@ class Stored(BaseModel, metaclass=ResourceMeta):
         data = self._dump()
         raw = self._raw()
         if not raw:
-            return without(data, ("__permissions__",))
+            data.pop("__permissions__", None)
+            return data
         old = self._pristine()._dump()
         changed = {name for name, value in data.items() if not same_json(value, old.get(name))}
         refuse_hidden(type(self), changed, raw)
