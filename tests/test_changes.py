@@ -124,7 +124,8 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "by_name": st.dictionaries(text, addresses, max_size=3),
     "pet": st.builds(Cat, lives=st.integers(0, 9)) | st.builds(Dog, tricks=st.lists(text)),
     "either": st.integers(-9, 9) | text,
-    "number": st.integers(-9, 9) | finite,
+    # PostgreSQL gives larger floats back as integers, written with the digits of the float's repr.
+    "number": st.integers(-9, 9) | st.floats(-(2.0**53), 2.0**53),
     "when": moments | text,
     "anything": json_values,
     "due_on": text,
