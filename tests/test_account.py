@@ -323,3 +323,9 @@ def test_an_id_that_is_taken(anonymous: Session, name: str) -> None:
         Account(id=name, password=OTHER).save(session=anonymous)
     assert raised.value.remote.id == name
     assert_hidden(raised.value, raised.value.details, raised.value.remote)
+
+
+def test_the_rule_of_account_ids_is_that_of_accounts() -> None:
+    """They may be mail addresses; the message names the signs that they take."""
+    with pytest.raises(InvalidData, match=r"id of an account: .*'\+', '\.' and '@'"):
+        Account(id="b b", password=PASSWORD).save(session=Session("memory://tests"))

@@ -411,3 +411,9 @@ def test_iteration_while_threads_write(postgres: EmbeddedServer) -> None:
                 stop.set()
             for each in writers:
                 each.result()
+
+
+def test_a_value_of_another_type_is_explained() -> None:
+    """By the field and its type, not by what Pydantic's serializer says."""
+    with pytest.raises(InvalidData, match=r"'many' cannot be compared with Item\.item_count.*int"):
+        Item.find(Item.item_count == "many")  # type: ignore[comparison-overlap]

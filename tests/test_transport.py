@@ -120,6 +120,12 @@ def test_another_services_json_is_no_answer(act: str, body: Any) -> None:
     assert isinstance(error, (BadReply, InvalidData))
 
 
+def test_a_write_that_is_answered_without_a_timestamp() -> None:
+    """Without `last_modified` the next save would have no precondition: it is no answer."""
+    with FaultyServer(says(200, {"data": {"id": "x"}})) as server:
+        assert isinstance(outcome(server, "save"), BadReply)
+
+
 @pytest.mark.parametrize("act", ACTS)
 def test_a_connection_closed_without_an_answer(act: str) -> None:
     """It is a TransportError that names the server and the act."""
