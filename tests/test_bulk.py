@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_serializer
 
 from conftest import Backend, Wire
 from kinto_orm import (
@@ -283,6 +283,56 @@ def test_an_interrupt_stops_cleanly(workers: str) -> None:
         last = child.stdout.readline().split()
     assert child.returncode == 0
     assert int(last[-1]) >= 150
+
+
+UNANSWERED = """
+import signal, time
+from requests.auth import HTTPBasicAuth
+from kinto_orm import Record, Session
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+class Slow(HTTPBasicAuth):
+    def __call__(self, request):
+        if request.url.endswith("/batch"):
+            print("sending", flush=True)
+            time.sleep(1000)
+        return super().__call__(request)
+
+with Session("memory://", auth=Slow("alice", "s3cret"), collection="todos") as session:
+    try:
+        session.save_all((Record(n=n) for n in range(100)), workers=1)
+    except KeyboardInterrupt as stopped:
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        print(stopped, flush=True)
+"""
+
+
+def test_a_second_interrupt_does_not_wait() -> None:
+    """Whoever presses Ctrl-C twice means now, whatever is under way."""
+    child = subprocess.Popen([sys.executable, "-c", UNANSWERED], stdout=subprocess.PIPE, text=True)
+    with child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "sending\n"
+        child.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            child.wait(timeout=1)
+        child.send_signal(signal.SIGINT)
+        assert child.stdout.readline() == "interrupted after 0 objects: nothing\n"
+
+
+def test_one_worker_is_the_callers_thread(session: Session) -> None:
+    """So validators and serializers find the caller's context, and what belongs to its thread."""
+    threads = set()
+
+    class Watched(Todo):
+        @field_serializer("n")
+        def watch(self, n: int) -> int:
+            threads.add(threading.get_ident())
+            return n
+
+    session.save_all((Watched(title="x") for _ in range(60)), workers=1)
+    assert threads == {threading.get_ident()}
 
 
 # delete_all

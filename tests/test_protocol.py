@@ -16,7 +16,6 @@ from kinto_orm.protocol import (
     Parents,
     Reply,
     Request,
-    encode,
     error_for,
     if_match,
     if_none_match,
@@ -104,59 +103,6 @@ def test_zero_is_no_precondition(stamp: int) -> None:
 def test_timestamp_of_a_reply(headers: dict[str, str], expected: int | None) -> None:
     """Milliseconds from the ETag; None where there is none."""
     assert timestamp(headers) == expected
-
-
-# Bodies
-
-json_values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**63), 2**64 - 1)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | texts,
-    lambda inner: st.lists(inner) | st.dictionaries(texts, inner),
-    max_leaves=10,
-)
-
-
-@given(value=json_values)
-def test_bodies_hold_any_json(value: Any) -> None:
-    """What can be stored is written so that it is read back the same, in UTF-8."""
-    body = encode(value)
-    assert json.loads(body.decode()) == value
-
-
-@pytest.mark.parametrize(
-    ("value", "where"),
-    [
-        ({"a": [1, {"b": 2**64}]}, "a/1/b"),
-        ({"a": -(2**63) - 1}, "a"),
-        ({"a": {"b": "\0"}}, "a/b"),
-        ({"a": {"\0": 1}}, "a/(name)"),
-        ([10**30], "0"),
-    ],
-)
-def test_what_cannot_be_stored_is_pointed_at(value: Any, where: str) -> None:
-    """The message says where in the data it is."""
-    with pytest.raises(InvalidData, match="Nothing was sent") as raised:
-        encode(value, "Todo 'x'")
-    assert f"(at {where})" in str(raised.value)
-    assert "Todo 'x'" in str(raised.value)
-
-
-@pytest.mark.parametrize(
-    "value", [float("nan"), float("inf"), "\ud800", {"\udfff": 1}, {1, 2}, object(), b"x"]
-)
-def test_what_is_no_json_is_refused(value: Any) -> None:
-    """NaN, half of a surrogate pair, and types that JSON does not have."""
-    with pytest.raises(InvalidData, match="Nothing was sent"):
-        encode(value)
-
-
-def test_long_digits_in_texts_are_texts() -> None:
-    """Only integers are too large, not texts of digits."""
-    assert json.loads(encode({"a": "9" * 40})) == {"a": "9" * 40}
-    assert json.loads(encode({"a": "\\u0000"})) == {"a": "\\u0000"}
 
 
 # Requests and replies

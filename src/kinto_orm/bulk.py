@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Executor,
+    Future,
+    ThreadPoolExecutor,
+    as_completed,
+    wait,
+)
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -166,9 +175,7 @@ def _in_chunks(
     run = _Run(session, jobs_of, summary)
     told = _Told(summary, on_error, progress)
     try:
-        # Always in threads, one too: an interrupt reaches the main thread only, so that requests
-        # under way end and are counted.
-        with ThreadPoolExecutor(workers, "kinto-orm-bulk") as pool:
+        with _Here() if workers == 1 else ThreadPoolExecutor(workers, "kinto-orm-bulk") as pool:
             pending: set[Future[list[Failure]]] = set()
             for chunk in chunked(iter(objects), batch_max_requests(session)):
                 # No more than can begin at once: so the summary is of the first objects given.
@@ -185,8 +192,45 @@ def _in_chunks(
     return summary
 
 
+class _Here(Executor):
+    """Runs what is submitted at once, in the thread that submits it."""
+
+    def submit(self, work: Callable[..., T], /, *args: Any, **options: Any) -> Future[T]:
+        """Give a future that is done; Ctrl-C has to wait until then, as it does for threads."""
+        done: Future[T] = Future()
+        with _interrupts_held():
+            done.set_result(work(*args, **options))
+        return done
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Let Ctrl-C take effect at the end of the block; a second one does not wait."""
+    usual = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or usual is None:
+        # Other threads get no signals, and a handler that is not Python's stays where it is.
+        yield
+        return
+    held = False
+
+    def hold(number: int, frame: object) -> None:
+        nonlocal held
+        held = not held
+        if not held:
+            signal.signal(number, usual)
+            signal.raise_signal(number)
+
+    signal.signal(signal.SIGINT, hold)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+        if held:
+            signal.raise_signal(signal.SIGINT)
+
+
 class _Run:
-    """Writes chunks and counts what became of them, in the threads that send."""
+    """Writes chunks and counts what became of them, in the thread or threads that send."""
 
     def __init__(
         self,

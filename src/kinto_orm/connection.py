@@ -6,6 +6,7 @@ import importlib
 import os
 import threading
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -178,6 +179,7 @@ def _embedded(server: Any, url: str, auth: Auth | None, options: Mapping[str, An
     return Connection(transport, url, "kinto", server.close)
 
 
+@cache
 def above(module: str) -> Any:
     """A module of a layer above, loaded when it is first needed."""
     return importlib.import_module(f"kinto_orm.{module}")

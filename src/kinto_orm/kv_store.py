@@ -14,6 +14,7 @@ from pydantic import JsonValue
 
 from kinto_orm import keypath
 from kinto_orm.conditions import col
+from kinto_orm.encoding import encode
 from kinto_orm.errors import (
     Conflict,
     Forbidden,
@@ -31,7 +32,6 @@ from kinto_orm.protocol import (
     Parents,
     Reply,
     Request,
-    encode,
     if_match,
     if_none_match,
     segment,

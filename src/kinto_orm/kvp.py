@@ -16,6 +16,7 @@ from urllib.parse import quote
 from pydantic import JsonValue
 
 from kinto_orm import errors, keypath
+from kinto_orm.encoding import encode
 from kinto_orm.errors import (
     BadReply,
     KeyNotFound,
@@ -26,7 +27,7 @@ from kinto_orm.errors import (
     Unauthorized,
 )
 from kinto_orm.kv import KeyValues
-from kinto_orm.protocol import Call, Reply, Request, encode, query_string
+from kinto_orm.protocol import Call, Reply, Request, query_string
 from kinto_orm.session import Session
 
 T = TypeVar("T")

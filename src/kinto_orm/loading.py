@@ -12,6 +12,7 @@ from pydantic_core import PydanticSerializationError, SchemaValidator, to_json
 from typing_extensions import TypedDict
 
 from kinto_orm.collector import collector
+from kinto_orm.encoding import decode
 from kinto_orm.errors import BadReply, InvalidData
 from kinto_orm.protocol import Reply
 
@@ -41,7 +42,7 @@ class Source:
     def raw(self, id: str) -> dict[str, Any]:
         """The object with this id as the server sent it; empty when it sent none."""
         if self._raws is None:
-            found = json.loads(self._body or b"{}").get("data", [])
+            found = decode(self._body or b"{}").get("data", [])
             found = found if isinstance(found, list) else [found]
             self._raws = {each["id"]: each for each in found}
             self._body = None

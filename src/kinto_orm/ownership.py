@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from kinto_orm.conflicts import conflict_of
+from kinto_orm.encoding import encode
 from kinto_orm.errors import ConfigurationError, Conflict, InvalidData
 from kinto_orm.loading import Source
 from kinto_orm.permissions import BY_KIND, Permissions, PermissionsOwner, loaded
-from kinto_orm.protocol import JSON_PATCH, Call, Reply, Request, encode, if_match
+from kinto_orm.protocol import JSON_PATCH, Call, Reply, Request, if_match
 from kinto_orm.stored import NOT_DATA, own_state
 
 if TYPE_CHECKING:

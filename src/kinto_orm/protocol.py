@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, NoReturn, TypeVar
 from urllib.parse import quote, urlencode
 
+from kinto_orm.encoding import decode
 from kinto_orm.errors import (
     BadReply,
     Conflict,
@@ -38,17 +39,6 @@ _ID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]*")
 _ACCOUNT_ID = re.compile(r"[a-zA-Z0-9][+.@a-zA-Z0-9_-]*")
 _SIGNS = "'-' and '_' (no spaces, dots or slashes)"
 _ACCOUNT_SIGNS = "'-', '_', '+', '.' and '@' (no spaces or slashes)"
-_LONG_NUMBER = re.compile(rb"\d\d{18}")  # faster to search than \d{19}
-# What json makes of names in an object that are numbers, booleans or None looks like this.
-_COERCED_NAME = re.compile(rb'"(?:[-\d][\d.e+-]*|true|false|null)":')
-_LARGEST, _SMALLEST = 2**64 - 1, -(2**63)
-_COMPACT = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-
-MOST_LEVELS = 200
-"""How deep lists and objects may be nested; Kinto answers 500 from about 400 levels on."""
-
-_CONTAINERS = (dict, list, tuple)
-_TOO_DEEP = f"its lists and objects are nested deeper than {MOST_LEVELS} levels"
 
 
 def segment(value: str, kind: str) -> str:
@@ -96,82 +86,6 @@ def timestamp(headers: Mapping[str, str]) -> int | None:
     """The ETag of a reply in milliseconds; None where there is none."""
     digits = headers.get("ETag", "").removeprefix("W/").strip('"')
     return int(digits) if digits.isdecimal() else None
-
-
-def encode(value: Any, what: str = "this value") -> bytes:
-    """Write JSON for the server, refusing what it would change or choke on.
-
-    Args:
-        value: Any JSON value.
-        what: What it is, for the message.
-
-    Raises:
-        InvalidData: NaN or an infinity (JSON has none), an integer beyond 64 bits (the server
-            makes a float of it), a NUL character (PostgreSQL stores none), half of a
-            surrogate pair, a name in an object that is no text, or over `MOST_LEVELS` levels.
-    """
-    try:
-        body = _COMPACT.encode(value).encode()
-    except (ValueError, TypeError, RecursionError) as error:
-        raise InvalidData(
-            f"{what} cannot be stored: {_complaint(error)}. Nothing was sent."
-        ) from None
-    if body.count(b"[") + body.count(b"{") > MOST_LEVELS and is_deep(value):
-        raise InvalidData(f"{what} cannot be stored: {_TOO_DEEP}. Nothing was sent.")
-    if _LONG_NUMBER.search(body) or _COERCED_NAME.search(body) or b"\\u0000" in body:
-        _refuse_unstorable(value, what, ())
-    return body
-
-
-def is_deep(value: Any) -> bool:
-    """Whether lists and objects are nested deeper than `MOST_LEVELS`."""
-    layer = [value] if isinstance(value, _CONTAINERS) else []
-    for _ in range(MOST_LEVELS):
-        layer = [
-            item
-            for each in layer
-            for item in (each.values() if isinstance(each, dict) else each)
-            if isinstance(item, _CONTAINERS)
-        ]
-    return bool(layer)
-
-
-def _complaint(error: Exception) -> str:
-    if isinstance(error, UnicodeEncodeError):
-        return "it contains half of a surrogate pair, which is no Unicode character"
-    if "JSON compliant" in str(error):
-        return "it contains NaN or an infinity, and JSON has neither"
-    if isinstance(error, RecursionError):
-        return _TOO_DEEP
-    if "keys must be" in str(error):
-        return "a name in an object is no text"
-    return str(error)
-
-
-def _refuse_unstorable(value: Any, what: str, path: tuple[str, ...]) -> None:
-    where = f" (at {'/'.join(path)})" if path else ""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if not isinstance(key, str):
-                raise InvalidData(
-                    f"{what} cannot be stored{where}: the name {key!r} in an object is no text. "
-                    "Nothing was sent."
-                )
-            _refuse_unstorable(key, what, (*path, "(name)"))
-            _refuse_unstorable(item, what, (*path, key))
-    elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            _refuse_unstorable(item, what, (*path, str(index)))
-    elif isinstance(value, str) and "\0" in value:
-        raise InvalidData(
-            f"{what} cannot be stored{where}: it contains a NUL character, which PostgreSQL "
-            "cannot keep. Nothing was sent."
-        )
-    elif isinstance(value, int) and not _SMALLEST <= value <= _LARGEST:
-        raise InvalidData(
-            f"{what} cannot be stored{where}: the server would turn an integer beyond 64 bits "
-            "into a float. Store it as a string. Nothing was sent."
-        )
 
 
 @dataclass(slots=True)
@@ -252,7 +166,7 @@ class Reply:
         """
         if self._json is None:
             try:
-                parsed = json.loads(self.body)
+                parsed = decode(self.body)
             except ValueError as error:
                 raise BadReply(self.complaint()) from error
             if not isinstance(parsed, dict):

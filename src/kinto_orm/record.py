@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 from kinto_orm.errors import ConfigurationError, ModelError
@@ -78,8 +79,7 @@ class Record(Resource):
                 f"{cls.__name__} needs a collection: give {by_class}, or the session "
                 '(Session(..., collection="todos")), or use collection.records'
             )
-        bucket = segment(cls.__kinto_bucket__ or session.bucket, "bucket")
-        return f"/buckets/{bucket}/collections/{segment(collection, 'collection')}/records"
+        return _records_path(cls.__kinto_bucket__ or session.bucket, collection)
 
     def history(self, *, session: Session | None = None) -> Query[HistoryEntry]:
         """What was done to this record, newest first.
@@ -118,6 +118,12 @@ class Record(Resource):
         session, parent, _ = self._place(given)
         own_state(self).parent = parent
         return session
+
+
+@lru_cache(maxsize=1000)
+def _records_path(bucket: str, collection: str) -> str:
+    inside = f"/buckets/{segment(bucket, 'bucket')}"
+    return f"{inside}/collections/{segment(collection, 'collection')}/records"
 
 
 def _check_keyword(model: str, name: str, value: object) -> None:

@@ -12,6 +12,7 @@ from pydantic import JsonValue
 from kinto_orm import permissions as perms
 from kinto_orm.changes import Changes, has_name
 from kinto_orm.conflicts import conflict_of
+from kinto_orm.encoding import encode_dumped
 from kinto_orm.errors import (
     ConfigurationError,
     Conflict,
@@ -30,7 +31,6 @@ from kinto_orm.protocol import (
     Parents,
     Reply,
     Request,
-    encode,
     if_match,
     if_none_match,
     segment,
@@ -311,7 +311,7 @@ class Resource(Stored):
             Request(
                 "PUT",
                 self._path(parent),
-                body=encode(body, self._name),
+                body=encode_dumped(body, self._name),
                 headers=precondition,
                 alone=self.__kinto_kind__ != "record",
             ),
@@ -356,12 +356,12 @@ class Resource(Stored):
     def _patch_request(self, parent: str, changes: Changes, pending: perms.JsonPatch) -> Request:
         headers = if_match(self.last_modified or 0)
         if not changes.removed and not pending:
-            body = encode({"data": changes.changed}, self._name)
+            body = encode_dumped({"data": changes.changed}, self._name)
             alone = self.__kinto_kind__ != "record"
             return Request("PATCH", self._path(parent), body=body, headers=headers, alone=alone)
         operations = changes.operations() + pending
         headers["Content-Type"] = JSON_PATCH
-        body = encode(operations, self._name)
+        body = encode_dumped(operations, self._name)
         return Request("PATCH", self._path(parent), body=body, headers=headers, alone=True)
 
     def _accept(

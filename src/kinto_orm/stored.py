@@ -157,14 +157,13 @@ class Stored(BaseModel, metaclass=ResourceMeta):
 
     @classmethod
     def _check_names(cls, given: Mapping[str, Any]) -> None:
+        known = cls._cached("accepted", cls._accepted)
+        if given.keys() <= known:
+            return
         for name in RESERVED.keys() & given.keys():
             raise InvalidData(f"{cls.__name__} cannot have a field {name!r}: {RESERVED[name]}")
-        if cls.__kinto_open__:
-            return
-        known = cls._cached("accepted", cls._accepted)
-        unknown = {name: value for name, value in given.items() if name not in known}
-        if unknown:
-            refuse_unknown(cls, unknown)
+        if not cls.__kinto_open__:
+            refuse_unknown(cls, {name: given[name] for name in given if name not in known})
 
     @classmethod
     def _check_stored_name(cls, stored: str) -> None:
@@ -178,7 +177,8 @@ class Stored(BaseModel, metaclass=ResourceMeta):
 
     @classmethod
     def _accepted(cls) -> set[str]:
-        return {n for name, info in cls.model_fields.items() for n in accepted_names(name, info)}
+        names = (accepted_names(name, info) for name, info in cls.model_fields.items())
+        return set().union(*names) - RESERVED.keys()
 
     @classmethod
     def _cached(cls, key: str, make: Callable[[], Any]) -> Any:

@@ -16,8 +16,8 @@ from pyramid.response import Response
 from pyramid.settings import asbool
 
 from kinto_orm import keypath
+from kinto_orm.encoding import MOST_LEVELS, is_deep
 from kinto_orm.errors import KeyNotFound, PathError, TemplateError
-from kinto_orm.protocol import MOST_LEVELS, is_deep
 from kinto_orm.rendering import Renderer, Stored
 from kinto_orm.server import kvp_reads
 from kinto_orm.server.kvp_store import KV, TEMPLATES, Store
