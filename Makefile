@@ -6,7 +6,7 @@ BASE := $(VENV)/.base
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: install demo test lint types layers record docs bench wheel check clean
+.PHONY: install demo test explore lint types layers record docs bench wheel check clean
 
 install: $(READY)
 
@@ -26,6 +26,10 @@ demo: $(BASE)
 
 test: install
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+# Other examples than those of `make test`, and ten times as many; name what to test by TESTS=...
+explore: install
+	$(BIN)/python -m pytest --hypothesis-profile explore $(TESTS)
 
 lint: install
 	$(BIN)/ruff check .

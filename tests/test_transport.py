@@ -86,6 +86,7 @@ ACTS: dict[str, Callable[[], object]] = {
     "permissions": lambda: Bucket(id="x").save(force=True).permissions.refresh(),
     "default bucket": lambda: Record.find().all(),
 }
+LOADING = sorted(ACTS.keys() - {"count", "exists", "delete all", "default bucket"})
 
 
 def outcome(server: FaultyServer, act: str) -> KintoError:
@@ -120,10 +121,14 @@ def test_another_services_json_is_no_answer(act: str, body: Any) -> None:
     assert isinstance(error, (BadReply, InvalidData))
 
 
-def test_a_write_that_is_answered_without_a_timestamp() -> None:
-    """Without `last_modified` the next save would have no precondition: it is no answer."""
-    with FaultyServer(says(200, {"data": {"id": "x"}})) as server:
-        assert isinstance(outcome(server, "save"), BadReply)
+@pytest.mark.parametrize("data", [{"id": "x", "title": "a"}, {"last_modified": 5, "title": "a"}])
+@pytest.mark.parametrize("act", LOADING)
+def test_an_object_without_id_or_timestamp_is_no_answer(act: str, data: Any) -> None:
+    """Without them the next save would have no path, or no precondition."""
+    body = {"data": [data] if act in ("find", "only") else data}
+    with FaultyServer(says(200, body), says(500, {})) as server:
+        error = outcome(server, act)
+    assert isinstance(error, BadReply)
 
 
 @pytest.mark.parametrize("act", ACTS)

@@ -21,6 +21,7 @@ from kinto_orm._version import __version__
 
 if TYPE_CHECKING:
     from kinto_orm.account import Account
+    from kinto_orm.authentication import BearerAuth
     from kinto_orm.batch import Batch, Outcome
     from kinto_orm.bulk import Failure, Interrupted, Summary
     from kinto_orm.conditions import Column, Condition, col, field
@@ -65,7 +66,7 @@ if TYPE_CHECKING:
     from kinto_orm.schema import SchemaChange, SchemaPlan
     from kinto_orm.session import Session
     from kinto_orm.templates import Template
-    from kinto_orm.transport import BearerAuth, Retry
+    from kinto_orm.transport import Retry
 
 __all__ = [
     "Account",
@@ -193,7 +194,7 @@ _LATER = {
     "ServerInfo": "connection",
     "Session": "session",
     "Template": "templates",
-    "BearerAuth": "transport",
+    "BearerAuth": "authentication",
     "Retry": "transport",
 }
 

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kinto_orm.changes import differing
 from kinto_orm.errors import Conflict, ResponseError
 from kinto_orm.permissions import Permissions, unknown, wished
 from kinto_orm.stored import Stored, set_state, state_of
 
-if TYPE_CHECKING:
-    from kinto_orm.resource import Resource
-
 
 def conflict_of(
-    local: Resource,
+    local: Stored,
     message: str,
     error: ResponseError | None = None,
-    remote: Resource | None = None,
+    remote: Stored | None = None,
 ) -> Conflict:
     """The Conflict that an object met.
 
@@ -43,7 +40,7 @@ def conflict_of(
     return conflict
 
 
-def _base(local: Resource) -> Resource | None:
+def _base(local: Stored) -> Stored | None:
     state = state_of(local)
     if state.source is None:
         return None
@@ -52,7 +49,7 @@ def _base(local: Resource) -> Resource | None:
     return pristine
 
 
-def _contested(local: Resource, remote: Resource) -> frozenset[str]:
+def _contested(local: Stored, remote: Stored) -> frozenset[str]:
     """The fields that both sides changed, to different values."""
     if local.is_new:
         mine, theirs = set(local._dump()), set(remote._dump())

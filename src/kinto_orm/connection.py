@@ -12,9 +12,10 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from kinto_orm.authentication import Auth, authenticator
 from kinto_orm.errors import ConfigurationError
 from kinto_orm.protocol import Parents
-from kinto_orm.transport import Auth, Transport, authenticator
+from kinto_orm.transport import Transport
 
 
 class ServerInfo(BaseModel):

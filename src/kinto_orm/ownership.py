@@ -1,20 +1,19 @@
-"""How the permissions of an object are read and sent."""
+"""The permissions of an object: how they are held, read and sent."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from kinto_orm import permissions as perms
 from kinto_orm.conflicts import conflict_of
 from kinto_orm.encoding import encode
 from kinto_orm.errors import ConfigurationError, Conflict, InvalidData
 from kinto_orm.loading import Source
-from kinto_orm.permissions import BY_KIND, Permissions, PermissionsOwner, loaded
+from kinto_orm.permissions import Permissions, PermissionsOwner
+from kinto_orm.placed import Placed
 from kinto_orm.protocol import JSON_PATCH, Call, Reply, Request, if_match
-from kinto_orm.stored import NOT_DATA, own_state
-
-if TYPE_CHECKING:
-    from kinto_orm.resource import Resource
+from kinto_orm.stored import NOT_DATA, State, own_state, state_of
 
 _ATTEMPTS = 5
 
@@ -26,7 +25,7 @@ class ObjectPermissions(PermissionsOwner):
         resource: The object.
     """
 
-    def __init__(self, resource: Resource) -> None:
+    def __init__(self, resource: Permitted) -> None:
         self._resource = resource
 
     @property
@@ -63,7 +62,7 @@ class ObjectPermissions(PermissionsOwner):
 
     def clear_permissions(self) -> None:
         """Empty every list (`PATCH`); the server keeps the one who asks in `write`."""
-        names = sorted(BY_KIND[self._resource.__kinto_kind__])
+        names = sorted(perms.BY_KIND[self._resource.__kinto_kind__])
         cleared = self._patch({"permissions": {name: [] for name in names}}, {})
         permissions: Permissions = self._resource.permissions
         permissions._take(cleared)
@@ -89,7 +88,7 @@ class ObjectPermissions(PermissionsOwner):
             self._bump(reply.object["data"])
             stored = reply.json.get("permissions") or {}
             stamp = reply.json["data"]["last_modified"]
-            return loaded(stored, self, self._resource.__kinto_kind__, stamp)
+            return perms.loaded(stored, self, self._resource.__kinto_kind__, stamp)
 
         doing = f"{verb} the permissions of {self._name} in {parent}"
         explained = None if parents is None else parents.explaining()
@@ -107,3 +106,62 @@ class ObjectPermissions(PermissionsOwner):
         stamp = {name: raw[name] for name in NOT_DATA}
         state.source = Source(raws={raw["id"]: known | stamp})
         self._resource._stamp(raw)
+
+
+class Permitted(Placed):
+    """The part of a model that has permissions."""
+
+    def _bind_permissions(self, permissions: Permissions) -> Permissions:
+        return permissions._bind(ObjectPermissions(self), self.__kinto_kind__)
+
+    if not TYPE_CHECKING:
+
+        @property
+        def permissions(self) -> Permissions:
+            """Who may do what; reading those that were not loaded is a NotLoaded error."""
+            state = own_state(self)
+            state.permissions = self._known_permissions(state)
+            return state.permissions
+
+        @permissions.setter
+        def permissions(self, value: Permissions | Mapping[str, Iterable[str]]) -> None:
+            wanted = self._bind_permissions(perms.wished(value))
+            if self.is_new:
+                own_state(self).permissions = wanted
+            else:
+                self.permissions._replace(wanted)
+
+    def _renewed(
+        self, stored: Mapping[str, list[str]] | None, as_of: int | None, *, keep: bool
+    ) -> Permissions | Mapping[str, list[str]] | None:
+        """The permissions after an answer; an object that somebody may hold stays the same."""
+        held = state_of(self).permissions
+        if not isinstance(held, Permissions):
+            return stored
+        fresh = perms.loaded(stored or {}, held._owner, self.__kinto_kind__, as_of)
+        if keep:
+            held._rebase(fresh)
+        else:
+            held._take(fresh)
+        return held
+
+    def _has_pending_permissions(self) -> bool:
+        permissions = state_of(self).permissions
+        return isinstance(permissions, Permissions) and permissions.is_changed
+
+    def _pending_permissions(self) -> perms.JsonPatch:
+        permissions = state_of(self).permissions
+        if not isinstance(permissions, Permissions):
+            return []
+        if permissions.is_blind:
+            permissions._rebase(ObjectPermissions(self).fetch_permissions())
+        return permissions.patch()
+
+    def _known_permissions(self, state: State) -> Permissions:
+        stored = state.permissions or {}
+        if isinstance(stored, Permissions):
+            return stored
+        if state.permissions is None and (state.source is None or state.gone):
+            return self._bind_permissions(Permissions())
+        owner = ObjectPermissions(self)
+        return perms.loaded(stored, owner, self.__kinto_kind__, self.last_modified)

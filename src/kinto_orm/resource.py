@@ -14,6 +14,7 @@ from kinto_orm.changes import Changes, has_name
 from kinto_orm.conflicts import conflict_of
 from kinto_orm.encoding import encode_dumped
 from kinto_orm.errors import (
+    BadReply,
     ConfigurationError,
     Conflict,
     InvalidData,
@@ -23,7 +24,7 @@ from kinto_orm.errors import (
 )
 from kinto_orm.fidelity import refuse_hidden
 from kinto_orm.loading import Source, without
-from kinto_orm.ownership import ObjectPermissions
+from kinto_orm.ownership import Permitted
 from kinto_orm.permissions import Permissions
 from kinto_orm.protocol import (
     JSON_PATCH,
@@ -36,8 +37,8 @@ from kinto_orm.protocol import (
     segment,
 )
 from kinto_orm.query import Listing, Query
-from kinto_orm.session import Session, current
-from kinto_orm.stored import State, Stored, own_state, put_state, set_state, state_of
+from kinto_orm.session import Session
+from kinto_orm.stored import NOT_DATA, State, put_state, set_state, state_of
 
 if TYPE_CHECKING:
     from kinto_orm.conditions import Condition
@@ -59,62 +60,11 @@ class Tombstone:
     last_modified: int | None
 
 
-class Resource(Stored):
+class Resource(Permitted):
     """Base of all stored objects; use Record, Bucket, Collection, Group, Template or Account."""
 
     # What the server answers for an object that is not there.
     __kinto_missing__: ClassVar[tuple[type[ResponseError], ...]] = (NotFound,)
-    __kinto_session__: ClassVar[Session | None] = None
-
-    # Where it lives
-
-    @classmethod
-    def bind(cls, session: Session | None) -> None:
-        """Give the class a session for when the call, the object and the context have none."""
-        cls.__kinto_session__ = session
-
-    @classmethod
-    def _session(cls, given: Session | None, came_from: Session | None = None) -> Session:
-        return current(given, came_from, cls.__kinto_session__, needed_for=cls.__name__)
-
-    @classmethod
-    def _scope_path(cls, session: Session) -> str:
-        """The path of the plural endpoint in a session's scope, "default" as it is."""
-        raise ConfigurationError(f"{cls.__name__} is a base class; use Record, Bucket or another")
-
-    @classmethod
-    def _home(cls, session: Session) -> tuple[str, Parents | None]:
-        """The path of the plural endpoint, and what must exist for it."""
-        return _resolved(cls._scope_path(session), session, cls._synced_by())
-
-    @property
-    def uri(self) -> str:
-        """The server path, such as `/buckets/blog/collections/articles/records/x`.
-
-        In the personal bucket it has the word "default" until the first request of the session.
-        """
-        state = state_of(self)
-        parent = state.parent
-        if parent is None:
-            session = self._session(None, state.session)
-            parent = self._scope_path(session)
-            if session.is_informed:
-                parent = _resolved(parent, session, "")[0]
-        return f"{parent}/{segment(self.id, self.__kinto_kind__)}"
-
-    def _place(self, given: Session | None) -> tuple[Session, str, Parents | None]:
-        """The session, the path of the plural endpoint and what must exist for it."""
-        state = state_of(self)
-        session = self._session(given, state.session)
-        session.require_kinto(f"work with {self._name}")
-        if state.parent is None:
-            return session, *self._home(session)
-        return session, *_resolved(state.parent, session, self._synced_by())
-
-    @classmethod
-    def _synced_by(cls) -> str:
-        """The name of the class if sync_schema takes it, else nothing."""
-        return cls.__name__ if cls.__kinto_kind__ == "record" else ""
 
     # Reading
 
@@ -182,9 +132,7 @@ class Resource(Stored):
     @classmethod
     def _get_call(cls, session: Session, id: str, parent: str | None = None) -> Call[Self]:
         session.require_kinto(f"get {cls.__name__} {id!r}")
-        home, parents = (
-            cls._home(session) if parent is None else _resolved(parent, session, cls._synced_by())
-        )
+        home, parents = cls._at(parent, session)
         return Call(
             Request("GET", f"{home}/{segment(id, cls.__kinto_kind__)}"),
             lambda reply: cls._loaded(reply, session, home),
@@ -195,6 +143,7 @@ class Resource(Stored):
     @classmethod
     def _loaded(cls, reply: Reply, session: Session, parent: str) -> Self:
         found, permissions = cls._loader().single(reply)
+        _require_stamps([found], reply)
         put_state(found, State(session, parent, Source(reply.body), permissions=permissions))
         return found
 
@@ -219,9 +168,7 @@ class Resource(Stored):
         """What a query needs to know of the model."""
         session = cls._session(session)
         session.require_kinto(f"find {cls.__name__}")
-        home, parents = (
-            cls._home(session) if parent is None else _resolved(parent, session, cls._synced_by())
-        )
+        home, parents = cls._at(parent, session)
         return Listing(
             session, home, parents, lambda reply, only: cls._page(reply, session, home, only)
         )
@@ -232,6 +179,7 @@ class Resource(Stored):
     ) -> list[Self]:
         loader = cls._loader()
         found = loader.page(reply) if only is None else loader.partial(reply, only)
+        _require_stamps(found, reply)
         state = State(session, parent, Source(reply.body), partial=only is not None, shared=True)
         put = put_state
         for each in found:
@@ -493,9 +441,6 @@ class Resource(Stored):
             parents=parents and parents.explaining(),
         )
 
-    def _path(self, parent: str) -> str:
-        return f"{parent}/{segment(self.id, self.__kinto_kind__)}"
-
     def _refuse_partial(self) -> None:
         if self.is_partial:
             raise NotLoaded(
@@ -503,7 +448,7 @@ class Resource(Stored):
                 "refresh(keep_changes=True) first. Nothing was sent."
             )
 
-    # Conflicts and permissions
+    # Conflicts
 
     def _conflict(
         self,
@@ -536,78 +481,15 @@ class Resource(Stored):
                 error.args = (f"{error} {name!r} is inside of the field {' or '.join(inside)}.",)
         return error
 
-    def _bind_permissions(self, permissions: Permissions) -> Permissions:
-        return permissions._bind(ObjectPermissions(self), self.__kinto_kind__)
 
-    if not TYPE_CHECKING:
+def _require_stamps(found: Iterable[Resource], reply: Reply) -> None:
+    """Make sure that objects came with what every stored one has.
 
-        @property
-        def permissions(self) -> Permissions:
-            """Who may do what; reading those that were not loaded is a NotLoaded error."""
-            state = own_state(self)
-            state.permissions = self._known_permissions(state)
-            return state.permissions
-
-        @permissions.setter
-        def permissions(self, value: Permissions | Mapping[str, Iterable[str]]) -> None:
-            wanted = self._bind_permissions(perms.wished(value))
-            if self.is_new:
-                own_state(self).permissions = wanted
-            else:
-                self.permissions._replace(wanted)
-
-    def _renewed(
-        self, stored: Mapping[str, list[str]] | None, as_of: int | None, *, keep: bool
-    ) -> Permissions | Mapping[str, list[str]] | None:
-        """The permissions after an answer; an object that somebody may hold stays the same."""
-        held = state_of(self).permissions
-        if not isinstance(held, Permissions):
-            return stored
-        fresh = perms.loaded(stored or {}, held._owner, self.__kinto_kind__, as_of)
-        if keep:
-            held._rebase(fresh)
-        else:
-            held._take(fresh)
-        return held
-
-    def _has_pending_permissions(self) -> bool:
-        permissions = state_of(self).permissions
-        return isinstance(permissions, Permissions) and permissions.is_changed
-
-    def _pending_permissions(self) -> perms.JsonPatch:
-        permissions = state_of(self).permissions
-        if not isinstance(permissions, Permissions):
-            return []
-        if permissions.is_blind:
-            permissions._rebase(ObjectPermissions(self).fetch_permissions())
-        return permissions.patch()
-
-    def _known_permissions(self, state: State) -> Permissions:
-        stored = state.permissions or {}
-        if isinstance(stored, Permissions):
-            return stored
-        if state.permissions is None and (state.source is None or state.gone):
-            return self._bind_permissions(Permissions())
-        owner = ObjectPermissions(self)
-        return perms.loaded(stored, owner, self.__kinto_kind__, self.last_modified)
-
-
-def _resolved(parent: str, session: Session, model: str) -> tuple[str, Parents | None]:
-    """A plural path with the personal bucket's real id, and what must exist for it."""
-    known = session.resolved.get((parent, model))
-    if known is None:
-        known = session.resolved[parent, model] = _resolve(parent, session, model)
-    return known
-
-
-def _resolve(parent: str, session: Session, model: str) -> tuple[str, Parents | None]:
-    parts = parent.split("/")
-    if len(parts) < 4:
-        return parent, None
-    asked, parts[2] = parts[2], session.resolve_bucket(parts[2])
-    collection = parts[4] if len(parts) > 5 else None
-    permitted = asked == "default" or session.is_personal(parts[2])
-    return "/".join(parts), Parents(parts[2], collection, permitted, model)
+    Raises:
+        BadReply: One has no id or no timestamp.
+    """
+    if not all(each.__pydantic_fields_set__ >= NOT_DATA for each in found):
+        raise BadReply(reply.complaint())
 
 
 def _is_random(id: str) -> bool:

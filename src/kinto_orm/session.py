@@ -9,6 +9,7 @@ from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from kinto_orm.authentication import Auth
 from kinto_orm.connection import ServerInfo, above, open_connection
 from kinto_orm.errors import (
     ConfigurationError,
@@ -25,7 +26,7 @@ from kinto_orm.protocol import (
     if_none_match,
     segment,
 )
-from kinto_orm.transport import Auth, Retry, Timeouts
+from kinto_orm.transport import Retry, Timeouts
 
 if TYPE_CHECKING:
     from urllib3.util.retry import Retry as Urllib3Retry

@@ -1,4 +1,4 @@
-"""Sending requests over HTTP: the only importer of requests.
+"""Sending requests over HTTP, with requests.
 
 Connections are pooled and shared by threads. Waiting and trying again follow urllib3's Retry,
 within one deadline for the whole call.
@@ -7,7 +7,6 @@ within one deadline for the whole call.
 from __future__ import annotations
 
 import random
-import re
 import sys
 import threading
 import time
@@ -17,9 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
-from pydantic import SecretStr
 from requests.adapters import BaseAdapter, HTTPAdapter
-from requests.auth import AuthBase, HTTPBasicAuth
 from requests.cookies import RequestsCookieJar
 from requests.hooks import dispatch_hook
 from requests.structures import CaseInsensitiveDict
@@ -29,6 +26,7 @@ from urllib3.util.retry import Retry as Urllib3Retry
 from urllib3.util.timeout import Timeout as Urllib3Timeout
 
 from kinto_orm._version import __version__
+from kinto_orm.authentication import constant_headers, refuse_bad_headers
 from kinto_orm.errors import (
     BackoffError,
     BadReply,
@@ -39,7 +37,6 @@ from kinto_orm.errors import (
 )
 from kinto_orm.protocol import Reply, Request
 
-Auth = tuple[str, str] | str | AuthBase | Callable[[requests.PreparedRequest], Any]
 Timeouts = float | tuple[float, float] | None
 
 _BUSY = frozenset({409, 429, 502, 503, 504})
@@ -94,48 +91,6 @@ class Retry(Urllib3Retry):
             return self.parse_retry_after(value)
         except Exception:  # noqa: BLE001  (urllib3 raises InvalidHeader and ValueError)
             return self.backoff_max
-
-
-class BearerAuth(AuthBase):
-    """Sends `Authorization: Bearer <token>`; its repr does not show the token."""
-
-    def __init__(self, token: str) -> None:
-        self._token = SecretStr(token)
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Put the header on a request."""
-        request.headers["Authorization"] = f"Bearer {self._token.get_secret_value()}"
-        return request
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, BearerAuth) and self._token == other._token
-
-    def __hash__(self) -> int:
-        return hash(self._token)
-
-    def __repr__(self) -> str:
-        return "BearerAuth(**********)"
-
-
-def authenticator(auth: Auth | None) -> Callable[[requests.PreparedRequest], Any] | None:
-    """What puts credentials on a request.
-
-    Args:
-        auth: A pair (user, password), the string "user:password", or what requests takes.
-
-    Raises:
-        ConfigurationError: It is none of these.
-    """
-    if auth is None or callable(auth):
-        return auth
-    pair = auth.split(":", 1) if isinstance(auth, str) else auth
-    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-        raise ConfigurationError(
-            'auth must be ("user", "password"), "user:password", BearerAuth(token) or an '
-            "authentication object of requests"
-        )
-    # Kinto reads credentials as UTF-8; requests would write str as latin-1.
-    return HTTPBasicAuth(*(str(part).encode() for part in pair))
 
 
 class PooledAdapter(HTTPAdapter):
@@ -207,7 +162,7 @@ class Transport:
         adapter: BaseAdapter | None = None,
     ) -> None:
         self.base_url = base_url
-        constant = _constant_headers(auth)
+        constant = constant_headers(auth)
         self._auth = auth if constant is None else None
         self._timeout = timeout
         self._retry = retry if isinstance(retry, Retry) else _as_retry(retry)
@@ -219,7 +174,7 @@ class Transport:
             **(headers or {}),
             **(constant or {}),
         }
-        _refuse_bad_headers(self._headers)
+        refuse_bad_headers(self._headers)
         self._adapter = adapter or PooledAdapter(pool_connections=1, pool_maxsize=32)
         self._send_options = _options_of_environment(base_url)
         self._not_before = 0.0
@@ -292,7 +247,7 @@ class Transport:
         if self._auth is not None:
             prepared._cookies = RequestsCookieJar()  # type: ignore[attr-defined]
             self._auth(prepared)
-            _refuse_bad_headers(prepared.headers)
+            refuse_bad_headers(prepared.headers)
         return prepared
 
     def _timeout_until(self, deadline: float) -> tuple[float, float]:
@@ -380,36 +335,6 @@ _TRANSPORT_ERRORS: tuple[tuple[tuple[type[Exception], ...], type[TransportError]
         _UNREACHABLE,
     ),
 )
-
-
-def _constant_headers(
-    auth: Callable[[requests.PreparedRequest], Any] | None,
-) -> dict[str, str] | None:
-    """What credentials add to every request, if that is always the same; else None."""
-    if type(auth) not in (HTTPBasicAuth, BearerAuth) or auth is None:
-        return None
-    probe = requests.PreparedRequest()
-    probe.headers = CaseInsensitiveDict()
-    auth(probe)
-    return dict(probe.headers)
-
-
-def _refuse_bad_headers(headers: Mapping[str, str | bytes]) -> None:
-    """Refuse what cannot be sent; the values may be secret, and are not shown.
-
-    Raises:
-        ConfigurationError: A value has a line break, or a character beyond Latin-1.
-    """
-    for name, value in headers.items():
-        text = value.decode("latin-1") if isinstance(value, bytes) else value
-        if _NOT_IN_HEADERS.search(text):
-            raise ConfigurationError(
-                f"the header {name} cannot be sent: its value (a token, a password?) has a line "
-                "break or a character that headers do not take; strip() what comes from a file"
-            )
-
-
-_NOT_IN_HEADERS = re.compile("[\r\n\0]|[^\0-\xff]")
 
 
 def _levels_to_the_caller() -> int:
