@@ -180,6 +180,26 @@ def test_resume_goes_on_after_a_page(ten: Wire) -> None:
     assert numbers(query.resume(None)) == list(range(1, 10))
 
 
+ODD_IDS = ["0", "007", "10", "1e5", "9", "A", "Z", "a", "b-", "b_", "false", "null", "true", "z"]
+
+
+def test_pages_by_id_begin_after_the_last_id(wire: Wire) -> None:
+    """So the server need not look for its place; ids that look like other JSON are texts."""
+    wire.session.save_all(Todo(id=id, number=n) for n, id in enumerate(ODD_IDS))
+    in_order = [todo.id for todo in Todo.find().all()]
+    assert sorted(in_order) == ODD_IDS
+    wire.clear()
+    for size in (1, 2, 5):
+        assert [todo.id for todo in Todo.find().page_size(size)] == in_order
+    assert not any("_token" in str(each.url) for each in wire.requests)
+    after = Todo.find(col(Todo.id) > in_order[3], col(Todo.id) < in_order[11])
+    assert [todo.id for todo in after.page_size(2)] == in_order[4:11]
+    page, *_ = after.page_size(3).pages()
+    assert [todo.id for todo in after.resume(page.position)] == in_order[7:11]
+    by_number = [todo.number for todo in Todo.find().order_by(Todo.number).page_size(3)]
+    assert by_number == list(range(len(ODD_IDS)))
+
+
 def test_one_page_ahead_and_no_more(ten: Wire) -> None:
     """Who stops early has not fetched everything."""
     for todo in Todo.find().page_size(1):

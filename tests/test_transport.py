@@ -453,11 +453,12 @@ def test_redirects_are_not_followed(status: int) -> None:
 def test_credentials_never_follow_next_page_to_another_host() -> None:
     """The next page is asked for on the session's own server, whatever host the header names."""
     second = {"data": [{"id": "y", "last_modified": 6, "title": "b"}]}
+    by_title = Todo.find().order_by(Todo.title)
     with FaultyServer(says(200, PAGE)) as thief:
         next_page = f"{thief.url}/buckets/b/collections/todos/records?_token=abc&_limit=1"
         with FaultyServer(says(200, PAGE, Next_Page=next_page), says(200, second)) as server:
             with Session(server.url, auth="bob:s3cret", retry=None):
-                assert [todo.id for todo in Todo.find().page_size(1)] == ["x", "y"]
+                assert [todo.id for todo in by_title.page_size(1)] == ["x", "y"]
             assert server.received[1].target == (
                 "/v1/buckets/b/collections/todos/records?_token=abc&_limit=1"
             )

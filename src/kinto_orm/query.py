@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -136,7 +137,7 @@ class Query(Generic[M]):
             position: Of the last page that was dealt with; it brings the conditions and the order
                 of its query along. None: from the beginning.
         """
-        if position is not None and "_token" not in dict(parse_qsl(position)):
+        if position is not None and not {"_token", "gt_id"} & dict(parse_qsl(position)).keys():
             raise InvalidData(f"{position!r} is no position of a page; see Page.position")
         return self._with(position=position)
 
@@ -166,7 +167,7 @@ class Query(Generic[M]):
                 found = self._load(listing, query, reply)
                 # How many objects a page has is the server's choice.
                 left = None if left is None else left - len(found)
-                position, upcoming = next_position(reply), None
+                position, upcoming = _next_position(query, reply, found), None
                 if position is not None and left != 0:
                     query = self._limited(position, left)
                     upcoming = ahead.soon(self._fetch, listing, query)
@@ -399,6 +400,20 @@ class _Ahead:
 
             self._pool = ThreadPoolExecutor(1, "kinto-orm-page")
         return self._pool.submit(fetch, *args).result
+
+
+def _next_position(query: str, reply: Reply, found: Sequence[Resource]) -> str | None:
+    """The query string of the page after these objects; None after the last one.
+
+    By id it begins after the last id, which an index finds. To find the place of its own token
+    PostgreSQL reads everything before it, so that the pages of a large collection get slow.
+    """
+    theirs = next_position(reply)
+    params = parse_qsl(query, True)
+    if theirs is None or not found or ("_sort", "id") not in params:
+        return theirs
+    kept = [pair for pair in params if pair[0] not in ("_token", "gt_id", "_limit")]
+    return query_string([*kept, ("gt_id", json.dumps(found[-1].id))])
 
 
 def next_position(reply: Reply) -> str | None:
