@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -48,18 +49,27 @@ def _pointer(name: str) -> str:
     return "/data/" + name.replace("~", "~0").replace("/", "~1")
 
 
-def find_changes(now: Stored, pristine: Stored, raw: dict[str, Any]) -> Changes:
+def find_changes(now: Stored, load: Callable[[], Stored], raw: dict[str, Any]) -> Changes:
     """What has to be sent so that the server has what the object has.
 
     Args:
         now: The object.
-        pristine: The same, loaded again from what the server sent.
+        load: Loads the same again from what the server sent.
         raw: What the server sent.
     """
-    old, new = pristine._dump(), now._dump()
+    new = now._dump()
+    suspects = {
+        name: value
+        for name, value in new.items()
+        if name not in raw or not same_json(value, raw[name])
+    }
+    if not suspects and raw.keys() <= new.keys():
+        return Changes({}, frozenset())
+    pristine = load()
+    old = pristine._dump()
     found = {
         name: restored(value, old.get(name), raw.get(name))
-        for name, value in new.items()
+        for name, value in suspects.items()
         if _newly_given(now, pristine, name, raw)
         or (
             not (name in old and _same_field(now, pristine, name, old[name], value))

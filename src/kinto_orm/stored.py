@@ -233,7 +233,7 @@ class Stored(BaseModel, metaclass=ResourceMeta):
         return self.__dict__.get(name, (self.__pydantic_extra__ or {}).get(stored))
 
     def _changes(self) -> Changes:
-        return find_changes(self, self._pristine(), self._raw())
+        return find_changes(self, self._pristine, self._raw())
 
     def _raw(self) -> dict[str, Any]:
         """What the server has, without id and last_modified."""

@@ -93,6 +93,16 @@ class Retry(Urllib3Retry):
             return self.backoff_max
 
 
+class _Answer(requests.Response):
+    """What a transport reads of a response; the rest is not set up, which takes longer."""
+
+    def __init__(self, status: int, headers: Any, content: bytes) -> None:
+        self.status_code = status
+        self.headers = headers
+        self._content = content
+        self._content_consumed = True
+
+
 class PooledAdapter(HTTPAdapter):
     """Sends over urllib3's pool without the detours of requests' adapter.
 
@@ -132,11 +142,8 @@ class PooledAdapter(HTTPAdapter):
             assert_same_host=False,
             timeout=Urllib3Timeout(connect=timeout[0], read=timeout[1]),
         )
-        response = requests.Response()
-        response.status_code = raw.status
-        response.headers = raw.headers  # urllib3's ignore case, too
-        response._content = raw.data
-        return response
+        # urllib3's headers ignore case, too.
+        return _Answer(raw.status, raw.headers, raw.data)
 
 
 class Transport:
