@@ -24,9 +24,9 @@ from kinto_orm.protocol import Call, Reply, Request, query_string, timestamp
 from kinto_orm.query import Listing, next_position
 
 if TYPE_CHECKING:
-    from kinto_orm.resource import Resource
+    from kinto_orm.reading import Readable
 
-    M = TypeVar("M", bound=Resource)
+    M = TypeVar("M", bound=Readable)
 else:
     M = TypeVar("M")
 

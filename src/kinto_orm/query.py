@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
     from kinto_orm.bulk import Summary
     from kinto_orm.following import Change, Follower
-    from kinto_orm.resource import Resource
+    from kinto_orm.reading import Readable
 
-    M = TypeVar("M", bound=Resource)
+    M = TypeVar("M", bound=Readable)
 else:
     M = TypeVar("M")
 
@@ -262,7 +262,7 @@ class Query(Generic[M]):
             raise InvalidData("objects loaded with only() cannot be saved: update() without it")
         listing = self._listing()
 
-        def changed() -> Iterator[M]:
+        def changed() -> Iterator[Any]:
             for each in self._standing_still():
                 for name, value in values.items():
                     setattr(each, name, value)
@@ -402,7 +402,7 @@ class _Ahead:
         return self._pool.submit(fetch, *args).result
 
 
-def _next_position(query: str, reply: Reply, found: Sequence[Resource]) -> str | None:
+def _next_position(query: str, reply: Reply, found: Sequence[Readable]) -> str | None:
     """The query string of the page after these objects; None after the last one.
 
     By id it begins after the last id, which an index finds. To find the place of its own token
