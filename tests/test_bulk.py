@@ -296,7 +296,7 @@ class Slow(HTTPBasicAuth):
     def __call__(self, request):
         if request.url.endswith("/batch"):
             print("sending", flush=True)
-            time.sleep(1000)
+            time.sleep(60)
         return super().__call__(request)
 
 with Session("memory://", auth=Slow("alice", "s3cret"), collection="todos") as session:
