@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kinto_orm.encoding import encode, encode_dumped
+from kinto_orm.encoding import decode, encode, encode_dumped
 from kinto_orm.errors import InvalidData
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
@@ -110,3 +110,28 @@ def test_long_digits_in_texts_are_texts() -> None:
     """Only integers are too large, not texts of digits."""
     assert json.loads(encode({"a": "9" * 40})) == {"a": "9" * 40}
     assert json.loads(encode({"a": "\\u0000"})) == {"a": "\\u0000"}
+
+
+# Reading
+
+
+@given(value=odd_values)
+@example(value=[2**80, -0.0, 5e-324, 1e23, float("nan"), float("-inf")])
+@example(value={"\ud800": ["\udfff"]})
+@pytest.mark.parametrize("ascii", [True, False])
+def test_what_was_written_is_read(value: Any, ascii: bool) -> None:
+    """The quick reader gives what `json` gives, types and signs and half surrogates included."""
+    body = json.dumps(value, ensure_ascii=ascii).encode("utf-8", "surrogatepass")
+    assert repr(decode(body)) == repr(json.loads(body.decode("utf-8", "surrogatepass")))
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[1,]", b'"\t"', b'"\xff"', b"<html>", b"{} {}"])
+def test_what_is_no_json_is_not_read(body: bytes) -> None:
+    """It is a ValueError, as it is for `json`."""
+    with pytest.raises(ValueError, match=r"line 1 column|utf-8"):
+        decode(body)
+
+
+def test_many_levels_are_read() -> None:
+    """More than Pydantic's reader takes."""
+    assert decode(b"[" * 500 + b"]" * 500) == nested(500)

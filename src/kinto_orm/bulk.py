@@ -99,7 +99,8 @@ class Interrupted(KeyboardInterrupt):
     """Ctrl-C stopped a bulk operation; `.summary` says how far it came.
 
     Requests that were under way were waited for, so that the summary is exact: it is of the
-    first `summary.total` objects of the iterable.
+    first `summary.total` objects of the iterable. A second Ctrl-C does not wait; then it misses
+    what was under way.
     """
 
     def __init__(self, summary: Summary) -> None:

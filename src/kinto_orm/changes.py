@@ -58,11 +58,7 @@ def find_changes(now: Stored, load: Callable[[], Stored], raw: dict[str, Any]) -
         raw: What the server sent.
     """
     new = now._dump()
-    suspects = {
-        name: value
-        for name, value in new.items()
-        if name not in raw or not same_json(value, raw[name])
-    }
+    suspects = _unlike(new, raw)
     if not suspects and raw.keys() <= new.keys():
         return Changes({}, frozenset())
     pristine = load()
@@ -76,12 +72,17 @@ def find_changes(now: Stored, load: Callable[[], Stored], raw: dict[str, Any]) -
             and not _untouched_default(now, name, value, raw)
         )
     }
-    changed = {
+    removed = frozenset(name for name in old if name not in new and name in raw)
+    return Changes(_unlike(found, raw), removed)
+
+
+def _unlike(values: dict[str, JsonValue], raw: dict[str, Any]) -> dict[str, JsonValue]:
+    """The values that are not stored already."""
+    return {
         name: value
-        for name, value in found.items()
+        for name, value in values.items()
         if name not in raw or not same_json(value, raw[name])
     }
-    return Changes(changed, frozenset(name for name in old if name not in new and name in raw))
 
 
 def differing(one: Stored, other: Stored) -> set[str]:
