@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -102,14 +103,26 @@ def test_a_record_without_a_collection() -> None:
     assert "Note" in str(raised.value)
 
 
-@pytest.mark.parametrize("id", ["a b", "ü", "a/b", "-a", "a.b", ".."])
-def test_ids_of_the_scope_are_checked(id: str) -> None:
-    """A bucket or a collection that the server would refuse is refused when it is used."""
+NOT_IDS = ["a b", "ü", "a/b", "-a", "a.b", "..", "", 5, b"a", "a\n"]
+
+
+@pytest.mark.parametrize("id", NOT_IDS)
+def test_ids_of_the_scope_are_checked(id: Any) -> None:
+    """A bucket or a collection that the server would refuse is refused where it is given."""
     with Session("memory://tests", bucket="b", collection="c") as session:
-        with pytest.raises(InvalidData, match="cannot be the id of a bucket"):
-            Record().save(session=session.scoped(bucket=id, collection="c"))
-        with pytest.raises(InvalidData, match="cannot be the id of a collection"):
-            Record().save(session=session.scoped(collection=id))
+        for act in (
+            lambda: Session("memory://tests", bucket=id),
+            lambda: session.scoped(bucket=id, collection="c"),
+            lambda: session.scoped(bucket=id),
+        ):
+            with pytest.raises(InvalidData, match="cannot be the id of a bucket"):
+                act()
+        for act in (
+            lambda: Session("memory://tests", collection=id),
+            lambda: session.scoped(collection=id),
+        ):
+            with pytest.raises(InvalidData, match="cannot be the id of a collection"):
+                act()
 
 
 # Which session
@@ -430,11 +443,18 @@ BAD_URLS = [
     "local://",
     "local://relative/path",
     "http://",
+    " http://host/v1",
+    "http://host/v1\n",
+    "http://ho st/v1",
+    "memory://name\n",
+    b"http://host/v1",
+    5,
+    Path("/tmp"),
 ]
 
 
 @pytest.mark.parametrize("url", BAD_URLS)
-def test_bad_urls(url: str) -> None:
+def test_bad_urls(url: Any) -> None:
     """A URL that cannot be a Kinto's is refused when the session is made."""
     with pytest.raises(ConfigurationError):
         Session(url)
@@ -611,6 +631,20 @@ def test_session_must_be_one() -> None:
     """A field of that name would be taken for the session."""
     with pytest.raises(ConfigurationError, match="no Session but a str"):
         Record.get("x", session="abc")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("given", ["memory://", 5, Session, "http://bob:s3cret@host/v1", False])
+def test_a_class_is_bound_to_a_session_only(given: Any) -> None:
+    """What is no session is refused when it is bound, and shows no password."""
+
+    class Bound(Record, collection="bound"):
+        pass
+
+    with pytest.raises(ConfigurationError, match="no Session but a") as raised:
+        Bound.bind(given)
+    assert "s3cret" not in str(raised.value)
+    with pytest.raises(ConfigurationError, match="needs a session"):
+        Bound.find().all()
 
 
 # Threads

@@ -21,6 +21,7 @@ from kinto_orm._version import __version__
 
 if TYPE_CHECKING:
     from kinto_orm.account import Account
+    from kinto_orm.attempts import Retry
     from kinto_orm.authentication import BearerAuth
     from kinto_orm.batch import Batch, Outcome
     from kinto_orm.bulk import Failure, Interrupted, Summary
@@ -66,7 +67,6 @@ if TYPE_CHECKING:
     from kinto_orm.schema import SchemaChange, SchemaPlan
     from kinto_orm.session import Session
     from kinto_orm.templates import Template
-    from kinto_orm.transport import Retry
 
 __all__ = [
     "Account",
@@ -195,7 +195,7 @@ _LATER = {
     "Session": "session",
     "Template": "templates",
     "BearerAuth": "authentication",
-    "Retry": "transport",
+    "Retry": "attempts",
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import threading
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -16,6 +17,8 @@ from kinto_orm.authentication import Auth, authenticator
 from kinto_orm.errors import ConfigurationError
 from kinto_orm.protocol import Parents
 from kinto_orm.transport import Transport
+
+_BREAK = re.compile(r"[\t\r\n\0]")
 
 
 class ServerInfo(BaseModel):
@@ -77,6 +80,7 @@ def open_connection(url: str | None, auth: Auth | None, options: Mapping[str, An
     if not url:
         url = _server_of_environment()
         auth = auth if auth is not None else os.environ.get("KINTO_ORM_AUTH") or None
+    _check_text(url)
     opener = _OPENERS.get(_parsed(url).scheme)
     if opener is None:
         raise ConfigurationError(
@@ -94,6 +98,18 @@ def _server_of_environment() -> str:
             "variable KINTO_ORM_SERVER (and KINTO_ORM_AUTH to user:password)"
         )
     return url
+
+
+def _check_text(url: object) -> None:
+    if not isinstance(url, str):
+        raise ConfigurationError(
+            f'a server URL is a text, such as "https://host/v1", not a {type(url).__name__}'
+        )
+    if url != url.strip() or _BREAK.search(url):
+        raise ConfigurationError(
+            f"{_shown(url)!r} is no server URL: it has a line break in it, or a space at an end; "
+            "strip() what comes from a file"
+        )
 
 
 def _shown(url: str) -> str:
@@ -120,6 +136,11 @@ def _split_secret(url: str) -> tuple[str, str | None]:
     parts = _parsed(url)
     if not parts.hostname:
         raise ConfigurationError(f"{_shown(url)!r} is no server URL: it has no host")
+    if " " in url:
+        raise ConfigurationError(
+            f"{_shown(url)!r} is no server URL: it has a space in it; write %20 for one in a "
+            "password or a path"
+        )
     if parts.query or parts.fragment:
         raise ConfigurationError(
             f"the URL of {parts.hostname} is no server URL: leave away what follows '?' or '#'; "
@@ -138,7 +159,7 @@ def _open_http(url: str, auth: Auth | None, options: Mapping[str, Any]) -> Conne
         raise ConfigurationError(
             f"{shown!r} is no URL of a Kinto API: it ends in its version, as in {shown}/v1"
         )
-    transport = Transport(shown, auth=authenticator(auth or secret), **options)
+    transport = Transport(shown, auth=authenticator(secret if auth is None else auth), **options)
     return Connection(transport, shown, "kinto", None)
 
 
@@ -147,7 +168,7 @@ def _open_kvp(url: str, auth: Auth | None, options: Mapping[str, Any]) -> Connec
     base = shown.removeprefix("kvp+")
     if urlsplit(base).path in ("", "/"):
         base += "/v1"
-    transport = Transport(base, auth=authenticator(auth or secret), **options)
+    transport = Transport(base, auth=authenticator(secret if auth is None else auth), **options)
     return Connection(transport, shown, "kvp", None)
 
 
@@ -171,12 +192,16 @@ def _open_local(url: str, auth: Auth | None, options: Mapping[str, Any]) -> Conn
 
 
 def _embedded(server: Any, url: str, auth: Auth | None, options: Mapping[str, Any]) -> Connection:
-    transport = Transport(
-        server.base_url,
-        auth=authenticator(auth if auth is not None else server.auth),
-        adapter=server.adapter(),
-        **options,
-    )
+    try:
+        transport = Transport(
+            server.base_url,
+            auth=authenticator(server.auth if auth is None else auth),
+            adapter=server.adapter(),
+            **options,
+        )
+    except BaseException:
+        server.close()
+        raise
     return Connection(transport, url, "kinto", server.close)
 
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from kinto_orm.errors import ConfigurationError
 from kinto_orm.protocol import Parents, segment
-from kinto_orm.session import Session, current
+from kinto_orm.session import Session, current, refuse_other
 from kinto_orm.stored import Stored, state_of
 
 
@@ -17,7 +17,16 @@ class Placed(Stored):
 
     @classmethod
     def bind(cls, session: Session | None) -> None:
-        """Give the class a session for when the call, the object and the context have none."""
+        """Give the class a session for when the call, the object and the context have none.
+
+        Args:
+            session: The session; None takes it away again.
+
+        Raises:
+            ConfigurationError: It is something else, such as the URL of a server.
+        """
+        if session is not None:
+            refuse_other(session, f"{cls.__name__}.bind: ")
         cls.__kinto_session__ = session
 
     @classmethod

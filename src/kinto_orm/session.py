@@ -9,6 +9,7 @@ from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from kinto_orm.attempts import AnyRetry, Retry, Timeouts
 from kinto_orm.authentication import Auth
 from kinto_orm.connection import ServerInfo, above, open_connection
 from kinto_orm.errors import (
@@ -26,11 +27,8 @@ from kinto_orm.protocol import (
     if_none_match,
     segment,
 )
-from kinto_orm.transport import Retry, Timeouts
 
 if TYPE_CHECKING:
-    from urllib3.util.retry import Retry as Urllib3Retry
-
     from kinto_orm.account import Account
     from kinto_orm.batch import Batch
     from kinto_orm.bulk import OnError, Progress, Summary
@@ -61,7 +59,7 @@ class Session:
             (the same, kept in that directory), both with the extra `server`;
             `kvp+http(s)://host` (a server compatible with kvp.io). None: the variables
             KINTO_ORM_SERVER and KINTO_ORM_AUTH.
-        auth: `("user", "password")`, "user:password", BearerAuth(token), or any
+        auth: `("user", "password")`, "user:password", "Bearer token", BearerAuth(token), or any
             authentication object of requests. It goes to this server only.
         bucket: The default bucket's id; "default" is the user's personal bucket.
         collection: The default collection's id.
@@ -70,7 +68,9 @@ class Session:
         headers: Sent with each request.
 
     Raises:
-        ConfigurationError: No server is given, the URL is wrong, or an extra is missing.
+        ConfigurationError: No server is given, the URL or another argument is wrong, or an extra
+            is missing.
+        InvalidData: A bucket or a collection of this id cannot be.
     """
 
     def __init__(
@@ -81,9 +81,10 @@ class Session:
         bucket: str = "default",
         collection: str | None = None,
         timeout: Timeouts = (3.05, 30.0),
-        retry: Urllib3Retry | None = Retry(),  # noqa: B008  (immutable)
+        retry: AnyRetry | None = Retry(),  # noqa: B008  (immutable)
         headers: Mapping[str, str] | None = None,
     ) -> None:
+        _check_scope(bucket, collection)
         options = {"timeout": timeout, "retry": retry, "headers": headers}
         self._connection = open_connection(server_url, auth, options)
         self._opened = True
@@ -119,13 +120,18 @@ class Session:
             bucket: The bucket's id; None keeps this session's.
             collection: The collection's id; None keeps this session's, unless the bucket
                 changes.
+
+        Raises:
+            InvalidData: A bucket or a collection of this id cannot be.
         """
         other = copy.copy(self)
         other.__dict__.pop("kv", None)  # that of this session's bucket
         other._opened = False
-        other._bucket = bucket or self._bucket
+        other._bucket = self._bucket if bucket is None else bucket
         same_bucket = other._bucket == self._bucket
-        other._collection = collection or (self._collection if same_bucket else None)
+        kept = self._collection if same_bucket else None
+        other._collection = kept if collection is None else collection
+        _check_scope(other._bucket, other._collection)
         return other
 
     def resolve_bucket(self, bucket: str | None = None) -> str:
@@ -453,6 +459,12 @@ class Session:
         return above("history").permission_entries(self)  # type: ignore[no-any-return]
 
 
+def _check_scope(bucket: str, collection: str | None) -> None:
+    segment(bucket, "bucket")
+    if collection is not None:
+        segment(collection, "collection")
+
+
 def resources(*objects: object) -> tuple[Resource, ...]:
     """The same objects, if all of them can be saved.
 
@@ -482,8 +494,8 @@ def current(given: Session | None, *others: Session | None, needed_for: str) -> 
         ConfigurationError: There is none.
     """
     came_from, bound = (*others, None, None)[:2]
-    if given is not None and not isinstance(given, Session):
-        raise ConfigurationError(f"session={given!r} is no Session but a {type(given).__name__}")
+    if given is not None:
+        refuse_other(given, "session=")
     active = _active.get()
     found = given or came_from or (active[-1] if active else None) or bound
     if found is None:
@@ -492,6 +504,20 @@ def current(given: Session | None, *others: Session | None, needed_for: str) -> 
             "`with Session(...):`, or bind one to the class (Todo.bind(session))"
         )
     return found
+
+
+def refuse_other(given: object, named: str) -> None:
+    """Refuse what is given as a session and is none.
+
+    Raises:
+        ConfigurationError: It is something else.
+    """
+    if not isinstance(given, Session):
+        shown = repr(given) if not isinstance(given, str) or "@" not in given else "..."
+        raise ConfigurationError(
+            f"{named}{shown} is no Session but a {type(given).__name__}; open one: "
+            'Session("memory://")'
+        )
 
 
 def _left(sessions: tuple[Session, ...], session: Session) -> tuple[Session, ...]:

@@ -6,7 +6,6 @@ within one deadline for the whole call.
 
 from __future__ import annotations
 
-import random
 import sys
 import threading
 import time
@@ -22,11 +21,11 @@ from requests.hooks import dispatch_hook
 from requests.structures import CaseInsensitiveDict
 from urllib3 import exceptions as urllib3_errors
 from urllib3.exceptions import HTTPError
-from urllib3.util.retry import Retry as Urllib3Retry
 from urllib3.util.timeout import Timeout as Urllib3Timeout
 
 from kinto_orm._version import __version__
-from kinto_orm.authentication import constant_headers, refuse_bad_headers
+from kinto_orm.attempts import BUSY_FOR_READS, AnyRetry, Timeouts, as_pair, as_retry
+from kinto_orm.authentication import as_headers, constant_headers, refuse_bad_headers
 from kinto_orm.errors import (
     BackoffError,
     BadReply,
@@ -37,60 +36,12 @@ from kinto_orm.errors import (
 )
 from kinto_orm.protocol import Reply, Request
 
-Timeouts = float | tuple[float, float] | None
-
-_BUSY = frozenset({409, 429, 502, 503, 504})
-# The first GET that races the first write into a collection gives 500 on PostgreSQL.
-_BUSY_FOR_READS = _BUSY | {500}
-
-
-class Retry(Urllib3Retry):
-    """How often and how long to try again: urllib3's Retry, with a deadline.
-
-    Requests that may be repeated without harm are tried again after connection errors and after
-    409, 429, 502, 503 and 504. The waits grow and are jittered.
-
-    Args:
-        total: How many times to try again after the first attempt.
-        deadline: Seconds for the whole call with all attempts and waits.
-        backoff_factor: Seconds; the n-th wait is random, up to `backoff_factor * 2**n`.
-        backoff_max: Seconds; the longest wait of its own.
-        retry_after_max: Seconds; a longer Retry-After of the server counts as this.
-        **settings: What else urllib3's Retry takes.
-    """
-
-    def __init__(
-        self,
-        total: int = 8,
-        *,
-        deadline: float = 60.0,
-        backoff_factor: float = 0.05,
-        backoff_max: float = 5.0,
-        retry_after_max: float = 30.0,
-        **settings: Any,
-    ) -> None:
-        settings.setdefault("status_forcelist", _BUSY)
-        super().__init__(total, backoff_factor=backoff_factor, backoff_max=backoff_max, **settings)
-        self.deadline = deadline
-        self.longest_retry_after = retry_after_max
-
-    def wait(self, attempt: int, reply: Reply | None) -> float:
-        """Seconds to wait after the `attempt`-th attempt (1-based) failed."""
-        if reply is not None and reply.status != 409 and "Retry-After" in reply.headers:
-            asked = min(self._retry_after(reply.headers["Retry-After"]), self.longest_retry_after)
-            return max(asked, self._own_wait(attempt))
-        # Kinto's 409 asks for 3 s, though the collision is over in milliseconds.
-        return self._own_wait(attempt)
-
-    def _own_wait(self, attempt: int) -> float:
-        """Seconds, with jitter."""
-        return random.uniform(0, min(self.backoff_max, self.backoff_factor * 2**attempt))  # noqa: S311
-
-    def _retry_after(self, value: str) -> float:
-        try:
-            return self.parse_retry_after(value)
-        except Exception:  # noqa: BLE001  (urllib3 raises InvalidHeader and ValueError)
-            return self.backoff_max
+_HEADERS = {
+    "Accept": "application/json",
+    "Accept-Encoding": "gzip, deflate",
+    "Connection": "keep-alive",
+    "User-Agent": f"kinto-orm/{__version__} requests/{requests.__version__}",
+}
 
 
 class _Answer(requests.Response):
@@ -164,24 +115,19 @@ class Transport:
         *,
         auth: Callable[[requests.PreparedRequest], Any] | None = None,
         timeout: Timeouts = (3.05, 30.0),
-        retry: Urllib3Retry | None = None,
+        retry: AnyRetry | None = None,
         headers: Mapping[str, str] | None = None,
         adapter: BaseAdapter | None = None,
     ) -> None:
         self.base_url = base_url
         constant = constant_headers(auth)
         self._auth = auth if constant is None else None
-        self._timeout = timeout
-        self._retry = retry if isinstance(retry, Retry) else _as_retry(retry)
-        self._headers: dict[str, str] = {
-            "Accept": "application/json",
-            "Accept-Encoding": "gzip, deflate",
-            "Connection": "keep-alive",
-            "User-Agent": f"kinto-orm/{__version__} requests/{requests.__version__}",
-            **(headers or {}),
-            **(constant or {}),
-        }
-        refuse_bad_headers(self._headers)
+        self._timeout = as_pair(timeout)
+        self._retry = as_retry(retry)
+        every = CaseInsensitiveDict(_HEADERS, **as_headers(headers))
+        every.update(constant or {})
+        refuse_bad_headers(every)
+        self._headers: dict[str, Any] = dict(every)
         self._adapter = adapter or PooledAdapter(pool_connections=1, pool_maxsize=32)
         self._send_options = _options_of_environment(base_url)
         self._not_before = 0.0
@@ -259,15 +205,11 @@ class Transport:
 
     def _timeout_until(self, deadline: float) -> tuple[float, float]:
         left = max(deadline - time.monotonic(), 0.01)
-        connect, read = (
-            self._timeout if isinstance(self._timeout, tuple) else (self._timeout, self._timeout)
-        )
+        connect, read = self._timeout
         return min(connect or left, left), min(read or left, left)
 
     def _try_again(self, request: Request, reply: Reply) -> bool:
-        busy = (
-            _BUSY_FOR_READS if request.method in ("GET", "HEAD") else self._retry.status_forcelist
-        )
+        busy = BUSY_FOR_READS if request.method in ("GET", "HEAD") else self._retry.status_forcelist
         # A 409 is rolled back by the server, so that it may be repeated whatever it was.
         return reply.status in busy and (request.repeatable or reply.status == 409)
 
@@ -372,10 +314,6 @@ def _innermost(error: BaseException) -> str:
     inner = reason if isinstance(reason, BaseException) else error
     text = str(inner.args[-1]) if inner.args else str(inner)
     return f"{type(inner).__name__}: {text}"
-
-
-def _as_retry(retry: Urllib3Retry | None) -> Retry:
-    return Retry(0) if retry is None else Retry(int(retry.total or 0))
 
 
 def _options_of_environment(base_url: str) -> dict[str, Any]:
