@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from kinto_orm.attempts import AnyRetry, Retry, Timeouts
 from kinto_orm.authentication import Auth
+from kinto_orm.clock import Until
 from kinto_orm.connection import ServerInfo, above, open_connection
 from kinto_orm.errors import (
     ConfigurationError,
@@ -227,11 +228,21 @@ class Session:
         Raises:
             KintoError: No answer came, or the server refused.
         """
+        end = self._connection.transport.end()
         reply = self.send(call.request, call.doing)
-        if reply.status in (401, 403, 404) and self.make_parents(call, reply):
-            reply = self.send(call.request, call.doing)
+        if reply.status in (401, 403, 404):
+            with Until(end):
+                if self.make_parents(call, reply):
+                    reply = self.send(call.request, call.doing)
         reply.attempts += earlier_attempts
         return call.complete(reply)
+
+    def one_call(self) -> Until:
+        """All requests of the block are one call, and share its deadline.
+
+        What is around it counts: within another such block the deadline is that one's.
+        """
+        return Until(self._connection.transport.end())
 
     def send(self, request: Request, doing: str) -> Reply:
         """Send a bare request; a reply of any status comes back.

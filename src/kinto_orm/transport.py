@@ -26,6 +26,7 @@ from urllib3.util.timeout import Timeout as Urllib3Timeout
 from kinto_orm._version import __version__
 from kinto_orm.attempts import BUSY_FOR_READS, AnyRetry, Timeouts, as_pair, as_retry
 from kinto_orm.authentication import as_headers, constant_headers, refuse_bad_headers
+from kinto_orm.clock import end_within
 from kinto_orm.errors import (
     BackoffError,
     BadReply,
@@ -137,13 +138,22 @@ class Transport:
         """Close all connections."""
         self._adapter.close()
 
+    def end(self) -> float:
+        """When a call that begins now is over, by `time.monotonic()`."""
+        return end_within(self._retry.deadline)
+
     def send(self, request: Request) -> Reply:
         """Send a request, trying again where that does no harm.
 
         Raises:
             TransportError: No usable answer came within the attempts and the deadline.
         """
-        deadline = time.monotonic() + self._retry.deadline
+        deadline = self.end()
+        if deadline <= time.monotonic():
+            raise Timeout(
+                f"the time of the call was over before {request!r} was sent to {self.base_url}; "
+                "give the session a Retry with a longer deadline"
+            )
         attempt = 0
         while True:
             attempt += 1
