@@ -11,6 +11,7 @@ passes a limit: for all other templates.
 
 limits      how much a template may use; how large a result will be
 run         one render while it goes on
+generator   writing the Python code of a template
 sandbox     the Jinja2 environment that holds the limits
 compiling   compiling, and what can be told of a template without running it
 worker      the helper process and its children
@@ -19,11 +20,11 @@ renderer    the renderer
 documents   JSON and YAML out of rendered text
 """
 
-from kinto_orm.rendering.compiling import VALUES, check, variables
+from kinto_orm.rendering.compiling import check, variables
 from kinto_orm.rendering.documents import parse_json, parse_yaml
 from kinto_orm.rendering.limits import Limits
 from kinto_orm.rendering.renderer import Renderer
-from kinto_orm.rendering.run import Load, Needs, Stored
+from kinto_orm.rendering.run import VALUES, Load, Needs, Stored
 
 __all__ = [
     "VALUES",

@@ -10,20 +10,12 @@ from dataclasses import dataclass
 
 import jinja2
 from jinja2 import nodes
-from jinja2.compiler import Frame
-from jinja2.idtracking import VAR_LOAD_RESOLVE
 
 from kinto_orm.errors import RenderLimit, TemplateError, TemplateSyntaxError
+from kinto_orm.rendering.generator import Generator
 from kinto_orm.rendering.limits import Limits
-from kinto_orm.rendering.run import Stored
-from kinto_orm.rendering.sandbox import Generator, Sandbox, environment
-
-VALUES = "values"
-"""The mapping of all values, for keys that are no identifiers: `{{ values["my-key"] }}`.
-
-A stored root key of the same name wins.
-"""
-
+from kinto_orm.rendering.run import VALUES, Stored
+from kinto_orm.rendering.sandbox import Sandbox, environment
 
 _Reference = nodes.Include | nodes.Extends | nodes.Import | nodes.FromImport
 _REFERENCES: tuple[type[_Reference], ...] = (
@@ -94,7 +86,12 @@ def placed(
 
 
 class Compiled:
-    """One template: its code, and what it refers to; each is made when first asked for."""
+    """One template: its code, and what it refers to; both are made when first asked for.
+
+    Raises:
+        TemplateSyntaxError: When asked for them: it does not compile.
+        RenderLimit: When asked for them: it is too long or too deeply nested.
+    """
 
     def __init__(self, stored: Stored, limits: Limits) -> None:
         self._stored = stored
@@ -106,22 +103,23 @@ class Compiled:
             stored.etag is not None or self._stored.source == stored.source
         )
 
-    @functools.cached_property
+    @property
     def code(self) -> types.CodeType:
-        """The Python code.
+        """The Python code."""
+        return self._made[0]
 
-        Raises:
-            TemplateSyntaxError: It does not compile.
-            RenderLimit: It is too long or too deeply nested.
-        """
-        with _compiling(self._stored.name):
-            return self._env.compile(self._parse(), self._stored.name)
+    @property
+    def analysis(self) -> Analysis:
+        """What it refers to."""
+        return self._made[1]
 
     @functools.cached_property
-    def analysis(self) -> Analysis:
-        """What it refers to; raises as `code` does."""
+    def _made(self) -> tuple[types.CodeType, Analysis]:
         with _compiling(self._stored.name):
-            return _analysed(self._parse(), self._env)
+            tree = self._parse()
+            generator = Generator(self._env, self._stored.name)
+            code = compile(generator.generate(tree), "<template>", "exec")
+            return code, _analysed(tree, frozenset(generator.found), self._env)
 
     def _parse(self) -> nodes.Template:
         if len(self._stored.source) > self._env.limits.source:
@@ -156,38 +154,17 @@ def _refuse_unknown(tree: nodes.Template, env: Sandbox) -> None:
             raise jinja2.TemplateSyntaxError(f"there is no {what} named {node.name!r}", node.lineno)
 
 
-class _Names(Generator):
-    """Collects the names that Jinja2's own scoping leaves to the values; writes no code."""
-
-    def __init__(self, env: Sandbox) -> None:
-        super().__init__(env, "", "", optimized=False)
-        self.found: set[str] = set()
-
-    def write(self, x: str) -> None:
-        """Write nothing, but stop where too much would be written."""
-        self.count(x)
-
-    def enter_frame(self, frame: Frame) -> None:
-        """Look at the names that are loaded in a scope."""
-        super().enter_frame(frame)
-        for action, name in frame.symbols.loads.values():
-            if action == VAR_LOAD_RESOLVE and name:
-                self.found.add(name)
-
-
-def _analysed(tree: nodes.Template, env: Sandbox) -> Analysis:
-    names = _Names(env)
-    names.visit(tree)
-    everything, keys = _keys(tree) if VALUES in names.found else (False, frozenset())
+def _analysed(tree: nodes.Template, found: frozenset[str], env: Sandbox) -> Analysis:
+    everything, keys = _keys(tree) if VALUES in found else (False, frozenset())
     templates: list[str] = []
     for node in tree.find_all(_REFERENCES):
         constant = _constants(node.template)
         everything = everything or constant is None
         templates.extend(constant or ())
-    functions = names.found & env.globals.keys()
+    functions = found & env.globals.keys()
     return Analysis(
-        frozenset(names.found - functions),
-        frozenset(functions),
+        found - functions,
+        functions,
         keys,
         everything,
         tuple(templates),

@@ -19,9 +19,18 @@ from kinto_orm.errors import (
     UndefinedVariable,
 )
 from kinto_orm.rendering import isolation as isolation_
-from kinto_orm.rendering.compiling import VALUES, Analysis, Compiled, placed
+from kinto_orm.rendering.compiling import Analysis, Compiled, placed
 from kinto_orm.rendering.limits import Limits
-from kinto_orm.rendering.run import Load, LoadFailed, Needs, Run, Shelf, Stored, current_run
+from kinto_orm.rendering.run import (
+    VALUES,
+    Load,
+    LoadFailed,
+    Needs,
+    Run,
+    Shelf,
+    Stored,
+    current_run,
+)
 from kinto_orm.rendering.sandbox import UndefinedMode, environment
 from kinto_orm.rendering.worker import OUT_OF_MEMORY
 
@@ -150,7 +159,7 @@ class Renderer:
 
     def _render(self, name: str, values: Mapping[str, JsonValue], undefined: UndefinedMode) -> str:
         shelf = Shelf(self._load, self._limits)
-        run = Run(self._limits, shelf, lambda stored: self._compile(stored).code)
+        run = Run(self._limits, shelf, lambda stored: self._compile(stored).code, values)
         token = current_run.set(run)
         try:
             template = environment(self._limits, undefined).get_template(name)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, Template
 from jinja2.exceptions import TemplateNotFound
@@ -16,6 +16,16 @@ from jinja2.runtime import Context
 
 from kinto_orm.errors import RenderLimit
 from kinto_orm.rendering.limits import Limits, check_output
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+VALUES = "values"
+"""The mapping of all values, for keys that are no identifiers: `{{ values["my-key"] }}`.
+
+A stored root key of the same name wins; where it has not the key that is asked for, the root key
+of that name is given.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +104,13 @@ class Run:
     """What one render holds: its templates, its depth, and when it has to be over."""
 
     def __init__(
-        self, limits: Limits, shelf: Shelf, compiled: Callable[[Stored], types.CodeType]
+        self,
+        limits: Limits,
+        shelf: Shelf,
+        compiled: Callable[[Stored], types.CodeType],
+        values: Mapping[str, JsonValue],
     ) -> None:
+        self.values = values
         self._limits = limits
         self._shelf = shelf
         self._compiled = compiled

@@ -13,9 +13,8 @@ import types
 from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, ValuesView
 from typing import Any, Literal, NoReturn
 
-from jinja2 import BaseLoader, ChainableUndefined, Environment, StrictUndefined, Undefined, nodes
+from jinja2 import BaseLoader, ChainableUndefined, Environment, StrictUndefined, Undefined
 from jinja2 import Template as JinjaTemplate
-from jinja2.compiler import CodeGenerator, Frame
 from jinja2.environment import TemplateModule
 from jinja2.runtime import Context, Macro
 from jinja2.sandbox import (
@@ -29,69 +28,11 @@ from markupsafe import Markup
 
 from kinto_orm.errors import RenderLimit, TemplateError
 from kinto_orm.rendering import limits as sizes
+from kinto_orm.rendering.generator import Generator
 from kinto_orm.rendering.limits import Buffer, Limits
 from kinto_orm.rendering.run import current_run
 
 UndefinedMode = Literal["strict", "lenient"]
-
-
-class Generator(CodeGenerator):
-    """Writes the Python code of a template and evaluates nothing meanwhile.
-
-    Jinja2 calculates constants while it compiles, so `{{ 9**(9**9) }}` would never end there.
-    """
-
-    _written = 0
-    environment: Sandbox
-
-    def write(self, x: str) -> None:
-        """Add code, within a limit that follows from that of the source."""
-        self.count(x)
-        super().write(x)
-
-    def count(self, x: str) -> None:
-        """Stop when there is more code than a source within its limit needs."""
-        self._written += len(x)
-        if self._written > 25 * self.environment.limits.source:
-            raise RenderLimit("the template compiles to too much code")
-
-    def buffer(self, frame: Frame) -> None:
-        """Begin the text of a macro or a block, which is limited too."""
-        frame.buffer = self.temporary_identifier()
-        self.writeline(f"{frame.buffer} = environment.buffer()")
-
-    def enter_frame(self, frame: Frame) -> None:
-        """Begin a body; that of a loop looks at the time first."""
-        super().enter_frame(frame)
-        if frame.loop_frame:
-            self.writeline("environment.tick()")
-
-    def _output_child_to_const(
-        self, node: nodes.Expr, frame: Frame, finalize: CodeGenerator._FinalizeInfo
-    ) -> str:
-        if not isinstance(node, nodes.TemplateData):
-            raise nodes.Impossible
-        return super()._output_child_to_const(node, frame, finalize)
-
-    def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:  # noqa: N802
-        """Write `a ~ b`."""
-        self.write("environment.joined(context, (")
-        for part in node.nodes:
-            self.visit(part, frame)
-            self.write(", ")
-        self.write("))")
-
-    def visit_EvalContextModifier(  # noqa: N802
-        self, node: nodes.EvalContextModifier, frame: Frame
-    ) -> None:
-        """Write `{% autoescape %}`, whose argument Jinja2 would calculate here."""
-        for option in node.options:
-            self.writeline(f"context.eval_ctx.{option.key} = ")
-            self.visit(option.value, frame)
-            if isinstance(option.value, nodes.Const):
-                setattr(frame.eval_ctx, option.key, option.value.value)
-            else:
-                frame.eval_ctx.volatile = True
 
 
 class Loader(BaseLoader):
@@ -260,11 +201,31 @@ class Sandbox(ImmutableSandboxedEnvironment):
             check(__self.limits.value, text, *args)
         return super().call(__context, __obj, *args, **kwargs)
 
+    def function(self, name: str, found: Any) -> Any:
+        """Give what `name()` calls: the function, since JSON that is stored cannot be called."""
+        return found if callable(found) else self.globals[name]
+
+    def method(self, obj: Any, attribute: str) -> Any:
+        """Give what `obj.attribute()` calls: the method, since JSON cannot be called."""
+        if isinstance(obj, dict):
+            found = obj.get(attribute)
+            if callable(found) and not isinstance(found, Undefined):
+                return found
+        return super().getattr(obj, attribute)
+
     def getattr(self, obj: Any, attribute: str) -> Any:
         """Give `obj.attribute`; a mapping's keys come before its methods."""
         if isinstance(obj, dict) and attribute in obj:
             return obj[attribute]
         return super().getattr(obj, attribute)
+
+    def root_attribute(self, obj: Any, attribute: str) -> Any:
+        """Give `values.attribute`."""
+        return _or_root(self.getattr(obj, attribute), attribute)
+
+    def root_item(self, obj: Any, argument: Any) -> Any:
+        """Give `values[argument]`."""
+        return _or_root(self.getitem(obj, argument), argument)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
         """Give `obj[argument]`; of a mapping these are the keys only, not the methods."""
@@ -335,6 +296,13 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def _lipsum(self, n: int = 5, html: bool = True, min: int = 20, max: int = 100) -> str:
         sizes.fits(n * max * 10, self.limits.output)
         return generate_lorem_ipsum(n, html, min, max)
+
+
+def _or_root(found: Any, key: object) -> Any:
+    """Give a root key's value where a stored value named `values` has none of this name."""
+    roots = current_run.get().values
+    missing = isinstance(found, Undefined) and isinstance(key, str) and key in roots
+    return roots[str(key)] if missing else found
 
 
 def _defined(function: Any) -> Any:
