@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import itertools
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,12 +13,16 @@ from typing import Any
 
 import pytest
 import requests
+from hypothesis import given
+from hypothesis import strategies as st
 from requests import PreparedRequest
 from requests.auth import AuthBase
 
 from conftest import Backend, Wire
-from faults import FaultyServer, says
+from faults import Exchange, FaultyServer, says
 from kinto_orm import (
+    Account,
+    BadReply,
     BearerAuth,
     Bucket,
     Collection,
@@ -31,6 +36,11 @@ from kinto_orm import (
     Unsupported,
 )
 from kinto_orm.server import EmbeddedServer, open_memory, serve
+
+_numbers = itertools.count()
+
+# Kinto's root page, as little of it as there may be.
+ROOT: dict[str, Any] = {"project_version": "1", "settings": {}, "capabilities": {}}
 
 
 class Todo(Record, collection="todos"):
@@ -245,6 +255,24 @@ def test_verbs_of_models_on_the_session(session: Session) -> None:
 # The server
 
 
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[tuple[EmbeddedServer, str]]:
+    """A server that knows accounts only, with the account alice."""
+    settings = {"multiauth.policies": "account", "account_create_principals": "system.Everyone"}
+    body = b'{"data": {"password": "s3cret"}}'
+    with open_memory(settings=settings) as kinto, serve(kinto) as served:
+        answer = requests.put(
+            f"{served.url}/accounts/alice",
+            data=body,
+            headers={"Content-Type": "application/json"},
+            timeout=10,
+        )
+        assert answer.status_code == 201
+        with Session(served.url, auth="alice:s3cret", bucket="b"):
+            Bucket(id="b").save().collections.new(id="todos").save()
+        yield kinto, served.url
+
+
 def test_server_info_is_asked_once(wire: Wire) -> None:
     """What the server says of itself is read with the first question and kept."""
     info = wire.session.server_info()
@@ -267,6 +295,152 @@ def test_missing_capability(backend: Backend) -> None:
     """What the server lacks is named, before anything is tried."""
     with backend.session() as session, pytest.raises(Unsupported, match=r"'flying'.*plugin"):
         session.require("flying", "cannot fly")
+
+
+def test_a_wrong_password_is_not_believed_for_ever(guarded: tuple[EmbeddedServer, str]) -> None:
+    """Who logs in before the account exists is recognised as soon as it does."""
+    url, user = guarded[1], f"late{next(_numbers)}"
+    with Session(url, auth=(user, "s3cret"), collection="c") as session:
+        assert session.server_info().user is None
+        with pytest.raises(Unauthorized):
+            Record(a=1).save()
+        with Session(url) as anyone:
+            Account(id=user, password="s3cret").save(session=anyone)
+        Record(a=1).save()
+        assert session.server_info().user["id"] == f"account:{user}"  # type: ignore[index]
+        assert Record.find().count() == 1
+
+
+def test_a_token_that_was_renewed_is_recognised() -> None:
+    """Nothing is kept of an answer that recognised nobody: neither the user nor the plugins."""
+    token = {"value": "old"}
+
+    def renewable(request: PreparedRequest) -> PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {token['value']}"
+        return request
+
+    def root(exchange: Exchange) -> None:
+        known = exchange.received.headers["Authorization"] == "Bearer new"
+        page = {**ROOT, **({"user": {"id": "u", "bucket": "b"}} if known else {})}
+        says(200, page | {"capabilities": {"history": {}} if known else {}})(exchange)
+
+    with FaultyServer(root) as server, Session(server.url, auth=renewable) as session:
+        for act in (session.resolve_bucket, lambda: session.require("history", "look")):
+            with pytest.raises((Unauthorized, Unsupported)):
+                act()
+        token["value"] = "new"
+        assert session.resolve_bucket() == "b"
+        session.require("history", "look")
+        asked = len(server.received)
+        session.server_info()
+        assert len(server.received) == asked
+
+
+def test_the_anonymous_are_asked_about_once() -> None:
+    """Without credentials there is nobody to recognise."""
+    with FaultyServer(says(200, ROOT)) as server, Session(server.url) as session:
+        for _ in range(3):
+            session.server_info()
+        assert len(server.received) == 1
+
+
+def test_a_plugin_that_was_enabled_later_is_found() -> None:
+    """Before it is said that the server lacks something, it is asked once more."""
+    later = {**ROOT, "user": {"id": "u", "bucket": "b"}, "capabilities": {"history": {}}}
+    with (
+        FaultyServer(says(200, {**ROOT, "user": {"id": "u"}}), says(200, later)) as server,
+        Session(server.url, auth="a:b") as session,
+    ):
+        assert session.server_info().capabilities == {}
+        session.require("history", "look")
+        assert session.resolve_bucket() == "b"
+
+
+NO_ROOTS: list[Any] = [
+    {},
+    [],
+    None,
+    5,
+    "Kinto",
+    b"",
+    b"<html>",
+    b'{"project_version": ',
+    {"ok": True},
+    {"user": None},
+    {"data": {}},
+    {**ROOT, "settings": []},
+    {**ROOT, "capabilities": "none"},
+    {**ROOT, "user": "bob"},
+    {**ROOT, "user": [1]},
+    {**ROOT, "project_version": 5},
+]
+
+
+@pytest.mark.parametrize("body", NO_ROOTS)
+def test_what_is_no_root_page(body: Any) -> None:
+    """It is a BadReply, wherever the page is needed, and forgotten."""
+    good = {**ROOT, "user": {"id": "u", "bucket": "b"}}
+    with (
+        FaultyServer(*[says(200, body)] * 4, says(200, good)) as server,
+        Session(server.url, auth="a:b", retry=None) as session,
+    ):
+        for act in (
+            session.server_info,
+            session.resolve_bucket,
+            session.account,
+            lambda: session.require("history", "look"),
+        ):
+            with pytest.raises(BadReply, match="cannot read the root page"):
+                act()
+        assert session.resolve_bucket() == "b"
+
+
+json_values: Any = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=5,
+)
+
+
+@pytest.fixture(scope="module")
+def answering() -> Iterator[FaultyServer]:
+    """A server whose only answer is changed by the test."""
+    with FaultyServer(says(200, ROOT)) as server:
+        yield server
+
+
+@given(
+    st.dictionaries(st.sampled_from([*ROOT, "user", "http_api_version", "url"]), json_values)
+    | json_values
+)
+def test_whatever_is_said_on_the_root_page(answering: FaultyServer, page: Any) -> None:
+    """It is what the server says of itself or a BadReply, and no other error."""
+    answering.answers[0] = says(200, page)
+    with Session(answering.url, auth="a:b", retry=None) as session:
+        try:
+            info = session.server_info()
+        except BadReply:
+            return
+        assert isinstance(info.settings, dict)
+        assert isinstance(info.capabilities, dict)
+        try:
+            session.resolve_bucket()
+        except (Unauthorized, Unsupported):
+            return
+
+
+def test_null_on_the_root_page_is_nothing(answering: FaultyServer) -> None:
+    """Settings that are null are no settings: batches have the size that is usual."""
+    nulls = dict.fromkeys(["settings", "capabilities", "user", "project_version"])
+    answering.answers[0] = says(200, {**nulls, "http_api_version": "1"})
+    with Session(answering.url, bucket="b", collection="c", retry=None) as session:
+        info = session.server_info()
+        assert (info.version, info.settings, info.capabilities, info.user) == ("", {}, {}, None)
+        answering.answers[0] = says(500, {})
+        answering.received.clear()
+        session.save_all(Record(a=n) for n in range(30))
+        batch = answering.received[0].json
+        assert len(batch["requests"]) == 25
 
 
 # The default bucket
@@ -342,24 +516,6 @@ def test_a_missing_bucket_is_explained(session: Session, backend: Backend) -> No
 # Credentials
 
 
-@pytest.fixture(scope="module")
-def guarded() -> Iterator[tuple[EmbeddedServer, str]]:
-    """A server that knows accounts only, with the account alice."""
-    settings = {"multiauth.policies": "account", "account_create_principals": "system.Everyone"}
-    body = b'{"data": {"password": "s3cret"}}'
-    with open_memory(settings=settings) as kinto, serve(kinto) as served:
-        answer = requests.put(
-            f"{served.url}/accounts/alice",
-            data=body,
-            headers={"Content-Type": "application/json"},
-            timeout=10,
-        )
-        assert answer.status_code == 201
-        with Session(served.url, auth="alice:s3cret", bucket="b"):
-            Bucket(id="b").save().collections.new(id="todos").save()
-        yield kinto, served.url
-
-
 def test_wrong_password(guarded: tuple[EmbeddedServer, str]) -> None:
     """Refused with an Unauthorized that names the act and never the password."""
     with Session(guarded[1], auth="alice:wr0ng", bucket="b", retry=None) as session:
@@ -391,7 +547,7 @@ def test_credentials_in_the_url_may_be_quoted() -> None:
 
 def test_auth_given_counts_more_than_the_urls() -> None:
     """The argument wins."""
-    with FaultyServer(says(200, {})) as server:
+    with FaultyServer(says(200, ROOT)) as server:
         with Session(server.url.replace("://", "://a:b@"), auth=BearerAuth("t")) as session:
             session.server_info()
         assert server.received[0].headers["Authorization"] == "Bearer t"
@@ -483,7 +639,7 @@ def test_auth_of_the_environment_goes_to_its_server_only(
     """A server given in the program gets no credentials that were meant for another one."""
     monkeypatch.setenv("KINTO_ORM_SERVER", "http://127.0.0.1:1/v1")
     monkeypatch.setenv("KINTO_ORM_AUTH", "bob:pw")
-    with FaultyServer(says(200, {})) as server, Session(server.url) as session:
+    with FaultyServer(says(200, ROOT)) as server, Session(server.url) as session:
         session.server_info()
         assert "Authorization" not in server.received[0].headers
 

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, ConfigDict, Field, SecretStr
 
 from kinto_orm import kvp
 from kinto_orm.changes import Changes
-from kinto_orm.connection import ServerInfo
+from kinto_orm.connection import root_page
 from kinto_orm.errors import InvalidData, ResponseError, Unauthorized, Unsupported
 from kinto_orm.loading import Source, without
 from kinto_orm.permissions import JsonPatch, Permissions
@@ -194,13 +194,7 @@ def account_of(session: Session) -> Account:
         figures = kvp.account(session)
         raw = {name: figures.get(name) for name in ("email", "reads", "size")}
         return _told(session, str(figures.get("id")), raw)
-    info = session.run(
-        Call(
-            Request("GET", "/"),
-            lambda reply: ServerInfo.model_validate(reply.json),
-            f"read the root page of {session.server_url}",
-        )
-    )
+    info = session.run(root_page(session.server_url))
     if info.user is None:
         raise Unauthorized(
             f"{session.server_url} recognises no user: check the session's auth", status=401

@@ -11,11 +11,11 @@ from functools import cache
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from kinto_orm.authentication import Auth, authenticator
-from kinto_orm.errors import ConfigurationError
-from kinto_orm.protocol import Parents
+from kinto_orm.errors import BadReply, ConfigurationError
+from kinto_orm.protocol import Call, Parents, Reply, Request
 from kinto_orm.transport import Transport
 
 _BREAK = re.compile(r"[\t\r\n\0]")
@@ -38,6 +38,31 @@ class ServerInfo(BaseModel):
     settings: dict[str, JsonValue] = {}
     capabilities: dict[str, JsonValue] = {}
     user: dict[str, JsonValue] | None = None
+
+
+# What tells Kinto's root page from the JSON of another service.
+_ROOT = ("project_version", "http_api_version", "settings", "capabilities", "user")
+
+
+def root_page(url: str) -> Call[ServerInfo]:
+    """The call that reads what a server says of itself (`GET /`).
+
+    Args:
+        url: The server's, for messages.
+    """
+
+    def receive(reply: Reply) -> ServerInfo:
+        # A null says as much as nothing.
+        page = {name: value for name, value in reply.json.items() if value is not None}
+        if not any(name in page for name in _ROOT):
+            raise BadReply(reply.complaint())
+        try:
+            return ServerInfo.model_validate(page)
+        except ValidationError as error:
+            wrong = ", ".join(str(each["loc"][0]) for each in error.errors(include_input=False))
+            raise BadReply(f"{reply.complaint()} What is wrong: {wrong}.") from None
+
+    return Call(Request("GET", "/"), receive, f"read the root page of {url}")
 
 
 class Connection:

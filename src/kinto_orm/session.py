@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from functools import cached_property
 from types import TracebackType
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from kinto_orm.attempts import AnyRetry, Retry, Timeouts
 from kinto_orm.authentication import Auth
 from kinto_orm.clock import Until
-from kinto_orm.connection import ServerInfo, above, open_connection
+from kinto_orm.connection import ServerInfo, above, open_connection, root_page
 from kinto_orm.errors import (
     ConfigurationError,
     TransportError,
@@ -148,7 +148,7 @@ class Session:
         bucket = bucket or self._bucket
         if bucket != "default":
             return bucket
-        info = self.server_info()
+        info = self._info_that(lambda info: info.user is not None and "bucket" in info.user)
         if info.user is None:
             raise Unauthorized(
                 "the bucket 'default' belongs to a user, and the server recognises none: check "
@@ -285,17 +285,27 @@ class Session:
         return Request("PUT", path, headers=if_none_match())
 
     def server_info(self) -> ServerInfo:
-        """The server's version, settings, capabilities and the user; asked once (`GET /`)."""
-        if self._connection.info is None:
-            call = Call(
-                Request("GET", "/"),
-                lambda reply: ServerInfo.model_validate(reply.json),
-                f"read the root page of {self.server_url}",
-            )
-            info = self.run(call)
+        """The server's version, settings, capabilities and the user; asked once (`GET /`).
+
+        An answer that recognises nobody is not kept when the session has credentials: the account
+        may be made, or the token renewed, later.
+
+        Raises:
+            BadReply: What answers is no Kinto server.
+        """
+        return self._connection.info or self._ask_server()
+
+    def _info_that(self, serves: Callable[[ServerInfo], bool]) -> ServerInfo:
+        """What is known if it serves, else asked anew: what was missing may be there by now."""
+        known = self._connection.info
+        return known if known is not None and serves(known) else self._ask_server()
+
+    def _ask_server(self) -> ServerInfo:
+        info = self.run(root_page(self.server_url))
+        if info.user is not None or self._connection.transport.is_anonymous:
             with self._connection.lock:
                 self._connection.info = info
-        return self._connection.info
+        return info
 
     def require(self, capability: str, what: str) -> None:
         """Make sure that the server has a capability.
@@ -305,7 +315,8 @@ class Session:
         """
         if self.dialect == "kvp":
             raise Unsupported(f"{what}: a kvp.io server keeps keys and templates only")
-        if capability not in self.server_info().capabilities:
+        info = self._info_that(lambda info: capability in info.capabilities)
+        if capability not in info.capabilities:
             raise Unsupported(
                 f"{what}: the server {self.server_url} lacks the capability {capability!r}; "
                 "its administrator can enable the plugin"

@@ -108,6 +108,9 @@ class Transport:
         retry: The policy of trying again.
         headers: Sent with every request.
         adapter: What speaks HTTP; by default requests' own, over sockets.
+
+    Attributes:
+        is_anonymous: Whether nothing on its requests says who asks.
     """
 
     def __init__(
@@ -129,6 +132,7 @@ class Transport:
         every.update(constant or {})
         refuse_bad_headers(every)
         self._headers: dict[str, Any] = dict(every)
+        self.is_anonymous = auth is None and "Authorization" not in every
         self._adapter = adapter or PooledAdapter(pool_connections=1, pool_maxsize=32)
         self._send_options = _options_of_environment(base_url)
         self._not_before = 0.0
