@@ -179,3 +179,47 @@ def answer_halved(exchange: Exchange) -> None:
     status, body, headers = exchange.forward()
     exchange.write(status, body[: len(body) // 2], headers, length=len(body))
     exchange.hang_up()
+
+
+def kinto_says(status: int, errno: int, **headers: str) -> Answer:
+    """A refusal in Kinto's own words; nothing was done."""
+    problem = {"code": status, "errno": errno, "error": "Refused", "message": "try again later"}
+    return says(status, problem, **headers)
+
+
+def gateway(status: int) -> Answer:
+    """What a gateway answers in HTML when it got no answer itself."""
+    return says(status, b"<html>Bad gateway</html>", Content_Type="text/html")
+
+
+def meanwhile(answer: Answer, act: Callable[[], object]) -> Answer:
+    """Answer so, after something else happened."""
+
+    def answered(exchange: Exchange) -> None:
+        act()
+        answer(exchange)
+
+    return answered
+
+
+def done_then(answer: Answer) -> Answer:
+    """Let the real server do the work, and answer something else."""
+
+    def answered(exchange: Exchange) -> None:
+        exchange.forward()
+        answer(exchange)
+
+    return answered
+
+
+def at_write(answer: Answer) -> Answer:
+    """Let reads pass, and answer the next write so."""
+
+    def answered(exchange: Exchange) -> None:
+        if exchange.command in ("GET", "HEAD"):
+            exchange.server.answers.appendleft(answered)
+            passed_on(exchange)
+        else:
+            answer(exchange)
+
+    return answered

@@ -440,18 +440,24 @@ def test_a_batch_that_the_server_cannot_handle_is_sent_one_by_one(
 
 
 def test_a_lost_answer(wire: Wire, proxy: FaultyServer) -> None:
-    """Sent again, a batch recognises its own creations, changes and deletions."""
-    changed, gone = saved("changed", "gone")
-    changed.n = 1
-    new = Todo(id="new", title="new")
-    proxy.answers.append(answer_lost)
+    """Sent again, a batch recognises its own creations; of changes and deletions it cannot tell."""
+    there = saved("changed", "gone")
     with through(proxy, wire.session) as session:
-        session._connection.info = wire.session.server_info()
-        with session.batch() as batch:
-            batch.save(new, changed)
-            batch.delete(gone)
+        changed, gone = (Todo.get(each.id, session=session) for each in there)
+        changed.n = 1
+        new = Todo(title="new")
+        session.server_info()
+        proxy.received.clear()
+        proxy.answers.append(answer_lost)
+        batch = session.batch()
+        batch.save(new, changed)
+        batch.delete(gone)
+        with pytest.raises(BatchError) as caught:
+            batch.run()
     assert proxy.methods == ["POST", "POST"]
-    assert statuses(batch) == ["created", "updated", "deleted"]
+    assert statuses(batch) == ["created", "failed", "failed"]
+    assert [getattr(each, "unconfirmed", None) for each in caught.value.exceptions] == [True] * 2
+    changed = caught.value.exceptions[0].merge()  # type: ignore[attr-defined]
     assert {each.id: each for each in Todo.find()} == {new.id: new, changed.id: changed}
 
 

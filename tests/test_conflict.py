@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from conftest import Backend, Wire
-from faults import FaultyServer, answer_halved, answer_lost
 from kinto_orm import (
     Bucket,
     Collection,
     Conflict,
-    ConnectFailed,
     Everyone,
     Group,
     NotFound,
-    Permissions,
     Record,
-    Retry,
     Session,
 )
 
@@ -381,123 +377,3 @@ def test_refresh_of_what_is_gone() -> None:
         todo.refresh()
     assert raised.value.resource == "record"
     assert todo.title == "base"
-
-
-# Lost answers
-
-
-LOST = [answer_lost, answer_halved]
-FAST = Retry(deadline=5, backoff_factor=0.001)
-
-
-@pytest.fixture
-def lossy(proxy: FaultyServer, wire: Wire) -> Iterator[FaultyServer]:
-    """The current session goes through the proxy, into the bucket of `wire`."""
-    with Session(proxy.url, auth="alice:s3cret", bucket=wire.session.bucket, retry=FAST):
-        proxy.received.clear()
-        yield proxy
-
-
-@pytest.mark.parametrize("fault", LOST)
-@pytest.mark.parametrize("id", ["chosen", None])
-def test_create_whose_answer_was_lost_recognises_its_own_write(
-    lossy: FaultyServer, fault: Any, id: str | None
-) -> None:
-    """The repeated creation meets its own write and is content."""
-    todo = Todo(id=id, title="x", tags=["a"])  # type: ignore[arg-type]
-    lossy.answers.append(fault)
-    todo.save()
-    assert lossy.methods == ["PUT", "PUT"]
-    assert not todo.is_new
-    assert todo.diff() == {}
-    stored = Todo.get(todo.id)
-    assert stored == todo
-    assert Todo.find().count() == 1
-
-
-@pytest.mark.parametrize("fault", LOST)
-def test_update_whose_answer_was_lost_recognises_its_own_write(
-    lossy: FaultyServer, fault: Any
-) -> None:
-    """The repeated PATCH meets its own write and is content; the next save goes on from it."""
-    todo = Todo(id="x", title="old").save()
-    lossy.answers.append(fault)
-    todo.title = "new"
-    todo.save()
-    assert lossy.methods == ["PUT", "PATCH", "PATCH"]
-    assert Todo.get("x") == todo
-    todo.done = True
-    todo.save()
-    assert Todo.get("x").done is True
-
-
-def test_removal_whose_answer_was_lost_recognises_its_own_write(lossy: FaultyServer) -> None:
-    """The same for a JSON-Patch."""
-    records = Collection(id="todos").records
-    record = records.new(id="x", a=1, b=2).save()
-    lossy.answers.append(answer_lost)
-    del record["a"]
-    record["b"] = 3
-    record.save()
-    assert records.get("x").model_extra == {"b": 3} == record.model_extra
-
-
-@pytest.mark.parametrize("fault", LOST)
-def test_delete_whose_answer_was_lost_is_a_delete(lossy: FaultyServer, fault: Any) -> None:
-    """The repeated DELETE finds nothing and is content."""
-    todo = Todo(id="x").save()
-    lossy.answers.append(fault)
-    assert todo.delete().id == "x"
-    assert lossy.methods == ["PUT", "DELETE", "DELETE"]
-    assert Todo.get_or_none("x") is None
-
-
-def test_lost_answer_and_another_writer_is_still_a_conflict(
-    lossy: FaultyServer, wire: Wire
-) -> None:
-    """Only an object that is what was sent counts as the own write."""
-    todo = Todo(id="x", title="old").save()
-
-    def overtaken(exchange: Any) -> None:
-        answer_lost(exchange)
-        theirs = Todo.get("x", session=wire.session)
-        theirs.note = "theirs"
-        theirs.save()
-
-    lossy.answers.append(overtaken)
-    todo.title = "mine"
-    assert conflict_of(todo.save).remote.note == "theirs"
-
-
-def test_creation_by_hand_again_after_a_lost_answer(lossy: FaultyServer, wire: Wire) -> None:
-    """Without retries the program may call save() again: a random id is nobody else's."""
-    with Session(lossy.url, auth="alice:s3cret", bucket=wire.session.bucket, retry=None):
-        todo = Todo(title="x")
-        lossy.answers.append(answer_lost)
-        with pytest.raises(ConnectFailed):
-            todo.save()
-        assert todo.is_new
-        todo.save()
-        assert Todo.find().count() == 1
-
-
-def test_creation_with_permissions_whose_answer_was_lost(lossy: FaultyServer) -> None:
-    """The permissions were stored with the first attempt; they are unknown until refreshed."""
-    todo = Todo(title="x", permissions=Permissions(read={Everyone}))
-    lossy.answers.append(answer_lost)
-    todo.save()
-    assert not todo.permissions.is_loaded
-    assert todo.permissions.refresh().read == {Everyone}
-
-
-def test_merge_after_an_answer_that_was_lost_for_good(lossy: FaultyServer, wire: Wire) -> None:
-    """Without retries, saving the same change again is a Conflict that merges to nothing."""
-    with Session(lossy.url, auth="alice:s3cret", bucket=wire.session.bucket, retry=None):
-        todo = Todo(id="x", title="old").save()
-        lossy.answers.append(answer_lost)
-        todo.title = "new"
-        with pytest.raises(ConnectFailed):
-            todo.save()
-        conflict = conflict_of(todo.save)
-        assert conflict.fields == frozenset()
-        assert conflict.merge().diff() == {}

@@ -239,4 +239,4 @@ def _cleaned(reply: Reply) -> Reply:
     for each in found if isinstance(found, list) else [found]:
         if isinstance(each, dict):
             each.pop("password", None)
-    return Reply(reply.status, reply.headers, json.dumps(content).encode(), reply.attempts)
+    return Reply(reply.status, reply.headers, json.dumps(content).encode(), reply.lost)

@@ -11,7 +11,14 @@ from functools import lru_cache, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 
-from kinto_orm.errors import BadReply, BatchError, ServerError, TransportError
+from kinto_orm.errors import (
+    BadReply,
+    BatchError,
+    KintoError,
+    ServerError,
+    TransportError,
+    again,
+)
 from kinto_orm.protocol import Call, Reply, Request, error_for
 from kinto_orm.session import resources
 
@@ -65,8 +72,9 @@ class _Job:
     def prepare(self) -> Call[Any] | None:
         """Make the call, now that the jobs before this one are done."""
         self.call = self.plan()
-        act, target = self.outcome.act, self.outcome.target
-        self.meaning = _MEANINGS.get(act) or ("created" if target.is_new else "updated")
+        act = self.outcome.act
+        creates = self.call is not None and "If-None-Match" in self.call.request.headers
+        self.meaning = _MEANINGS.get(act) or ("created" if creates else "updated")
         if self.call is not None and _is_forced_save(self.call.request):
             self.call.receive = self._noting(self.call.receive)
         return self.call
@@ -140,7 +148,11 @@ class Batch:
             BatchError: Something failed; it has one exception for each failure.
         """
         queue, self._queue = self._queue, []
-        run_jobs(self._session, queue)
+        try:
+            run_jobs(self._session, queue)
+        finally:
+            # What was not sent is sent by the next run.
+            self._queue = [job for job in queue if job.outcome.status == "queued"]
         errors = [job.outcome.error for job in queue if job.outcome.error is not None]
         if errors:
             raise BatchError(
@@ -272,11 +284,12 @@ def _run_together(session: Session, jobs: Sequence[_Job]) -> None:
     A 409 inside a batch rolls back every item before the last 409, although those items report
     success; so all of them are sent again. The later items stay. (By experiment with Kinto 26.5.)
     """
-    left = list(jobs)
+    left, lost = list(jobs), False
     for round_ in range(1, _ROUNDS + 1):
-        replies = _send(session, left, round_)
+        replies = _send(session, left, lost)
         if replies is None:
             return
+        lost = any(reply.lost for reply in replies)
         undone = max((i for i, reply in enumerate(replies) if reply.status == 409), default=-1) + 1
         for job, reply in zip(left[undone:], replies[undone:], strict=True):
             _finish(session, job, reply)
@@ -284,16 +297,18 @@ def _run_together(session: Session, jobs: Sequence[_Job]) -> None:
         if not left:
             return
         time.sleep(random.uniform(0, 0.05 * 2**round_))  # noqa: S311
-    _run_each(session, left)
+    _run_each(session, left, lost=lost)
 
 
-def _send(session: Session, jobs: Sequence[_Job], attempts: int) -> list[Reply] | None:
+def _send(session: Session, jobs: Sequence[_Job], lost: bool) -> list[Reply] | None:
     """The replies to a batch's items; None when all outcomes are settled already."""
     try:
         reply = session.send(_batch_request(_calls(jobs)), f"send a batch of {len(jobs)}")
+        reply.lost |= lost
         if reply.status == 200:
-            return _sub_replies(reply, jobs, max(attempts, reply.attempts))
+            return _sub_replies(reply, jobs)
     except TransportError as error:
+        error.lost |= lost
         for job in jobs:
             _fail(job, _after(error, _calls([job])[0]))
         return None
@@ -302,7 +317,7 @@ def _send(session: Session, jobs: Sequence[_Job], attempts: int) -> list[Reply] 
             _fail(job, error_for(reply, call.request, call.doing))
         return None
     # One item that the server cannot handle spoils the whole batch: find out which.
-    _run_each(session, jobs)
+    _run_each(session, jobs, lost=reply.lost or reply.is_lost)
     return None
 
 
@@ -335,33 +350,38 @@ def _headers(headers: tuple[tuple[str, str], ...]) -> str:
     return json.dumps(dict(headers))
 
 
-def _sub_replies(reply: Reply, jobs: Sequence[_Job], attempts: int) -> list[Reply]:
+def _sub_replies(reply: Reply, jobs: Sequence[_Job]) -> list[Reply]:
     answers = reply.json.get("responses")
     if not isinstance(answers, list) or len(answers) != len(jobs):
         raise BadReply(
             f"the answer to the batch has not one response for each of {len(jobs)} items"
         )
     return [
-        Reply.parsed(
-            each["status"],
-            each["headers"],
-            each.get("body"),
-            attempts,
-            # Only what loads an object reads the bytes.
-            as_bytes=job.outcome.act in ("get", "refresh"),
-        )
+        # Only what loads an object reads the bytes.
+        _sub_reply(each, reply.lost, as_bytes=job.outcome.act in ("get", "refresh"))
         for each, job in zip(answers, jobs, strict=True)
     ]
+
+
+def _sub_reply(answer: object, lost: bool, *, as_bytes: bool) -> Reply:
+    """The reply to one item; of an answer that is none, one that nobody can read."""
+    if not isinstance(answer, dict):
+        return Reply(200, {}, b"", lost)
+    status, headers = answer.get("status"), answer.get("headers")
+    if type(status) is not int or not 200 <= status < 600:
+        return Reply(200, {}, b"", lost)
+    named = headers if isinstance(headers, dict) else {}
+    return Reply.parsed(status, named, answer.get("body"), lost, as_bytes=as_bytes)
 
 
 def _finish(session: Session, job: _Job, reply: Reply) -> None:
     call = _calls([job])[0]
     try:
         if reply.status in _BUSY:
-            _run_alone(session, job, reply.attempts + 1)
+            _run_alone(session, job, lost=reply.lost or reply.is_lost)
             return
         if reply.status in (401, 403, 404) and session.make_parents(call, reply):
-            _run_alone(session, job)
+            _run_alone(session, job, lost=reply.lost)
             return
         job.outcome.result = call.complete(reply)
         job.outcome.status = job.meaning
@@ -369,12 +389,11 @@ def _finish(session: Session, job: _Job, reply: Reply) -> None:
         _fail(job, error)
 
 
-def _run_each(session: Session, jobs: Sequence[_Job]) -> None:
+def _run_each(session: Session, jobs: Sequence[_Job], *, lost: bool = False) -> None:
     """Run jobs one by one; when two in a row get no answer, the server is down for all."""
     silent = 0
     for index, job in enumerate(jobs):
-        # The failed batch may have done it already.
-        _run_alone(session, job, 2)
+        _run_alone(session, job, lost=lost)
         error = job.outcome.error
         silent = silent + 1 if _is_outage(error) else 0
         if silent == 2 and error is not None:
@@ -388,8 +407,10 @@ def _after(error: Exception, call: Call[Any]) -> Exception:
     message = f"cannot {call.doing}: {error}"
     if isinstance(error, ServerError):
         status, errno = error.status, error.errno
-        return ServerError(message, status=status, errno=errno, request=call.request)
-    return type(error)(message)
+        made = ServerError(message, status=status, errno=errno, request=call.request)
+        made.lost = error.lost
+        return made
+    return again(error, message) if isinstance(error, KintoError) else type(error)(message)
 
 
 def _is_outage(error: Exception | None) -> bool:
@@ -397,9 +418,9 @@ def _is_outage(error: Exception | None) -> bool:
     return busy or isinstance(error, TransportError)
 
 
-def _run_alone(session: Session, job: _Job, attempts: int = 1) -> None:
+def _run_alone(session: Session, job: _Job, *, lost: bool = False) -> None:
     try:
-        job.outcome.result = session.run(_calls([job])[0], earlier_attempts=attempts - 1)
+        job.outcome.result = session.run(_calls([job])[0], lost=lost)
         job.outcome.status = job.meaning
     except Exception as error:  # noqa: BLE001  (its own outcome, whatever it is)
         _fail(job, error)
@@ -408,3 +429,5 @@ def _run_alone(session: Session, job: _Job, attempts: int = 1) -> None:
 def _fail(job: _Job, error: Exception) -> None:
     job.outcome.error = error
     job.outcome.status = "failed"
+    if job.call is not None and job.outcome.act in ("save", "delete"):
+        job.outcome.target._remember_doubt(error)

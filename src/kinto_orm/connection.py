@@ -69,9 +69,17 @@ class Connection:
     """What a session shares with those scoped from it."""
 
     def __init__(
-        self, transport: Transport, shown: str, dialect: str, owned: Callable[[], None] | None
+        self,
+        transport: Transport,
+        shown: str,
+        dialect: str,
+        owned: Callable[[], None] | None,
+        *,
+        server: object = None,
     ) -> None:
         self.transport = transport
+        # Equal for connections to one server. By default the URL tells them apart.
+        self.server = shown if server is None else server
         self.shown = shown
         self.dialect = dialect
         self.owned = owned
@@ -203,7 +211,8 @@ def _open_memory(url: str, auth: Auth | None, options: Mapping[str, Any]) -> Con
         raise ConfigurationError(
             f"{_shown(url)!r}: user and password of a memory:// server are given by auth=..."
         )
-    return _embedded(above("server.named").open_named(name), url, auth, options)
+    opened = above("server.named").open_named(name)
+    return _embedded(opened, url, auth, options, server=url if name else opened)
 
 
 def _open_local(url: str, auth: Auth | None, options: Mapping[str, Any]) -> Connection:
@@ -216,18 +225,25 @@ def _open_local(url: str, auth: Auth | None, options: Mapping[str, Any]) -> Conn
     return _embedded(above("server").open_local(directory), url, auth, options)
 
 
-def _embedded(server: Any, url: str, auth: Auth | None, options: Mapping[str, Any]) -> Connection:
+def _embedded(
+    opened: Any,
+    url: str,
+    auth: Auth | None,
+    options: Mapping[str, Any],
+    *,
+    server: object = None,
+) -> Connection:
     try:
         transport = Transport(
-            server.base_url,
-            auth=authenticator(server.auth if auth is None else auth),
-            adapter=server.adapter(),
+            opened.base_url,
+            auth=authenticator(opened.auth if auth is None else auth),
+            adapter=opened.adapter(),
             **options,
         )
     except BaseException:
-        server.close()
+        opened.close()
         raise
-    return Connection(transport, url, "kinto", server.close)
+    return Connection(transport, url, "kinto", opened.close, server=server)
 
 
 @cache

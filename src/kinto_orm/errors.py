@@ -38,7 +38,22 @@ if TYPE_CHECKING:
 
 
 class KintoError(Exception):
-    """The root of all that this library raises."""
+    """The root of all that this library raises.
+
+    Attributes:
+        lost: Whether the server may have done the work although no answer said so: the
+            connection broke after the request was sent, the answer came too late or cannot be
+            read, or a gateway gave it up.
+    """
+
+    lost: bool = False
+
+
+def again(error: KintoError, message: str) -> KintoError:
+    """The same error with another message; it knows as much of what the server did."""
+    made = type(error)(message)
+    made.lost = error.lost
+    return made
 
 
 class ConfigurationError(KintoError):
@@ -54,11 +69,13 @@ class NotLoaded(ConfigurationError, AttributeError):
 
 
 class TransportError(KintoError):
-    """No usable answer came. Whether the server did the work is not known."""
+    """No usable answer came. `.lost` says whether the server may have done the work."""
+
+    lost = True
 
 
 class ConnectFailed(TransportError):
-    """The server cannot be reached: unknown host, refused port, a failed TLS handshake."""
+    """The server cannot be reached: unknown host, refused port, a connection that breaks."""
 
 
 class Timeout(TransportError, TimeoutError):
@@ -71,6 +88,8 @@ class BadReply(TransportError):
 
 class BackoffError(TransportError):
     """The server asked to wait for longer than the call's deadline allows."""
+
+    lost = False
 
 
 class ResponseError(KintoError):
@@ -144,12 +163,15 @@ class Conflict(ResponseError):
         local: The object that was to be written, with its changes.
         remote: The object as it now is on the server, None when it is gone.
         fields: The names of the fields that both sides changed to different values.
+        unconfirmed: The server has what was to be written, and an earlier answer was lost: either
+            that was this very write, or somebody else wrote the same. Nothing tells which.
     """
 
     base: Any = None
     local: Any = None
     remote: Any = None
     fields: frozenset[str] = frozenset()
+    unconfirmed: bool = False
     _merger: Callable[[Conflict, str | None], Any] | None = None
 
     def merge(self, prefer: Literal["local", "remote"] | None = None) -> Any:

@@ -301,7 +301,7 @@ class Follower(Generic[M]):
             query = next_position(reply)
 
     def _load(self, entries: list[Entry]) -> list[M]:
-        return self._listing.load(Reply.parsed(200, {}, {"data": entries}, 1), None)
+        return self._listing.load(Reply.parsed(200, {}, {"data": entries}), None)
 
     def _ask(self, method: str, params: Params, headers: dict[str, str] | None = None) -> Reply:
         path = self._listing.path

@@ -276,7 +276,7 @@ class KintoStore:
             if not is_absent(error, self._session, self._session.resolve_bucket()):
                 raise error
             # The first answer may have been lost: then this one says what we did.
-            if reply.attempts == 1:
+            if not reply.lost:
                 raise _no_key(key) from error
 
         request = Request("DELETE", self._path(key), headers=precondition)

@@ -43,6 +43,12 @@ class Bucket(Resource):
     def _scope_path(cls, session: Session) -> str:
         return "/buckets"
 
+    @classmethod
+    def _require_id(cls, raw: Mapping[str, Any], id: str) -> None:
+        # The server answers the real id of the personal bucket.
+        if id != "default":
+            super()._require_id(raw, id)
+
     def history(self, *, session: Session | None = None) -> Query[HistoryEntry]:
         """What was done in this bucket, newest first (`GET /buckets/x/history`).
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kinto_orm import permissions as perms
 from kinto_orm.conflicts import conflict_of
 from kinto_orm.encoding import encode
-from kinto_orm.errors import ConfigurationError, Conflict, InvalidData
+from kinto_orm.errors import ConfigurationError, Conflict, Forbidden, InvalidData
 from kinto_orm.loading import Source
 from kinto_orm.permissions import Permissions, PermissionsOwner
 from kinto_orm.placed import Placed
@@ -43,9 +43,7 @@ class ObjectPermissions(PermissionsOwner):
         whole patch; then it is made anew from what the server has.
         """
         for _ in range(_ATTEMPTS):
-            if permissions.is_blind:
-                permissions._rebase(self.fetch_permissions())
-            patch, guard = permissions.patch(), permissions.opened_since
+            patch, guard = self.patch(permissions), permissions.opened_since
             if not patch:
                 return
             headers = {"Content-Type": JSON_PATCH} | (if_match(guard) if guard else {})
@@ -59,6 +57,23 @@ class ObjectPermissions(PermissionsOwner):
                     raise
                 permissions._rebase(self.fetch_permissions())
         raise conflict_of(self._resource, f"the permissions of {self._name} keep changing")
+
+    def patch(self, permissions: Permissions) -> perms.JsonPatch:
+        """The difference to what the server has, which is fetched when it is not known.
+
+        Raises:
+            Forbidden: The server does not show it, so that nothing can be taken away.
+        """
+        if permissions.is_blind:
+            permissions._rebase(self.fetch_permissions())
+        patch = permissions.patch()
+        if not patch and permissions.is_changed:
+            raise Forbidden(
+                f"cannot save the permissions of {self._name}: the server shows them only to those "
+                "who may write it. Nothing was sent.",
+                status=403,
+            )
+        return patch
 
     def clear_permissions(self) -> None:
         """Empty every list (`PATCH`); the server keeps the one who asks in `write`."""
@@ -85,6 +100,7 @@ class ObjectPermissions(PermissionsOwner):
         session, parent, parents = self._resource._place(None)
 
         def receive(reply: Reply) -> Permissions:
+            self._resource._require_id(reply.object["data"], self._resource.id)
             self._bump(reply.object["data"])
             stored = reply.json.get("permissions") or {}
             stamp = reply.json["data"]["last_modified"]
@@ -153,9 +169,7 @@ class Permitted(Placed):
         permissions = state_of(self).permissions
         if not isinstance(permissions, Permissions):
             return []
-        if permissions.is_blind:
-            permissions._rebase(ObjectPermissions(self).fetch_permissions())
-        return permissions.patch()
+        return ObjectPermissions(self).patch(permissions)
 
     def _known_permissions(self, state: State) -> Permissions:
         stored = state.permissions or {}

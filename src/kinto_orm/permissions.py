@@ -182,10 +182,12 @@ class Permissions(BaseModel):
 
     @property
     def is_blind(self) -> bool:
-        """Whether it must be known what the server has before a patch can be made."""
-        return not self.is_loaded and any(
-            act != "grant" or name not in _ALWAYS_THERE for act, name, _ in self._edits
-        )
+        """Whether it must be known what the server has before a patch can be made.
+
+        Also for what is only granted: who has it already needs no write, which would give the
+        object a new timestamp and others a conflict.
+        """
+        return not self.is_loaded and bool(self._edits)
 
     def _opens(self, name: str) -> bool:
         return self._stored is not None and name not in _ALWAYS_THERE and not self._stored.get(name)

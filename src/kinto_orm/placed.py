@@ -7,7 +7,7 @@ from typing import ClassVar
 from kinto_orm.errors import ConfigurationError
 from kinto_orm.protocol import Parents, segment
 from kinto_orm.session import Session, current, refuse_other
-from kinto_orm.stored import Stored, state_of
+from kinto_orm.stored import State, Stored, state_of
 
 
 class Placed(Stored):
@@ -66,11 +66,39 @@ class Placed(Stored):
         return f"{parent}/{segment(self.id, self.__kinto_kind__)}"
 
     def _place(self, given: Session | None) -> tuple[Session, str, Parents | None]:
-        """The session, the path of the plural endpoint and what must exist for it."""
+        """The session, the path of the plural endpoint and what must exist for it.
+
+        Raises:
+            ConfigurationError: The session given has another scope, or is on another server.
+        """
         state = state_of(self)
         session = self._session(given, state.session)
+        if self._is_foreign(given):
+            raise ConfigurationError(
+                f"{self._name} lives {_where(state)}, and not in the scope of {session!r}: work "
+                "with it there (leave session= out), or copy it: copy_to(session). Nothing was "
+                "sent."
+            )
         session.require_kinto(f"work with {self._name}")
         return session, *self._at(state.parent, session)
+
+    def _is_foreign(self, given: Session | None) -> bool:
+        """Whether what is known of the object does not hold in the scope of this session."""
+        state = state_of(self)
+        if given is None or given is state.session or self.is_new:
+            return False
+        if state.session is not None and not given.shares_server(state.session):
+            return True
+        return state.parent is not None and self._home_in(given) not in (None, state.parent)
+
+    @classmethod
+    def _home_in(cls, session: Session) -> str | None:
+        """The plural path that a session's scope says; None where it says none."""
+        try:
+            cls._scope_path(session)
+        except ConfigurationError:
+            return None
+        return cls._home(session)[0]
 
     @classmethod
     def _synced_by(cls) -> str:
@@ -79,6 +107,11 @@ class Placed(Stored):
 
     def _path(self, parent: str) -> str:
         return f"{parent}/{segment(self.id, self.__kinto_kind__)}"
+
+
+def _where(state: State) -> str:
+    server = f" on {state.session.server_url}" if state.session is not None else ""
+    return f"in {state.parent}{server}"
 
 
 def _resolved(parent: str, session: Session, model: str) -> tuple[str, Parents | None]:

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic, NoReturn, TypeGuard, TypeVar
 from urllib.parse import quote, urlencode
 
 from kinto_orm.encoding import decode
@@ -24,6 +24,7 @@ from kinto_orm.errors import (
     ServerError,
     Unauthorized,
     Unsupported,
+    again,
 )
 
 T = TypeVar("T")
@@ -126,19 +127,18 @@ class Reply:
         status: The HTTP status.
         headers: Case does not matter in their names.
         body: The bytes as they came; empty for none.
-        attempts: How often the request was sent until this came; above 1 an earlier sending
-            may have done the work.
+        lost: Whether an earlier sending may have done the work, and its answer was lost.
     """
 
-    __slots__ = ("_json", "attempts", "body", "headers", "status")
+    __slots__ = ("_json", "body", "headers", "lost", "status")
 
     def __init__(
-        self, status: int, headers: Mapping[str, str], body: bytes, attempts: int = 1
+        self, status: int, headers: Mapping[str, str], body: bytes, lost: bool = False
     ) -> None:
         self.status = status
         self.headers = headers
         self.body = body
-        self.attempts = attempts
+        self.lost = lost
         self._json: Any = None
 
     @classmethod
@@ -147,13 +147,13 @@ class Reply:
         status: int,
         headers: Mapping[str, str],
         content: object,
-        attempts: int,
+        lost: bool = False,
         *,
         as_bytes: bool = True,
     ) -> Reply:
         """A reply whose body was parsed as a part of another one; its bytes only on demand."""
         body = json.dumps(content).encode() if content and as_bytes else b""
-        reply = cls(status, headers, body, attempts)
+        reply = cls(status, headers, body, lost)
         reply._json = content if isinstance(content, dict) else None
         return reply
 
@@ -181,7 +181,7 @@ class Reply:
         Raises:
             BadReply: It is no such answer.
         """
-        _require(_is_object(self.json.get("data")), self)
+        _require(is_object(self.json.get("data")), self)
         return self.json
 
     @property
@@ -192,7 +192,7 @@ class Reply:
             BadReply: It is no list of objects.
         """
         data = self.json.get("data")
-        _require(isinstance(data, list) and all(map(_is_object, data)), self)
+        _require(isinstance(data, list) and all(map(is_object, data)), self)
         return data  # type: ignore[return-value]
 
     @property
@@ -206,6 +206,23 @@ class Reply:
         _require(total.isdecimal(), self)
         return int(total)
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether the server may have done the work, though this refuses it.
+
+        A gateway answers 502 or 504 when it lost the server's own answer, and 503 in HTML. Kinto's
+        503, 409 and 429 say that nothing was done; its 500 may have stored the write on the
+        memory backend, which does not roll back.
+        """
+        return self.status >= 500 and not (self.status == 503 and self._is_of_kinto)
+
+    @property
+    def _is_of_kinto(self) -> bool:
+        try:
+            return isinstance(self.json.get("errno"), int)
+        except BadReply:
+            return False
+
     def complaint(self) -> str:
         """What is wrong with a body that is no JSON object."""
         kind = self.headers.get("Content-Type", "no content type")
@@ -216,11 +233,25 @@ class Reply:
         )
 
 
-def _is_object(value: object) -> bool:
+def require_id(raw: Mapping[str, Any], id: str) -> None:
+    """Make sure that an answer is about the object that was asked for.
+
+    Raises:
+        BadReply: It is about another one: a proxy or a cache mixed answers up.
+    """
+    if raw.get("id") != id:
+        raise BadReply(
+            f"the answer is about {str(raw.get('id'))[:80]!r}, and {id!r} was asked for; does a "
+            "proxy or a cache mix answers up?"
+        )
+
+
+def is_object(value: object) -> TypeGuard[dict[str, Any]]:
+    """Whether this is the data of a stored object: it has an id and a timestamp."""
     return (
         isinstance(value, dict)
         and isinstance(value.get("id"), str)
-        and isinstance(value.get("last_modified"), int)
+        and type(value.get("last_modified")) is int
     )
 
 
@@ -271,7 +302,7 @@ class Call(Generic[T]):
         return error
 
     def _say_what(self, error: KintoError) -> NoReturn:
-        raise type(error)(f"cannot {self.doing}: {error}") from error
+        raise again(error, f"cannot {self.doing}: {error}") from error
 
     def then(self, step: Callable[[T], U]) -> Call[U]:
         """The same request, its result passed through `step`."""
@@ -354,13 +385,15 @@ def error_for(reply: Reply, request: Request, doing: str) -> ResponseError:
     problem = _problem(reply)
     said = str(problem.get("message") or problem.get("error") or reply.complaint()).rstrip(".")
     details = problem.get("details")
-    return cls(
+    error = cls(
         f"cannot {doing}: {meaning}. The server said {reply.status}: {said}.",
         status=reply.status,
         errno=problem.get("errno"),
         details=details if isinstance(details, dict) else _detail_of(details),
         request=request,
     )
+    error.lost = reply.lost or reply.is_lost
+    return error
 
 
 def _detail_of(details: object) -> dict[str, Any]:

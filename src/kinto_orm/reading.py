@@ -66,15 +66,16 @@ class Readable(Permitted):
         home, parents = cls._at(parent, session)
         return Call(
             Request("GET", f"{home}/{segment(id, cls.__kinto_kind__)}"),
-            lambda reply: cls._loaded(reply, session, home),
+            lambda reply: cls._loaded(reply, session, home, id),
             f"get {cls.__name__} {id!r} in {home}",
             parents=parents,
         )
 
     @classmethod
-    def _loaded(cls, reply: Reply, session: Session, parent: str) -> Self:
+    def _loaded(cls, reply: Reply, session: Session, parent: str, id: str) -> Self:
         found, permissions = cls._loader().single(reply)
         _require_stamps([found], reply)
+        cls._require_id(found.__dict__, id)
         put_state(found, State(session, parent, Source(reply.body), permissions=permissions))
         return found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
@@ -14,9 +14,11 @@ from kinto_orm.changes import Changes, has_name
 from kinto_orm.conflicts import conflict_of
 from kinto_orm.encoding import encode_dumped
 from kinto_orm.errors import (
+    BadReply,
     ConfigurationError,
     Conflict,
     InvalidData,
+    KintoError,
     NotFound,
     NotLoaded,
     ResponseError,
@@ -32,12 +34,23 @@ from kinto_orm.protocol import (
     Request,
     if_match,
     if_none_match,
+    is_object,
 )
 from kinto_orm.reading import Readable
 from kinto_orm.session import Session
 from kinto_orm.stored import State, set_state, state_of
 
 M = TypeVar("M", bound="Resource")
+T = TypeVar("T")
+
+_GONE = (
+    'It is gone: merge(prefer="local") makes it ready to be created again; to accept that it is '
+    "gone, let go of the object."
+)
+_UNCONFIRMED = (
+    "An earlier answer was lost, so that this may be your own write, or somebody else wrote the "
+    "same: nothing tells which. Look at the object, or go on from conflict.merge()."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +84,10 @@ class Resource(Readable):
         Returns:
             The object, and whether it was created; as in Django. When somebody else creates it
             meanwhile, theirs is fetched.
+
+        Raises:
+            Conflict: Unconfirmed: the answer was lost, and an equal object is there. Whether this
+                call or somebody else created it cannot be told.
         """
         session = cls._session(session)
         found = cls.get_or_none(id, session=session)
@@ -78,7 +95,9 @@ class Resource(Readable):
             return found, False
         try:
             return cls(id=id, **defaults).save(session=session), True
-        except Conflict:
+        except Conflict as conflict:
+            if conflict.unconfirmed:
+                raise
             return cls.get(id, session=session), False
 
     def save(self, *, force: bool = False, session: Session | None = None) -> Self:
@@ -101,18 +120,54 @@ class Resource(Readable):
         """
         planned = self._save_call(session, force=force)
         if planned is not None:
-            planned[0].run(planned[1])
-        if force:
-            self.permissions.save()
+            self._run(*planned)
         return self
+
+    def _run(self, session: Session, call: Call[T]) -> T:
+        try:
+            return session.run(call)
+        except KintoError as error:
+            self._remember_doubt(error)
+            raise
+
+    def copy_to(self, target: Session, /, *, id: str | None = None, force: bool = False) -> Self:
+        """Create a copy of this object in the scope of another session (`PUT`).
+
+        What is not saved yet is copied, too; permissions are not.
+
+        Args:
+            target: On any server; `session.scoped(collection="archive")` for another scope.
+            id: The copy's id; by default the same.
+            force: Overwrite what is there under this id.
+
+        Returns:
+            The copy, which is saved and lives there.
+
+        Raises:
+            Conflict: There is an object with this id already.
+            ConfigurationError: The target's scope names no place for it.
+        """
+        self._refuse_partial()
+        data = self._full_data()
+        copied = copy.deepcopy(self)
+        if id is not None:
+            copied.__dict__["id"] = id
+        set_state(copied, State(target, None, None, known_id=True))
+        session, parent, parents = copied._place(target)
+        precondition = {} if force else if_none_match()
+        copied._run(session, copied._put_call(session, parent, parents, precondition, data))
+        return copied
 
     def _save_call(
         self, given: Session | None, *, force: bool = False
     ) -> tuple[Session, Call[Self]] | None:
         self._refuse_partial()
+        if given is not None and self._is_foreign(given):
+            return given, self._move_call(given, force=force)
         session, parent, parents = self._place(given)
         if force:
-            return session, self._put_call(session, parent, parents, {})
+            call = self._put_call(session, parent, parents, {})
+            return session, call.then(lambda saved: saved._with_permissions_saved())
         state = state_of(self)
         if state.gone:
             raise self._conflict(
@@ -128,10 +183,40 @@ class Resource(Readable):
             return None
         return session, self._patch_call(session, parent, parents, changes, pending)
 
-    def _put_call(
-        self, session: Session, parent: str, parents: Parents | None, precondition: dict[str, str]
-    ) -> Call[Self]:
+    def _with_permissions_saved(self) -> Self:
+        """A forced `PUT` leaves the permissions of what was there: they go by their difference."""
+        self.permissions.save()
+        return self
+
+    def _move_call(self, session: Session, *, force: bool) -> Call[Self]:
+        """Create the object in a scope where it does not live; then it lives there.
+
+        A copy is sent, so that what is known of the original stays true when this fails.
+        """
         data = self._full_data()
+        moved = copy.copy(self)
+        parent = state_of(self).parent if self._home_in(session) is None else None
+        set_state(moved, State(session, parent, None, known_id=True))
+        session, home, parents = moved._place(session)
+        call = moved._put_call(session, home, parents, {} if force else if_none_match(), data)
+
+        def arrived(moved: Self) -> Self:
+            self._stamp(moved.__dict__)
+            self._adopt(moved, frozenset())
+            set_state(self, state_of(moved))
+            return self
+
+        return call.then(arrived)
+
+    def _put_call(
+        self,
+        session: Session,
+        parent: str,
+        parents: Parents | None,
+        precondition: dict[str, str],
+        given: dict[str, JsonValue] | None = None,
+    ) -> Call[Self]:
+        data = self._full_data() if given is None else given
         body: dict[str, Any] = {"data": data}
         permissions = state_of(self).permissions
         # Those of an object that is there are changed by their difference, never replaced.
@@ -141,12 +226,16 @@ class Resource(Readable):
             body["permissions"] = wanted
 
         def refused(error: ResponseError, reply: Reply) -> Any:
-            existing = error.details.get("existing")
-            if error.status != 412 or not precondition or not isinstance(existing, dict):
+            if error.status != 412 or not precondition:
                 raise self._naming_fields(error, data)
-            if (reply.attempts > 1 or _is_random(self.id)) and self._fits(existing, data):
-                return self._accept({"data": existing}, session, parent, data, sent=first)
-            raise self._conflict(str(error), error, existing, (session, parent))
+            echoed = self._is_echo(error, reply, data)
+            if echoed and self._has_own_id:
+                answer: dict[str, Any] | None = {"data": self._existing(error)}
+                if first:
+                    answer = self._what_is_there(session, parent, wanted)
+                if answer is not None and self._fits(answer["data"], data):
+                    return self._accept(answer, session, parent, data, sent=first)
+            raise self._conflict(str(error), error, (session, parent), unconfirmed=echoed)
 
         return Call(
             Request(
@@ -174,17 +263,12 @@ class Resource(Readable):
         expected = {**without(raw, changes.removed), **changes.changed}
 
         def refused(error: ResponseError, reply: Reply) -> Any:
-            existing = error.details.get("existing")
             if isinstance(error, NotFound):
-                raise self._conflict(f"{error} It is gone.", error)
+                raise self._conflict(f"{error} {_GONE}", error)
             if error.status != 412:
                 raise self._naming_fields(error, changes.changed)
-            # The first answer may have been lost: then this is our own write.
-            if reply.attempts > 1 and isinstance(existing, dict) and self._fits(existing, expected):
-                return self._accept(
-                    {"data": existing}, session, parent, expected, sent=bool(pending)
-                )
-            raise self._conflict(str(error), error, existing, (session, parent))
+            echoed = self._is_echo(error, reply, expected)
+            raise self._conflict(str(error), error, (session, parent), unconfirmed=echoed)
 
         return Call(
             self._patch_request(parent, changes, pending),
@@ -205,6 +289,34 @@ class Resource(Readable):
         body = encode_dumped(operations, self._name)
         return Request("PATCH", self._path(parent), body=body, headers=headers, alone=True)
 
+    @property
+    def _has_own_id(self) -> bool:
+        """Whether nobody else can write under this id: a random UUID that was made for it."""
+        given = "id" in self.__pydantic_fields_set__ or state_of(self).known_id
+        return self.is_new and not given
+
+    def _is_echo(
+        self, error: ResponseError, reply: Reply, expected: Mapping[str, JsonValue]
+    ) -> bool:
+        """Whether what is there may be this very write, whose answer was lost."""
+        existing = error.details.get("existing")
+        lost = reply.lost or state_of(self).doubt
+        return lost and isinstance(existing, dict) and self._fits(existing, expected)
+
+    def _what_is_there(
+        self, session: Session, parent: str, wanted: Mapping[str, list[str]]
+    ) -> dict[str, Any] | None:
+        """The stored object, if it has the permissions that were asked for with it."""
+
+        def receive(reply: Reply) -> dict[str, Any] | None:
+            self._require_id(reply.object["data"], self.id)
+            stored = reply.json.get("permissions") or {}
+            has_all = all(set(who) <= set(stored.get(name, ())) for name, who in wanted.items())
+            return reply.json if has_all else None
+
+        request = Request("GET", self._path(parent))
+        return session.run(Call(request, receive, f"save {self._name} in {parent}"))
+
     def _accept(
         self,
         answer: Mapping[str, Any],
@@ -224,6 +336,7 @@ class Resource(Readable):
             sent: Whether the changes of the permissions went with it.
         """
         raw = answer["data"]
+        self._require_id(raw, self.id)
         permissions = self._renewed(answer.get("permissions"), raw["last_modified"], keep=not sent)
         state = State(session, parent, Source(raws={raw["id"]: raw}), permissions=permissions)
         self._stamp(raw)
@@ -249,8 +362,7 @@ class Resource(Readable):
         Raises:
             Conflict: It was changed by somebody else, or is gone.
         """
-        session, call = self._delete_call(session, missing_ok=missing_ok, force=force)
-        return session.run(call)
+        return self._run(*self._delete_call(session, missing_ok=missing_ok, force=force))
 
     def _delete_call(
         self, given: Session | None, *, missing_ok: bool = False, force: bool = False
@@ -264,12 +376,13 @@ class Resource(Readable):
 
         def refused(error: ResponseError, reply: Reply) -> Tombstone:
             if isinstance(error, NotFound):
-                if missing_ok or reply.attempts > 1:
+                if missing_ok:
                     return self._bury(Tombstone(self.id, None))
-                raise self._conflict(f"{error} It is gone already.", error)
+                lost = reply.lost or state_of(self).doubt
+                message = f"{error} It is gone already."
+                raise self._conflict(message, error, unconfirmed=lost)
             if error.status == 412:
-                existing = error.details.get("existing")
-                raise self._conflict(str(error), error, existing, (session, parent))
+                raise self._conflict(str(error), error, (session, parent))
             raise error
 
         return session, Call(
@@ -279,11 +392,18 @@ class Resource(Readable):
                 headers={} if force else if_match(self.last_modified or 0),
                 alone=self.__kinto_kind__ != "record",
             ),
-            lambda reply: self._bury(_tombstone(reply)),
+            lambda reply: self._bury(self._tombstone(reply)),
             f"delete {self._name} in {parent}",
             refused,
             parents and parents.explaining(),
         )
+
+    def _tombstone(self, reply: Reply) -> Tombstone:
+        data = reply.object["data"]
+        self._require_id(data, self.id)
+        if data.get("deleted") is not True:
+            raise BadReply(reply.complaint())
+        return Tombstone(data["id"], data["last_modified"])
 
     def _bury(self, tombstone: Tombstone) -> Tombstone:
         set_state(self, state_of(self).replaced(source=None, gone=True, permissions=None))
@@ -313,10 +433,10 @@ class Resource(Readable):
         keep = frozenset(self._changes().names if changed else ())
 
         def receive(reply: Reply) -> Any:
-            if reply.status == 304:
+            if reply.status == 304 and headers:
                 self._adopt(self._pristine(), keep)
                 return self
-            fresh = self._loaded(reply, session, parent)
+            fresh = self._loaded(reply, session, parent, self.id)
             self._stamp(fresh.__dict__)
             self._adopt(fresh, keep)
             state = state_of(fresh)
@@ -347,19 +467,41 @@ class Resource(Readable):
         self,
         message: str,
         error: ResponseError | None = None,
-        existing: object = None,
         place: tuple[Session, str] | None = None,
+        *,
+        unconfirmed: bool = False,
     ) -> Conflict:
+        """What to raise when somebody else was first.
+
+        Args:
+            message: What was being done, and what the server said.
+            error: The server's refusal, perhaps with the existing object.
+            place: Where that one lives; None where there is none.
+            unconfirmed: It has what was to be written, and an answer was lost.
+        """
         remote = None
-        if isinstance(existing, dict) and place is not None:
+        if place is not None and error is not None and "existing" in error.details:
             try:
-                remote = self._from_raw(existing, *place)
+                remote = self._from_raw(self._existing(error), *place)
             except InvalidData as unfit:
                 conflict = conflict_of(self, f"{message} And {unfit}", error)
                 conflict._merger = None
                 conflict.__cause__ = unfit
                 return conflict
-        return conflict_of(self, message, error, remote)
+        if unconfirmed:
+            message = f"{message} {_UNCONFIRMED}"
+        conflict = conflict_of(self, message, error, remote)
+        if unconfirmed:
+            conflict.unconfirmed, conflict.fields = True, frozenset()
+        return conflict
+
+    def _existing(self, error: ResponseError) -> dict[str, Any]:
+        """What a refusal shows of the object that is there."""
+        existing = error.details["existing"]
+        if not is_object(existing):
+            raise BadReply("the refusal shows an existing object that is none of a Kinto server")
+        self._require_id(existing, self.id)
+        return existing
 
     def _naming_fields(self, error: ResponseError, sent: Mapping[str, JsonValue]) -> ResponseError:
         """The same error, with the model's fields for the names that the server gives."""
@@ -373,16 +515,3 @@ class Resource(Readable):
             elif name not in names and inside:
                 error.args = (f"{error} {name!r} is inside of the field {' or '.join(inside)}.",)
         return error
-
-
-def _is_random(id: str) -> bool:
-    """Whether nobody else can have chosen this id: a random UUID."""
-    try:
-        return uuid.UUID(id).version == 4
-    except ValueError:
-        return False
-
-
-def _tombstone(reply: Reply) -> Tombstone:
-    data = reply.object["data"]
-    return Tombstone(data["id"], data["last_modified"])

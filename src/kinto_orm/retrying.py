@@ -7,7 +7,7 @@ import inspect
 import random
 import time
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Literal, ParamSpec, TypeVar
 
 from kinto_orm.errors import Conflict
 
@@ -22,7 +22,9 @@ _LATE = (
 _LONGEST = 1.0
 
 
-def retry_on_conflict(times: int = 5) -> Callable[[Callable[P, T]], Callable[P, T]]:
+def retry_on_conflict(
+    times: int = 5, *, unconfirmed: Literal["raise", "again"] = "raise"
+) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Decorate a function that reads, changes and saves, so that a Conflict runs it again.
 
     The function must read inside, so that it sees what the other writer left::
@@ -36,13 +38,19 @@ def retry_on_conflict(times: int = 5) -> Callable[[Callable[P, T]], Callable[P, 
     Args:
         times: How often to run it again after the first time, 0 or more. The waits between are
             random and grow, from the time that one run takes up to a second.
+        unconfirmed: What an unconfirmed Conflict does, where the server has what was to be
+            written and an answer was lost: "raise" lets it through, since running again would do
+            twice what may be done already, such as counting a visit; "again" runs again, for
+            what may be done twice.
 
     Raises:
-        Conflict: The last one, when it still conflicts.
+        Conflict: The last one, when it still conflicts; an unconfirmed one at once.
         TypeError: What is decorated is a generator or a coroutine function.
     """
     if not isinstance(times, int) or times < 0:
         raise ValueError(f"times must be 0 or more, not {times!r}: @retry_on_conflict(times=5)")
+    if unconfirmed not in ("raise", "again"):
+        raise ValueError(f'unconfirmed must be "raise" or "again", not {unconfirmed!r}')
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
         if any(is_late(function) for is_late in _LATE):
@@ -57,7 +65,9 @@ def retry_on_conflict(times: int = 5) -> Callable[[Callable[P, T]], Callable[P, 
                 began = time.monotonic()
                 try:
                     return function(*args, **kwargs)
-                except Conflict:
+                except Conflict as conflict:
+                    if conflict.unconfirmed and unconfirmed == "raise":
+                        raise
                     # Measured by its own length: on a slow server the others need longer, too.
                     longest = min(_LONGEST, (time.monotonic() - began) * 2 ** min(attempt, 10))
                     time.sleep(random.uniform(0, longest))  # noqa: S311

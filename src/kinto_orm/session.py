@@ -18,6 +18,7 @@ from kinto_orm.errors import (
     TransportError,
     Unauthorized,
     Unsupported,
+    again,
 )
 from kinto_orm.protocol import (
     Call,
@@ -108,6 +109,10 @@ class Session:
     def server_url(self) -> str:
         """The server's URL, without credentials."""
         return self._connection.shown
+
+    def shares_server(self, other: Session) -> bool:
+        """Whether both speak to the same server; as whom does not matter."""
+        return self._connection.server == other._connection.server
 
     @property
     def dialect(self) -> str:
@@ -216,14 +221,14 @@ class Session:
 
     # Running calls
 
-    def run(self, call: Call[T], *, earlier_attempts: int = 0) -> T:
+    def run(self, call: Call[T], *, lost: bool = False) -> T:
         """Send a call's request and hand its reply over.
 
         Missing parents that the library may make are made, and the call is sent once more.
 
         Args:
             call: What to do.
-            earlier_attempts: How often it was sent before, in a batch without a clear answer.
+            lost: Whether it may have been done in a batch before, without a clear answer.
 
         Raises:
             KintoError: No answer came, or the server refused.
@@ -234,7 +239,7 @@ class Session:
             with Until(end):
                 if self.make_parents(call, reply):
                     reply = self.send(call.request, call.doing)
-        reply.attempts += earlier_attempts
+        reply.lost |= lost
         return call.complete(reply)
 
     def one_call(self) -> Until:
@@ -254,7 +259,7 @@ class Session:
         try:
             return self._connection.transport.send(request)
         except TransportError as error:
-            raise type(error)(f"cannot {doing}: {error}") from error
+            raise again(error, f"cannot {doing}: {error}") from error
 
     def make_parents(self, call: Call[Any], reply: Reply) -> bool:
         """Make the collection of a call, if the reply says that it is missing.

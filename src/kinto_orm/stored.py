@@ -18,11 +18,12 @@ from kinto_orm.changes import (
     restored,
     same_json,
 )
-from kinto_orm.errors import InvalidData, ModelError, NotLoaded
+from kinto_orm.errors import InvalidData, KintoError, ModelError, NotLoaded
 from kinto_orm.fidelity import lossy_fields, refuse_hidden, refuse_loss, refuse_unread_names
 from kinto_orm.loading import Loader, Source, page_of, without
 from kinto_orm.metaclass import ResourceMeta, accepted_names, refuse_unknown, suggestion
 from kinto_orm.permissions import Permissions
+from kinto_orm.protocol import require_id
 
 if TYPE_CHECKING:
     from kinto_orm.session import Session
@@ -47,7 +48,17 @@ _Id = Annotated[
 class State:
     """Where an object lives and what the server has of it; objects of one page share one."""
 
-    __slots__ = ("gone", "parent", "partial", "permissions", "session", "shared", "source")
+    __slots__ = (
+        "doubt",
+        "gone",
+        "known_id",
+        "parent",
+        "partial",
+        "permissions",
+        "session",
+        "shared",
+        "source",
+    )
 
     def __init__(
         self,
@@ -59,6 +70,8 @@ class State:
         partial: bool = False,
         shared: bool = False,
         gone: bool = False,
+        doubt: bool = False,
+        known_id: bool = False,
     ) -> None:
         self.session = session
         self.parent = parent
@@ -67,6 +80,10 @@ class State:
         self.partial = partial
         self.shared = shared
         self.gone = gone
+        # The answer to a write was lost: the server may have what it does not say.
+        self.doubt = doubt
+        # Others may write under this id: it was copied, or was on the server before.
+        self.known_id = known_id
 
     def replaced(self, **changes: Any) -> State:
         """A copy of its own with other values."""
@@ -281,6 +298,16 @@ class Stored(BaseModel, metaclass=ResourceMeta):
             for name, value in (left_out | data).items()
         }
 
+    def _remember_doubt(self, error: BaseException) -> None:
+        """Keep in mind that the server may have done a write to which no answer came."""
+        if isinstance(error, KintoError) and error.lost:
+            own_state(self).doubt = True
+
+    @classmethod
+    def _require_id(cls, raw: Mapping[str, Any], id: str) -> None:
+        """Make sure that an answer is about the object with this id."""
+        require_id(raw, id)
+
     def _stamp(self, raw: Mapping[str, Any]) -> None:
         self.__dict__["id"] = raw["id"]
         self.__dict__["last_modified"] = raw["last_modified"]
@@ -415,24 +442,34 @@ class Stored(BaseModel, metaclass=ResourceMeta):
         return made
 
     def __getstate__(self) -> dict[Any, Any]:
-        state = state_of(self)
+        state = own_state(self)
+        state.known_id = True
         raw = None if state.source is None else state.source.raw(self.id)
         kept: Any = state.permissions
         if isinstance(kept, Permissions):
             kept = kept._snapshot()
         return super().__getstate__() | {
-            "__kinto_state__": (state.parent, raw, kept, state.partial, state.gone)
+            "__kinto_state__": (state.parent, raw, kept, state.partial, state.gone, state.doubt)
         }
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
-        parent, raw, permissions, partial, gone = state.pop("__kinto_state__")
+        parent, raw, permissions, partial, gone, doubt = state.pop("__kinto_state__")
         super().__setstate__(state)
         source = None if raw is None else Source(raws={self.id: raw})
         if isinstance(permissions, tuple):
             permissions = self._bind_permissions(Permissions()._restore(permissions))
         set_state(
             self,
-            State(None, parent, source, permissions=permissions, partial=partial, gone=gone),
+            State(
+                None,
+                parent,
+                source,
+                permissions=permissions,
+                partial=partial,
+                gone=gone,
+                doubt=doubt,
+                known_id=True,
+            ),
         )
 
 
@@ -482,6 +519,7 @@ def own_state(stored: Stored) -> State:
 
 
 def _copy_state(stored: Stored, made: Stored) -> None:
+    own_state(stored).known_id = True
     state = state_of(stored).replaced()
     if isinstance(state.permissions, Permissions):
         copied = Permissions()._restore(state.permissions._snapshot())

@@ -287,7 +287,7 @@ class KvpStore:
     def _named(self, model: type[M], name: str) -> M:
         raw: dict[str, JsonValue] = {"id": keypath.record_id(name), "name": name}
         # Only Kinto's records have a time, and those that come from Kinto must have it.
-        reply = Reply.parsed(200, {}, {"data": [raw | {"last_modified": 0}]}, 1)
+        reply = Reply.parsed(200, {}, {"data": [raw | {"last_modified": 0}]})
         (found,) = model._loader().partial(reply, frozenset({*raw, "last_modified"}))
         found.__dict__["last_modified"] = None
         put_state(found, self._state(raw, partial=True))

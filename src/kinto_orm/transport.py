@@ -159,12 +159,18 @@ class Transport:
                 "give the session a Retry with a longer deadline"
             )
         attempt = 0
+        lost = False
         while True:
             attempt += 1
-            self._wait_for_backoff(deadline)
-            error, reply = self._attempt(request, deadline, attempt)
-            if reply is not None and not self._try_again(request, reply):
-                return reply
+            self._wait_for_backoff(deadline, lost)
+            error, reply = self._attempt(request, deadline)
+            if reply is not None:
+                reply.lost = lost
+                if not self._try_again(request, reply):
+                    return reply
+                lost |= reply.is_lost
+            elif error is not None:
+                lost = error.lost = lost or error.lost
             pause = self._pause(request, attempt, reply, deadline)
             if pause is None:
                 if reply is not None:
@@ -174,7 +180,7 @@ class Transport:
             time.sleep(pause)
 
     def _attempt(
-        self, request: Request, deadline: float, attempt: int
+        self, request: Request, deadline: float
     ) -> tuple[TransportError | None, Reply | None]:
         try:
             prepared = self._prepare(request)
@@ -194,7 +200,7 @@ class Transport:
         except (requests.RequestException, HTTPError, OSError) as error:
             return self._explain(error, request), None
         self._heed(response.headers)
-        return None, Reply(response.status_code, response.headers, body, attempt)
+        return None, Reply(response.status_code, response.headers, body)
 
     def _prepare(self, request: Request) -> requests.PreparedRequest:
         # By hand: requests' own preparation costs as much again as the sending.
@@ -251,16 +257,18 @@ class Transport:
                 stacklevel=_levels_to_the_caller(),
             )
 
-    def _wait_for_backoff(self, deadline: float) -> None:
+    def _wait_for_backoff(self, deadline: float, lost: bool) -> None:
         pause = self._not_before - time.monotonic()
         if pause <= 0:
             return
         if time.monotonic() + pause >= deadline:
-            raise BackoffError(
+            error = BackoffError(
                 f"the server {self.base_url} asked to wait {pause:.0f} s more before the next "
                 "request, longer than the deadline of the call; try again later, or give the "
-                "session a Retry with a longer deadline. Nothing was sent."
+                "session a Retry with a longer deadline." + ("" if lost else " Nothing was sent.")
             )
+            error.lost = lost
+            raise error
         time.sleep(pause)
 
     def _explain(self, error: Exception, request: Request) -> TransportError:
@@ -269,7 +277,9 @@ class Transport:
             return BadReply(f"{what}: the answer was cut off in the middle ({_innermost(error)})")
         for kinds, cls, meaning in _TRANSPORT_ERRORS:
             if isinstance(error, kinds):
-                return cls(f"{what}: {meaning} ({_innermost(error)})")
+                found = cls(f"{what}: {meaning} ({_innermost(error)})")
+                found.lost = not isinstance(error, _NEVER_SENT)
+                return found
         return TransportError(f"{what}: {_innermost(error)}")
 
 
@@ -297,6 +307,13 @@ _TRANSPORT_ERRORS: tuple[tuple[tuple[type[Exception], ...], type[TransportError]
         ConnectFailed,
         _UNREACHABLE,
     ),
+)
+
+
+_NEVER_SENT = (
+    urllib3_errors.NewConnectionError,
+    urllib3_errors.ConnectTimeoutError,
+    requests.ConnectTimeout,
 )
 
 
