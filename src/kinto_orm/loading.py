@@ -127,7 +127,7 @@ class Loader(Generic[M]):
             reply: A list's page, fetched with `_fields`.
             fields: The Python names of the fields.
         """
-        validator = self._of_fields(fields)
+        validator = self.of_fields(fields)
         return [self._assemble(raw, validator) for raw in reply.objects]
 
     def _assemble(self, raw: dict[str, Any], validator: SchemaValidator) -> M:
@@ -144,7 +144,7 @@ class Loader(Generic[M]):
         object.__setattr__(found, "__pydantic_private__", None)
         return found
 
-    def _of_fields(self, names: frozenset[str]) -> SchemaValidator:
+    def of_fields(self, names: frozenset[str]) -> SchemaValidator:
         """What validates some fields as the model would, with its settings and their validators."""
         self._model.model_rebuild()
         schema: Any = self._model.__pydantic_core_schema__

@@ -81,6 +81,8 @@ class Bucket(Resource):
 class _InBucket(Resource):
     """What lives directly in a bucket."""
 
+    __kinto_keywords__: ClassVar[frozenset[str]] = Resource.__kinto_keywords__ | {"bucket"}
+
     @classmethod
     def _plural(cls) -> str:
         return f"{cls.__kinto_kind__}s"
@@ -91,6 +93,11 @@ class _InBucket(Resource):
         if bucket is None:
             return None
         id = bucket.id if isinstance(bucket, Bucket) else bucket
+        if not isinstance(id, str):
+            raise TypeError(
+                f"bucket= says where a {cls.__name__} lives: a Bucket or its id, not {id!r}; a "
+                f"stored field of that name is set by {cls.__kinto_kind__}['bucket'] = ..."
+            )
         return f"/buckets/{segment(id, 'bucket')}/{cls._plural()}"
 
     @classmethod

@@ -6,11 +6,13 @@ import dataclasses
 import importlib
 import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 from urllib.parse import parse_qsl, urlsplit
+
+from pydantic import ValidationError
 
 from kinto_orm.conditions import (
     IDS_IN_A_REQUEST,
@@ -21,6 +23,7 @@ from kinto_orm.conditions import (
     compile_order,
 )
 from kinto_orm.errors import InvalidData, MultipleFound, NotFound
+from kinto_orm.options import given_fields
 from kinto_orm.protocol import Call, Parents, Reply, Request, query_string
 from kinto_orm.session import Session
 
@@ -241,34 +244,77 @@ class Query(Generic[M]):
             total += found
         return total
 
-    def update(self, *, workers: int = 1, **values: Any) -> Summary:
+    def update(
+        self,
+        fields: Mapping[str, object] | None = None,
+        /,
+        *,
+        workers: int | None = None,
+        **more: object,
+    ) -> Summary:
         """Set the same values on all of them, in batches; each with its precondition.
 
-        Which objects these are is settled before the first one is changed when the query has
-        both an order and a limit: then their ids are kept in memory.
+        The values are validated together, with the other fields of each object. Which objects
+        these are is settled before the first one is changed when the query has both an order and
+        a limit: then their ids are kept in memory.
 
         Args:
-            workers: How many connections send at the same time.
-            **values: By field.
+            fields: The new values. Here every name is a field's.
+            workers: How many connections send at the same time, by default 1. Where the model has
+                a field `workers`, a field is meant in `fields` only.
+            **more: More new values.
 
         Returns:
-            A summary: updated, unchanged, and failed with the errors.
+            A summary: updated, unchanged, and failed with the errors; those too for which the
+            values do not fit an object's other fields.
 
         Raises:
-            pydantic.ValidationError: A field that the model does not have, or a wrong value.
+            pydantic.ValidationError: A field that the model does not have, or a value that is
+                wrong for every object.
+            TypeError: It is not clear whether an option or a field is meant, or nothing is set.
         """
-        self.model._check_names(values)
+        values = self._new_values(fields, more, workers)
         if self.fields is not None:
             raise InvalidData("objects loaded with only() cannot be saved: update() without it")
-        listing = self._listing()
+        from kinto_orm.bulk import Failure, Interrupted
+
+        assignment = self.model._assignment(values)
+        unfit: list[Failure] = []
 
         def changed() -> Iterator[Any]:
             for each in self._standing_still():
-                for name, value in values.items():
-                    setattr(each, name, value)
-                yield each
+                try:
+                    assignment.apply(each)
+                except ValidationError as error:
+                    unfit.append(Failure(each, error))
+                else:
+                    yield each
 
-        return listing.session.save_all(changed(), workers=workers)
+        try:
+            summary = self._listing().session.save_all(changed(), workers=workers or 1)
+        except Interrupted as interrupt:
+            interrupt.summary.failed += unfit
+            raise
+        summary.failed += unfit
+        return summary
+
+    def _new_values(
+        self, fields: Mapping[str, object] | None, more: Mapping[str, object], workers: int | None
+    ) -> dict[str, object]:
+        model = self.model
+        if "permissions" in more:
+            raise TypeError(
+                "update() sets fields: permissions are changed on each object, as in "
+                "for each in query: each.permissions.grant('read', Everyone).save()"
+            )
+        refused = ("id", "last_modified")
+        values = given_fields(model, "update(", fields, more, {"workers": workers}, refused=refused)
+        if not values:
+            raise TypeError(
+                "update() was given no field to set; workers= is an option, and a field of that "
+                "name is given as update({'workers': ...})"
+            )
+        return values
 
     def _standing_still(self) -> Iterator[M]:
         """All objects, each once, although they are changed meanwhile by what is made of them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from kinto_orm.assigning import Assignment
 from kinto_orm.errors import BadReply, NotFound, ResponseError
 from kinto_orm.loading import Source
 from kinto_orm.ownership import Permitted
@@ -94,6 +95,11 @@ class Readable(Permitted):
             session: Which session to use; by default the one that is current when it runs.
         """
         return Query(cls, session).where(*conditions)
+
+    @classmethod
+    def _assignment(cls, values: Mapping[str, object]) -> Assignment:
+        """What sets these values on objects, validated together."""
+        return Assignment(cls, values)
 
     @classmethod
     def _listing(cls, session: Session | None, parent: str | None = None) -> Listing[Self]:

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 from kinto_orm.errors import ConfigurationError, ModelError
+from kinto_orm.options import given_fields
 from kinto_orm.permissions import Permissions
 from kinto_orm.protocol import segment
 from kinto_orm.query import Query
@@ -146,9 +147,19 @@ class Children(Generic[M]):
         self._given = session
         self._parent = parent
 
-    def new(self, /, **fields: Any) -> M:
-        """A new object that lives here; `save()` creates it."""
-        made = self._model(**fields)
+    def new(self, fields: Mapping[str, object] | None = None, /, **more: Any) -> M:
+        """A new object that lives here; `save()` creates it.
+
+        Args:
+            fields: Its fields; here every name is a field's, `permissions` too.
+            **more: More fields, and `permissions`, as a constructor takes them.
+
+        Raises:
+            TypeError: A bucket is given for what lives in this one.
+        """
+        elsewhere = more.keys() & self._model.__kinto_keywords__ - {"permissions"}
+        given_fields(self._model, "new(", fields, more, {}, refused=elsewhere)
+        made = self._model._of_fields(fields, more)
         set_state(made, state_of(made).replaced(session=self._given, parent=self._parent))
         return made
 

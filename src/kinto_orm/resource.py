@@ -25,6 +25,7 @@ from kinto_orm.errors import (
 )
 from kinto_orm.fidelity import refuse_hidden
 from kinto_orm.loading import Source, without
+from kinto_orm.options import given_fields
 from kinto_orm.permissions import Permissions
 from kinto_orm.protocol import (
     JSON_PATCH,
@@ -72,14 +73,22 @@ class Resource(Readable):
 
     @classmethod
     def get_or_create(
-        cls, id: str, *, session: Session | None = None, **defaults: Any
+        cls,
+        id: str,
+        defaults: Mapping[str, object] | None = None,
+        /,
+        *,
+        session: Session | None = None,
+        **more: object,
     ) -> tuple[Self, bool]:
         """Fetch one object, or create it when there is none (`GET`, then `PUT`).
 
         Args:
             id: Its id.
-            session: Which session to use.
-            **defaults: The fields of the one to be created.
+            defaults: The fields of the one to be created. Here every name is a field's.
+            session: Which session to use. Where the model has a field `session`, a field is meant
+                in `defaults` only.
+            **more: More fields, and `permissions`, as a constructor takes them.
 
         Returns:
             The object, and whether it was created; as in Django. When somebody else creates it
@@ -88,13 +97,16 @@ class Resource(Readable):
         Raises:
             Conflict: Unconfirmed: the answer was lost, and an equal object is there. Whether this
                 call or somebody else created it cannot be told.
+            TypeError: It is not clear whether an option or a field is meant.
         """
+        verb = f"get_or_create({id!r}, "
+        given_fields(cls, verb, defaults, more, {"session": session}, refused=("id",))
         session = cls._session(session)
         found = cls.get_or_none(id, session=session)
         if found is not None:
             return found, False
         try:
-            return cls(id=id, **defaults).save(session=session), True
+            return cls._of_fields(defaults, more | {"id": id}).save(session=session), True
         except Conflict as conflict:
             if conflict.unconfirmed:
                 raise

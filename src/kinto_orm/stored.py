@@ -133,6 +133,8 @@ class Stored(BaseModel, metaclass=ResourceMeta):
     __kinto_open__: ClassVar[bool] = True
     __kinto_server_made__: ClassVar[frozenset[str]] = NOT_DATA
     __kinto_id_factory__: ClassVar[Callable[[], str] | None] = None
+    # What a constructor takes as a keyword and does not store.
+    __kinto_keywords__: ClassVar[frozenset[str]] = frozenset({"permissions"})
 
     # Making objects
 
@@ -168,13 +170,23 @@ class Stored(BaseModel, metaclass=ResourceMeta):
         return made
 
     @classmethod
+    def _of_fields(cls, fields: Mapping[str, Any] | None, more: Mapping[str, Any]) -> Self:
+        """A new object of a mapping, in which every name is a field's, and of keywords."""
+        given = dict(fields or {})
+        apart = {name: given.pop(name) for name in cls.__kinto_keywords__ & given.keys()}
+        made = cls(**given, **more)
+        for name, value in apart.items():
+            made[name] = value
+        return made
+
+    @classmethod
     def _placement(cls, given: dict[str, Any]) -> str | None:
         """Take what says where the object lives from a constructor's keywords."""
         return None
 
     @classmethod
     def _check_names(cls, given: Mapping[str, Any]) -> None:
-        known = cls._cached("accepted", cls._accepted)
+        known = cls._field_names()
         if given.keys() <= known:
             return
         for name in RESERVED.keys() & given.keys():
@@ -191,6 +203,11 @@ class Stored(BaseModel, metaclass=ResourceMeta):
                 f"{cls.__name__} has no field stored as {stored!r}{suggestion(stored, known)}. "
                 "Nothing was sent."
             )
+
+    @classmethod
+    def _field_names(cls) -> set[str]:
+        """Every name by which a constructor takes a declared field."""
+        return cls._cached("accepted", cls._accepted)  # type: ignore[no-any-return]
 
     @classmethod
     def _accepted(cls) -> set[str]:

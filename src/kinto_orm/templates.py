@@ -18,6 +18,7 @@ from kinto_orm.errors import (
     ResponseError,
 )
 from kinto_orm.kv_store import is_absent
+from kinto_orm.options import given_fields
 from kinto_orm.permissions import Permissions
 from kinto_orm.protocol import Call, Parents, Reply
 from kinto_orm.query import Query
@@ -128,25 +129,34 @@ class Template(Record, collection="templates"):
             return None
 
     @classmethod
-    def get_or_create(  # type: ignore[override]  # of its name, not of its id
-        cls, name: str, *, session: Session | None = None, **defaults: Any
+    def get_or_create(
+        cls,
+        name: str,
+        defaults: Mapping[str, object] | None = None,
+        /,
+        *,
+        session: Session | None = None,
+        **more: object,
     ) -> tuple[Self, bool]:
         """Fetch one template by its name, or create it when there is none (`GET`, then `PUT`).
 
         Args:
             name: Any text.
+            defaults: The fields of the one to be created: `source`, or more.
             session: Which session to use.
-            **defaults: The fields of the one to be created: `source`.
+            **more: The same as keywords.
 
         Returns:
             The template, and whether it was created. When somebody else creates it meanwhile,
             theirs is fetched.
         """
+        verb = f"get_or_create({name!r}, "
+        given_fields(cls, verb, defaults, more, {"session": session}, refused=("id", "name"))
         found = cls.get_or_none(name, session=session)
         if found is not None:
             return found, False
         try:
-            return cls(name=name, **defaults).save(session=session), True
+            return cls._of_fields(defaults, more | {"name": name}).save(session=session), True
         except Conflict:
             return cls.get(name, session=session), False
 
@@ -274,7 +284,10 @@ class Template(Record, collection="templates"):
                 there; `name` and `lineno` say where.
         """
         if undefined not in ("strict", "lenient") or isolation not in ("none", "process"):
-            raise ValueError("undefined is 'strict' or 'lenient', isolation 'none' or 'process'")
+            raise ValueError(
+                "undefined is 'strict' or 'lenient', isolation 'none' or 'process'; values for "
+                "root keys of these names are given as a mapping: render({'undefined': ...})"
+            )
         # Keys of `session.kv` are a kind of str, and the sandbox takes nothing but str.
         named = {str(k) if isinstance(k, str) else k: v for k, v in (overrides or {}).items()}
         return self._store().render(self, named | more_overrides, undefined, isolation)
