@@ -119,10 +119,10 @@ class Account(Resource):
         return data
 
     def _save_call(
-        self, given: Session | None, *, force: bool = False
+        self, given: Session | None, *, force: bool = False, last_modified: int | None = None
     ) -> tuple[Session, Call[Self]] | None:
         self._check_password(needed=force or self.is_new)
-        planned = super()._save_call(given, force=force)
+        planned = super()._save_call(given, force=force, last_modified=last_modified)
         return planned and (planned[0], _discreet(planned[1]))
 
     def _check_password(self, *, needed: bool) -> None:

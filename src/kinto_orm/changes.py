@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,10 @@ class Changes:
     def names(self) -> set[str]:
         """Every name that is not as it was."""
         return set(self.changed) | self.removed
+
+    def with_stamp(self, stamp: Mapping[str, int]) -> Changes:
+        """The same, with a timestamp that is to be stored."""
+        return Changes({**self.changed, **stamp}, self.removed) if stamp else self
 
     def operations(self) -> list[dict[str, Any]]:
         """As JSON-Patch operations; `add` on an object sets or replaces a member (RFC 6902)."""

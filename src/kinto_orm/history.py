@@ -43,7 +43,7 @@ class HistoryEntry(Resource):
     resource_name: str
     target: dict[str, JsonValue] = {}
 
-    def _save_call(self, given: Session | None, *, force: bool = False) -> NoReturn:
+    def _save_call(self, given: Session | None, **options: object) -> NoReturn:
         raise Unsupported(f"{self._name} cannot be changed: the server writes the history")
 
     def _delete_call(self, given: Session | None, **options: bool) -> NoReturn:

@@ -71,16 +71,20 @@ class Placed(Stored):
         Raises:
             ConfigurationError: The session given has another scope, or is on another server.
         """
+        self._refuse_foreign(given)
         state = state_of(self)
         session = self._session(given, state.session)
-        if self._is_foreign(given):
-            raise ConfigurationError(
-                f"{self._name} lives {_where(state)}, and not in the scope of {session!r}: work "
-                "with it there (leave session= out), or copy it: copy_to(session). Nothing was "
-                "sent."
-            )
         session.require_kinto(f"work with {self._name}")
         return session, *self._at(state.parent, session)
+
+    def _refuse_foreign(self, given: Session | None) -> None:
+        """Refuse a session in whose scope the object does not live."""
+        if given is not None and self._is_foreign(given):
+            raise ConfigurationError(
+                f"{self._name} lives {_where(state_of(self))}, and not in the scope of {given!r}: "
+                "work with it there (leave session= out), or copy it: copy_to(session). Nothing "
+                "was sent."
+            )
 
     def _is_foreign(self, given: Session | None) -> bool:
         """Whether what is known of the object does not hold in the scope of this session."""

@@ -44,6 +44,8 @@ from kinto_orm.stored import State, set_state, state_of
 M = TypeVar("M", bound="Resource")
 T = TypeVar("T")
 
+_Stamp = Mapping[str, int]
+
 _GONE = (
     'It is gone: merge(prefer="local") makes it ready to be created again; to accept that it is '
     "gone, let go of the object."
@@ -112,7 +114,13 @@ class Resource(Readable):
                 raise
             return cls.get(id, session=session), False
 
-    def save(self, *, force: bool = False, session: Session | None = None) -> Self:
+    def save(
+        self,
+        *,
+        force: bool = False,
+        last_modified: int | None = None,
+        session: Session | None = None,
+    ) -> Self:
         """Create the object, or send what changed.
 
         New: `PUT` with `If-None-Match: *`. Changed: `PATCH` of the changed top-level fields with
@@ -121,7 +129,10 @@ class Resource(Readable):
 
         Args:
             force: Overwrite without a precondition (`PUT`), whatever the server has.
-            session: Which session to use.
+            last_modified: For replicas only: the timestamp to be stored, in milliseconds, instead
+                of the server's own. A new object keeps any, a stored one only a newer one. Every
+                later write of the collection gets one beyond it.
+            session: Which session to use; where the object does not live it is created.
 
         Returns:
             Itself, with what the server made of it.
@@ -130,7 +141,7 @@ class Resource(Readable):
             Conflict: It exists already, was changed by somebody else, or is gone.
             InvalidData: The server refuses the data, or the library knows that it would.
         """
-        planned = self._save_call(session, force=force)
+        planned = self._save_call(session, force=force, last_modified=last_modified)
         if planned is not None:
             self._run(*planned)
         return self
@@ -160,6 +171,8 @@ class Resource(Readable):
             ConfigurationError: The target's scope names no place for it.
         """
         self._refuse_partial()
+        if not isinstance(target, Session):
+            raise TypeError(f"copy_to() takes a Session, not {target!r:.80}")
         data = self._full_data()
         copied = copy.deepcopy(self)
         if id is not None:
@@ -167,18 +180,21 @@ class Resource(Readable):
         set_state(copied, State(target, None, None, known_id=True))
         session, parent, parents = copied._place(target)
         precondition = {} if force else if_none_match()
-        copied._run(session, copied._put_call(session, parent, parents, precondition, data))
+        call = copied._put_call(session, parent, parents, precondition, {}, data)
+        copied._run(session, call)
         return copied
 
     def _save_call(
-        self, given: Session | None, *, force: bool = False
+        self, given: Session | None, *, force: bool = False, last_modified: int | None = None
     ) -> tuple[Session, Call[Self]] | None:
         self._refuse_partial()
         if given is not None and self._is_foreign(given):
-            return given, self._move_call(given, force=force)
+            stamp = _stamp(last_modified)
+            return given, self._move_call(given, stamp, force=force)
         session, parent, parents = self._place(given)
+        stamp = _stamp(last_modified, None if force else self.last_modified)
         if force:
-            call = self._put_call(session, parent, parents, {})
+            call = self._put_call(session, parent, parents, {}, stamp)
             return session, call.then(lambda saved: saved._with_permissions_saved())
         state = state_of(self)
         if state.gone:
@@ -187,20 +203,20 @@ class Resource(Readable):
                 "save(force=True). Nothing was sent."
             )
         if self.is_new:
-            return session, self._put_call(session, parent, parents, if_none_match())
+            return session, self._put_call(session, parent, parents, if_none_match(), stamp)
         changes = self._changes()
         refuse_hidden(type(self), changes.changed, self._raw())
         pending = self._pending_permissions()
-        if not changes and not pending:
+        if not changes and not pending and not stamp:
             return None
-        return session, self._patch_call(session, parent, parents, changes, pending)
+        return session, self._patch_call(session, parent, parents, changes, pending, stamp)
 
     def _with_permissions_saved(self) -> Self:
         """A forced `PUT` leaves the permissions of what was there: they go by their difference."""
         self.permissions.save()
         return self
 
-    def _move_call(self, session: Session, *, force: bool) -> Call[Self]:
+    def _move_call(self, session: Session, stamp: _Stamp, *, force: bool) -> Call[Self]:
         """Create the object in a scope where it does not live; then it lives there.
 
         A copy is sent, so that what is known of the original stays true when this fails.
@@ -210,7 +226,8 @@ class Resource(Readable):
         parent = state_of(self).parent if self._home_in(session) is None else None
         set_state(moved, State(session, parent, None, known_id=True))
         session, home, parents = moved._place(session)
-        call = moved._put_call(session, home, parents, {} if force else if_none_match(), data)
+        precondition = {} if force else if_none_match()
+        call = moved._put_call(session, home, parents, precondition, stamp, data)
 
         def arrived(moved: Self) -> Self:
             self._stamp(moved.__dict__)
@@ -226,10 +243,11 @@ class Resource(Readable):
         parent: str,
         parents: Parents | None,
         precondition: dict[str, str],
+        stamp: _Stamp,
         given: dict[str, JsonValue] | None = None,
     ) -> Call[Self]:
         data = self._full_data() if given is None else given
-        body: dict[str, Any] = {"data": data}
+        body: dict[str, Any] = {"data": {**data, **stamp}}
         permissions = state_of(self).permissions
         # Those of an object that is there are changed by their difference, never replaced.
         wanted = permissions.wanted() if isinstance(permissions, Permissions) else {}
@@ -270,6 +288,7 @@ class Resource(Readable):
         parents: Parents | None,
         changes: Changes,
         pending: perms.JsonPatch,
+        stamp: _Stamp,
     ) -> Call[Self]:
         raw = self._raw()
         expected = {**without(raw, changes.removed), **changes.changed}
@@ -283,7 +302,7 @@ class Resource(Readable):
             raise self._conflict(str(error), error, (session, parent), unconfirmed=echoed)
 
         return Call(
-            self._patch_request(parent, changes, pending),
+            self._patch_request(parent, changes.with_stamp(stamp), pending),
             lambda reply: self._accept(reply.object, session, parent, expected, sent=bool(pending)),
             f"save {self._name} in {parent}",
             refused,
@@ -527,3 +546,19 @@ class Resource(Readable):
             elif name not in names and inside:
                 error.args = (f"{error} {name!r} is inside of the field {' or '.join(inside)}.",)
         return error
+
+
+def _stamp(last_modified: int | None, stored: int | None = None) -> dict[str, int]:
+    """The timestamp to be stored, if one is asked for.
+
+    Raises:
+        InvalidData: The server would not keep it.
+    """
+    if last_modified is None:
+        return {}
+    if type(last_modified) is not int or last_modified <= (stored or 0):
+        raise InvalidData(
+            f"last_modified={last_modified!r} would not be kept: it is a whole number of "
+            f"milliseconds beyond {stored or 0}. Nothing was sent."
+        )
+    return {"last_modified": last_modified}

@@ -195,5 +195,5 @@ def _apply(
         Bucket.get_or_create(change.bucket, session=session)
     if wanted is not None:
         there.json_schema = wanted
-    there.save(session=session)
+    there.save(session=session.scoped(bucket=change.bucket))
     change.applied = True

@@ -155,17 +155,26 @@ class Stored(BaseModel, metaclass=ResourceMeta):
     @classmethod
     def _make(cls, create: Callable[[dict[str, Any]], Self], given: dict[str, Any]) -> Self:
         """Make a new object from a constructor's keywords."""
-        permissions = given.pop("permissions", None)
+        permissions = cls._access_list(given)
         parent = cls._placement(given)
-        if given.get("id", "") is None:
-            del given["id"]
+        for name in NOT_DATA:
+            if given.get(name, "") is None:
+                del given[name]
+        if "last_modified" in given:
+            raise InvalidData(
+                f"last_modified of a {cls.__name__} is the server's: leave it out. To copy a "
+                "stored object use copy_to(session); to keep a timestamp, as replicas do, "
+                "save(last_modified=...)"
+            )
         if cls.__kinto_id_factory__ is not None and "id" not in given:
             given["id"] = cls.__kinto_id_factory__()
         cls._check_names(given)
         made = create(given)
         if parent is not None:
             set_state(made, State(None, parent, None))
-        if permissions is not None:
+        if isinstance(permissions, _Field):
+            made._extra["permissions"] = permissions.value
+        elif permissions is not None:
             made.permissions = permissions
         return made
 
@@ -178,6 +187,42 @@ class Stored(BaseModel, metaclass=ResourceMeta):
         for name, value in apart.items():
             made[name] = value
         return made
+
+    @classmethod
+    def _access_list(cls, given: dict[str, Any]) -> Any:
+        """Take the keyword `permissions`: who may do what, and never a stored field of that name.
+
+        Raises:
+            InvalidData: It is no such thing.
+        """
+        if "permissions" not in given:
+            return None
+        value = given.pop("permissions")
+        if isinstance(value, Permissions | _Field):
+            return value
+        field = cls._python_names().get("permissions")
+        if field is None and isinstance(value, Mapping):
+            return value
+        instead = f"{field}=..." if field else f"record['permissions'] = ... on the {cls.__name__}"
+        raise InvalidData(
+            f"permissions={value!r:.80} is no access list of a {cls.__name__}: that is a "
+            f'Permissions, such as Permissions(read={{"system.Everyone"}}). A field that is stored '
+            f"under this name is given by {instead}"
+        )
+
+    if not TYPE_CHECKING:
+
+        def model_dump(self, *args, **options):
+            """The fields as Pydantic dumps them.
+
+            A stored field `permissions` that the model does not declare is marked, so that a
+            constructor takes it for what it is: data, and not who may do what.
+            """
+            dumped = super().model_dump(*args, **options)
+            extra = self.__pydantic_extra__
+            if extra and "permissions" in extra and isinstance(dumped.get("permissions"), dict):
+                dumped["permissions"] = _Field(dumped["permissions"])
+            return dumped
 
     @classmethod
     def _placement(cls, given: dict[str, Any]) -> str | None:
@@ -381,7 +426,13 @@ class Stored(BaseModel, metaclass=ResourceMeta):
         def __setattr__(self, name: str, value: Any) -> None:
             if name == "id" and state_of(self).source is not None and value != self.id:
                 raise ModelError(
-                    f"the id of {self._name} cannot change: it is saved. Copy the object instead"
+                    f"the id of {self._name} cannot change: it is saved. Copy the object instead: "
+                    "copy_to(session, id=...)"
+                )
+            if name == "last_modified" and value != self.last_modified:
+                raise ModelError(
+                    f"last_modified of {self._name} is the server's and cannot be assigned; to "
+                    "keep a timestamp, as replicas do, give it to save(last_modified=...)"
                 )
             self._check_attribute(name, value)
             if id(self) in _validating.objects:
@@ -393,6 +444,11 @@ class Stored(BaseModel, metaclass=ResourceMeta):
                 super().__setattr__(name, value)
             finally:
                 _validating.objects.discard(id(self))
+
+        def __delattr__(self, name: str) -> None:
+            if name in NOT_DATA:
+                raise ModelError(f"{name} of {self._name} cannot be taken away")
+            super().__delattr__(name)
 
         def __getattr__(self, name: str) -> Any:
             if name in type(self).model_fields and self.is_partial:
@@ -488,6 +544,15 @@ class Stored(BaseModel, metaclass=ResourceMeta):
                 known_id=True,
             ),
         )
+
+
+class _Field(dict[str, Any]):
+    """The value of a stored field `permissions`, in a dump."""
+
+    @property
+    def value(self) -> dict[str, Any]:
+        """The value itself."""
+        return dict(self)
 
 
 class _Validating(threading.local):

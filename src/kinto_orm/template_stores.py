@@ -83,7 +83,7 @@ class Store(Protocol):
     def get(self, model: type[M], name: str) -> M:
         """Fetch a template; NotFound when there is none."""
 
-    def save(self, template: Template, *, force: bool) -> None:
+    def save(self, template: Template, *, force: bool, last_modified: int | None) -> None:
         """Store a template, if there is anything to store."""
 
     def delete(self, template: Template, *, missing_ok: bool, force: bool) -> Tombstone:
@@ -125,9 +125,9 @@ class KintoStore:
         """Fetch it (`GET`)."""
         return self._session.run(model._get_call(self._session, name))
 
-    def save(self, template: Template, *, force: bool) -> None:
+    def save(self, template: Template, *, force: bool, last_modified: int | None) -> None:
         """Send what changed, with a precondition."""
-        Record.save(template, force=force, session=self._session)
+        Record.save(template, force=force, last_modified=last_modified, session=self._session)
 
     def delete(self, template: Template, *, missing_ok: bool, force: bool) -> Tombstone:
         """Delete it, with a precondition."""
@@ -211,17 +211,19 @@ class KvpStore:
         put_state(found, self._state({"name": name, "source": source}))
         return found
 
-    def save(self, template: Template, *, force: bool) -> None:
+    def save(self, template: Template, *, force: bool, last_modified: int | None) -> None:
         """Store the source over whatever has that name (`POST templates/{name}`)."""
         template._refuse_partial()
         template._check_source(force)
         self._refuse_more(template)
+        if last_modified is not None:
+            self._session.require_kinto(f"keep a timestamp of {template._name}")
         if state_of(template).gone and not force:
             raise template._conflict(
                 f"cannot save {template._name}: it was deleted. To create it again call "
                 "save(force=True). Nothing was sent."
             )
-        if force or template._is_edited:
+        if force or template._is_edited or template._is_foreign(self._session):
             kvp.set_template(self._session, template.name, template.source)
             set_state(template, self._state(template._dump()))
 
@@ -232,11 +234,13 @@ class KvpStore:
                 f"cannot delete {template._name}: it was never saved nor loaded here; get it "
                 "first, or call delete(force=True). Nothing was sent."
             )
+        template._refuse_foreign(self._session)
         kvp.delete_template(self._session, template.name)
         return template._bury(Tombstone(template.id, None))
 
     def refresh(self, template: Template, *, keep_changes: bool) -> None:
         """Fetch the source."""
+        template._refuse_foreign(self._session)
         known = not (template.is_new or template.is_partial)
         keep = frozenset(template._changes().names) if keep_changes and known else frozenset[str]()
         fresh = self.get(type(template), template.name)

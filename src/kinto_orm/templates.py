@@ -182,13 +182,20 @@ class Template(Record, collection="templates"):
 
     # Writing
 
-    def save(self, *, force: bool = False, session: Session | None = None) -> Self:
+    def save(
+        self,
+        *,
+        force: bool = False,
+        last_modified: int | None = None,
+        session: Session | None = None,
+    ) -> Self:
         """Create the template, or send what changed, as every record does.
 
         The source is checked first.
 
         Args:
             force: Overwrite without a precondition, whatever the server has.
+            last_modified: For replicas only, as for every record.
             session: Which session to use.
 
         Raises:
@@ -197,7 +204,7 @@ class Template(Record, collection="templates"):
             RenderLimit: It is too long, or too deeply nested. Nothing was sent.
             Conflict: It exists already, was changed by somebody else, or is gone.
         """
-        self._store(session).save(self, force=force)
+        self._store(session).save(self, force=force, last_modified=last_modified)
         return self
 
     def delete(
@@ -233,11 +240,11 @@ class Template(Record, collection="templates"):
         return self
 
     def _save_call(
-        self, given: Session | None, *, force: bool = False
+        self, given: Session | None, *, force: bool = False, last_modified: int | None = None
     ) -> tuple[Session, Call[Self]] | None:
         self._refuse_partial()
         self._check_source(force)
-        return super()._save_call(given, force=force)
+        return super()._save_call(given, force=force, last_modified=last_modified)
 
     def _check_source(self, force: bool) -> None:
         if force or self._is_edited:
