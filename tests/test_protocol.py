@@ -167,9 +167,10 @@ def test_then_passes_results_on() -> None:
     """The same request; its result, refused or not, goes through the step."""
     twice = call(refused=lambda error, reply: 5).then(lambda value: value * 2)
     assert twice.complete(reply(200, {"data": 4})) == 8
-    assert twice.complete(reply(404, {})) == 10
+    missing = reply(404, {"errno": 110})
+    assert twice.complete(missing) == 10
     with pytest.raises(NotFound):
-        call().then(lambda value: value * 2).complete(reply(404, {}))
+        call().then(lambda value: value * 2).complete(missing)
 
 
 MISSING_COLLECTION = {"errno": 111, "details": {"id": "x", "resource_name": "collection"}}
@@ -202,9 +203,18 @@ def test_details_are_an_object(details: Any) -> None:
         assert details in (error.details, error.details.get("errors"), "text")
 
 
-@pytest.mark.parametrize(
-    ("status", "cls"), [(403, Forbidden), (404, NotFound), (409, Conflict), (412, Conflict)]
-)
+@pytest.mark.parametrize(("status", "cls"), [(400, InvalidData), (403, Forbidden)])
 def test_an_error_without_a_body(status: int, cls: type[Exception]) -> None:
     """The status alone decides."""
     assert type(error_for(Reply(status, {}, b""), Request("GET", "/"), "act")) is cls
+
+
+@pytest.mark.parametrize(("status", "cls"), [(404, NotFound), (409, Conflict), (412, Conflict)])
+def test_what_is_believed_of_kinto_only(status: int, cls: type[Exception]) -> None:
+    """That something is missing or in conflict; the answer to a HEAD has no body to show it."""
+    errno = {404: 111, 409: 122, 412: 114}[status]
+    assert type(error_for(reply(status, {"errno": errno}), Request("PUT", "/"), "act")) is cls
+    assert type(error_for(Reply(status, {}, b""), Request("HEAD", "/"), "act")) is cls
+    for body in (b"", b"<h1>no</h1>", b"[]", b'{"errno": "111"}', b'{"errno": true}'):
+        with pytest.raises(BadReply, match="proxy"):
+            error_for(Reply(status, {}, body), Request("PUT", "/"), "act")

@@ -248,10 +248,10 @@ def test_refused_port_is_tried_again_within_the_deadline() -> None:
 
 
 def test_a_path_without_an_api() -> None:
-    """A server that has no Kinto under /v1 says 404; the message shows what it said."""
+    """A server that has no Kinto under /v1 says 404: nothing is missing, and the message asks."""
     with FaultyServer(says(404, b"<h1>Not here</h1>", Content_Type="text/html")) as server:
         error = outcome(server, "get")
-    assert isinstance(error, NotFound)
+    assert isinstance(error, BadReply)
     assert "Is the server URL right" in str(error)
 
 

@@ -34,6 +34,7 @@ from kinto_orm.protocol import (
     Request,
     if_match,
     if_none_match,
+    is_hidden,
     segment,
 )
 from kinto_orm.query import Listing, Query
@@ -42,7 +43,7 @@ from kinto_orm.retrying import retry_on_conflict
 from kinto_orm.session import Session
 
 T = TypeVar("T")
-E = TypeVar("E", bound="_Entry")
+E = TypeVar("E", bound=Record)
 
 COLLECTION: Final = "kv"
 
@@ -69,37 +70,43 @@ class _Entry(Record, collection=COLLECTION):
 
     @classmethod
     def find(cls, *conditions: Any, session: Session | None = None) -> Query[Self]:
-        return _Entries(cls, session).where(*conditions)
+        return UnmadeQuery(cls, session).where(*conditions)
 
 
-class _Entries(Query[E]):
-    """A query that finds nothing where no key was ever written."""
+class UnmadeQuery(Query[E]):
+    """A query of a collection that the first write makes: it finds nothing before that."""
 
     def count(self) -> int:
+        """How many there are."""
         return self._or_nothing(super().count, 0)
 
     def delete(self) -> int:
+        """Delete all of them that you may write."""
         return self._or_nothing(super().delete, 0)
 
     def _fetch(self, listing: Listing[E], query: str) -> Reply:
         nothing = Reply(200, {}, b'{"data":[]}')
-        return self._or_nothing(lambda: super(_Entries, self)._fetch(listing, query), nothing)
+        return self._or_nothing(lambda: super(UnmadeQuery, self)._fetch(listing, query), nothing)
 
     def _or_nothing(self, ask: Callable[[], T], nothing: T) -> T:
         try:
             return ask()
         except (NotFound, Forbidden) as error:
-            session = _Entry._session(self.session)
-            if not is_absent(error, session, session.resolve_bucket()):
+            if not self._is_absent(error):
                 raise
             return nothing
+
+    def _is_absent(self, error: ResponseError) -> bool:
+        if error.request is not None and error.request.method == "HEAD":
+            # Without a body it does not show whether Kinto said it.
+            return not self.exists()
+        listing = self._listing()
+        return is_absent(error, listing.session, listing.path.split("/")[2])
 
 
 def is_absent(error: ResponseError, session: Session, bucket: str) -> bool:
     """Whether nothing is there: Kinto says 403 of a personal bucket that was never used."""
-    return isinstance(error, NotFound) or (
-        isinstance(error, Forbidden) and session.is_personal(bucket)
-    )
+    return isinstance(error, NotFound) or (is_hidden(error) and session.is_personal(bucket))
 
 
 class KintoStore:

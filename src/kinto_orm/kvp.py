@@ -355,31 +355,27 @@ def _one_based(value: JsonValue, segments: Sequence[str]) -> Iterator[str]:
 
 
 def _run(session: Session, sent: Request, receive: Callable[[Reply], T], doing: str) -> T:
-    return session.run(Call(sent, receive, doing, _refused(session, doing)))
-
-
-def _refused(session: Session, doing: str) -> Callable[[ResponseError, Reply], NoReturn]:
-    def refused(error: ResponseError, reply: Reply) -> NoReturn:
-        if isinstance(error, NotFound):
-            raise Unauthorized(
-                f"cannot {doing}: {session.server_url} knows no account of this API key, or is no "
-                'kvp.io server (it said 404); check auth=("the-api-key", "") and the URL',
-                status=error.status,
-                errno=error.errno,
-                details=error.details,
-                request=error.request,
-            )
-        problem = _TEMPLATE_ERRORS.get(str(error.details.get("type")))
-        if problem is None:
-            raise error
-        lineno = error.details.get("lineno")
-        raise problem(
-            str(error),
-            name=str(error.details.get("name")),
-            lineno=lineno if isinstance(lineno, int) else None,
+    reply = session.send(sent, doing)
+    if reply.status == 404:
+        raise Unauthorized(
+            f"cannot {doing}: {session.server_url} knows no account of this API key, or is no "
+            'kvp.io server (it said 404); check auth=("the-api-key", "") and the URL',
+            status=reply.status,
+            request=sent,
         )
+    return Call(sent, receive, doing, _refused).complete(reply)
 
-    return refused
+
+def _refused(error: ResponseError, _: Reply) -> NoReturn:
+    problem = _TEMPLATE_ERRORS.get(str(error.details.get("type")))
+    if problem is None:
+        raise error
+    lineno = error.details.get("lineno")
+    raise problem(
+        str(error),
+        name=str(error.details.get("name")),
+        lineno=lineno if isinstance(lineno, int) else None,
+    )
 
 
 def _text(reply: Reply) -> str:

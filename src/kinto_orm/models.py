@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, JsonValue
 
-from kinto_orm.errors import ConfigurationError, Forbidden, NotFound
+from kinto_orm.errors import ConfigurationError
 from kinto_orm.permissions import Permissions
 from kinto_orm.protocol import segment
 from kinto_orm.query import Query
@@ -27,7 +27,7 @@ class Bucket(Resource):
 
     __kinto_kind__: ClassVar[str] = "bucket"
     # The server says 403 of a bucket that does not exist; one that is not ours looks the same.
-    __kinto_missing__ = (NotFound, Forbidden)
+    __kinto_hidden__ = True
 
     if TYPE_CHECKING:
 

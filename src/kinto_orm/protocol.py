@@ -33,7 +33,9 @@ U = TypeVar("U")
 JSON_PATCH = "application/json-patch+json"
 
 # facts: https://docs.kinto-storage.org/en/stable/api/1.x/errors.html
+ERRNO_MISSING = 110
 ERRNO_MISSING_PARENT = 111
+ERRNO_FORBIDDEN = 121
 ERRNO_CONSTRAINT = 122
 
 _ID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]*")
@@ -345,7 +347,7 @@ class Parents:
         """
         if isinstance(error, NotFound):
             return error.errno == ERRNO_MISSING_PARENT
-        return isinstance(error, Forbidden)
+        return is_hidden(error)
 
     def remedy(self, error: ResponseError) -> str:
         """What to do about it, for the message."""
@@ -377,23 +379,50 @@ _BY_STATUS: dict[int, tuple[type[ResponseError], str]] = {
 }
 
 
+# What such a status says of the stored objects is believed from Kinto only: "not found" of a
+# gateway that lost its server, or of another server under this URL, says nothing of them.
+_KINTO_ONLY = frozenset({404, 409, 412})
+_MISSING = frozenset({ERRNO_MISSING, ERRNO_MISSING_PARENT})
+
+
+def is_hidden(error: ResponseError) -> bool:
+    """Whether Kinto itself forbids it, which it also does for a bucket that does not exist."""
+    return isinstance(error, Forbidden) and error.errno == ERRNO_FORBIDDEN
+
+
 def error_for(reply: Reply, request: Request, doing: str) -> ResponseError:
-    """The error that a refusing reply means, by the table of statuses."""
+    """The error that a refusing reply means, by the table of statuses.
+
+    Raises:
+        BadReply: It says that something is missing or in conflict, and is not of Kinto.
+    """
     cls, meaning = _BY_STATUS.get(reply.status, (ServerError, "the server failed"))
     if 300 <= reply.status < 400:
         cls, meaning = Unsupported, "the server redirects, which is not followed; correct the URL"
     problem = _problem(reply)
+    errno = _errno_of(problem)
+    # The answer to a HEAD has no body that could say it.
+    if request.method != "HEAD":
+        if errno is None and reply.status in _KINTO_ONLY:
+            raise BadReply(reply.complaint())
+        if reply.status == 404 and errno not in _MISSING:
+            cls, meaning = Unsupported, "the server does not know this path"
     said = str(problem.get("message") or problem.get("error") or reply.complaint()).rstrip(".")
     details = problem.get("details")
     error = cls(
         f"cannot {doing}: {meaning}. The server said {reply.status}: {said}.",
         status=reply.status,
-        errno=problem.get("errno"),
+        errno=errno,
         details=details if isinstance(details, dict) else _detail_of(details),
         request=request,
     )
     error.lost = reply.lost or reply.is_lost
     return error
+
+
+def _errno_of(problem: Mapping[str, Any]) -> int | None:
+    errno = problem.get("errno")
+    return errno if type(errno) is int else None
 
 
 def _detail_of(details: object) -> dict[str, Any]:

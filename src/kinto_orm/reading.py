@@ -9,7 +9,7 @@ from kinto_orm.assigning import Assignment
 from kinto_orm.errors import BadReply, NotFound, ResponseError
 from kinto_orm.loading import Source
 from kinto_orm.ownership import Permitted
-from kinto_orm.protocol import Call, Reply, Request, segment
+from kinto_orm.protocol import Call, Reply, Request, is_hidden, segment
 from kinto_orm.query import Listing, Query
 from kinto_orm.session import Session
 from kinto_orm.stored import NOT_DATA, State, put_state
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class Readable(Permitted):
     """The part of a model that reads from a server."""
 
-    # What the server answers for an object that is not there.
-    __kinto_missing__: ClassVar[tuple[type[ResponseError], ...]] = (NotFound,)
+    # Whether the server forbids to see an object that is not there.
+    __kinto_hidden__: ClassVar[bool] = False
 
     @classmethod
     def get(cls, id: str, *, session: Session | None = None) -> Self:
@@ -50,9 +50,8 @@ class Readable(Permitted):
         call = cls._get_call(session, id)
 
         def refused(error: ResponseError, reply: Reply) -> Any:
-            if isinstance(error, cls.__kinto_missing__) and (
-                not isinstance(error, NotFound) or error.resource == cls.__kinto_kind__
-            ):
+            here = isinstance(error, NotFound) and error.resource == cls.__kinto_kind__
+            if here or (cls.__kinto_hidden__ and is_hidden(error)):
                 return None
             raise error
 

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from kinto_orm.errors import ConfigurationError, Forbidden, NotFound
 from kinto_orm.loading import without
 from kinto_orm.models import Bucket, Collection
+from kinto_orm.protocol import is_hidden
 from kinto_orm.record import Record
 
 if TYPE_CHECKING:
@@ -117,7 +118,9 @@ def _collection(session: Session, change: SchemaChange) -> Collection:
         return Collection.get(change.collection, session=session.scoped(bucket=change.bucket))
     except NotFound:
         change.creates_collection = True
-    except Forbidden:
+    except Forbidden as error:
+        if not is_hidden(error):
+            raise
         # Missing or not ours: the server does not say which; creating it will tell.
         change.creates_bucket = change.creates_collection = True
     return Collection(id=change.collection, bucket=change.bucket)

@@ -14,6 +14,7 @@ from kinto_orm.authentication import Auth
 from kinto_orm.clock import Until
 from kinto_orm.connection import ServerInfo, above, open_connection, root_page
 from kinto_orm.errors import (
+    BadReply,
     ConfigurationError,
     TransportError,
     Unauthorized,
@@ -273,7 +274,11 @@ class Session:
         parents = call.parents
         if parents is None or not parents.permitted:
             return False
-        if not parents.missing(error_for(reply, call.request, call.doing)):
+        try:
+            error = error_for(reply, call.request, call.doing)
+        except BadReply:  # whoever completes the call says so
+            return False
+        if not parents.missing(error):
             return False
         request = self._creation(parents)
         # 412: it is there already.

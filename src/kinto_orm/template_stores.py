@@ -5,22 +5,21 @@ Both are used through the same few acts, so that the model need not know which i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from pydantic import JsonValue
 
 from kinto_orm import keypath, kvp
 from kinto_orm.conditions import col
-from kinto_orm.errors import ConfigurationError, Forbidden, NotFound, TemplateError
+from kinto_orm.errors import ConfigurationError, NotFound, TemplateError
 from kinto_orm.including import Included, identified
 from kinto_orm.kv_store import KintoStore as Values
-from kinto_orm.kv_store import chunks, is_absent
+from kinto_orm.kv_store import UnmadeQuery, chunks
 from kinto_orm.loading import Source
 from kinto_orm.permissions import Permissions
 from kinto_orm.protocol import Reply
-from kinto_orm.query import Listing, Page, Query
+from kinto_orm.query import Page, Query
 from kinto_orm.record import Record
 from kinto_orm.resource import Tombstone
 from kinto_orm.session import Session
@@ -34,16 +33,14 @@ if TYPE_CHECKING:
 else:
     M = TypeVar("M")
 
-T = TypeVar("T")
 Undefined = Literal["strict", "lenient"]
 Isolation = Literal["none", "process"]
 
 # What a kvp.io server keeps of a template.
 _KEPT = frozenset({"name", "source"})
-_EMPTY = Reply(200, {}, b'{"data":[]}')
 
 
-class Templates(Query[M]):
+class Templates(UnmadeQuery[M]):
     """A query of templates: it finds nothing where none was ever saved."""
 
     def pages(self) -> Iterator[Page[M]]:
@@ -56,23 +53,7 @@ class Templates(Query[M]):
 
     def count_records(self) -> int:
         """How many records there are (`HEAD`)."""
-        return self._or_nothing(super().count, 0)
-
-    def delete(self) -> int:
-        """Delete all of them that you may write."""
-        return self._or_nothing(super().delete, 0)
-
-    def _fetch(self, listing: Listing[M], query: str) -> Reply:
-        return self._or_nothing(partial(super()._fetch, listing, query), _EMPTY)
-
-    def _or_nothing(self, ask: Callable[[], T], nothing: T) -> T:
-        try:
-            return ask()
-        except (NotFound, Forbidden) as error:
-            listing = self._listing()
-            if not is_absent(error, listing.session, listing.path.split("/")[2]):
-                raise
-            return nothing
+        return super().count()
 
 
 class Store(Protocol):
