@@ -7,6 +7,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from kinto_orm.forking import renew_in_children
+
 
 class _Collector:
     """The collector of this process, which several threads may pause at the same time."""
@@ -15,6 +17,15 @@ class _Collector:
         self._lock = threading.Lock()
         self._pauses = 0
         self._was_enabled = False
+
+        renew_in_children(self)
+
+    def after_fork(self) -> None:
+        """Go on collecting, in a forked child: the threads that paused it are not here."""
+        self._lock = threading.Lock()
+        if self._pauses and self._was_enabled:
+            gc.enable()
+        self._pauses = 0
 
     @contextmanager
     def paused(self) -> Iterator[None]:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from kinto_orm.authentication import Auth, authenticator
 from kinto_orm.errors import BadReply, ConfigurationError
+from kinto_orm.forking import renew_in_children
 from kinto_orm.protocol import Call, Parents, Reply, Request
 from kinto_orm.transport import Transport
 
@@ -88,6 +89,11 @@ class Connection:
         self.entered = 0
         self.closed = False
         self.resolved: dict[tuple[str, str], tuple[str, Parents | None]] = {}
+        renew_in_children(self)
+
+    def after_fork(self) -> None:
+        """Make the lock anew, in a forked child."""
+        self.lock = threading.RLock()
 
     def close(self) -> None:
         """Close the sockets and what was started for them."""

@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 
 from kinto_orm import keypath
 from kinto_orm.errors import PathError, RenderLimit
+from kinto_orm.forking import call_in_children
 from kinto_orm.session import Session
 
 if TYPE_CHECKING:
@@ -32,6 +33,14 @@ _KEPT_REFERENCES = 256
 
 _renderers: WeakKeyDictionary[Connection, OrderedDict[str, Renderer]] = WeakKeyDictionary()
 _lock = threading.Lock()
+
+
+@call_in_children
+def _begin_anew() -> None:
+    """Keep nothing in a forked child: another thread of the parent may have held a lock."""
+    global _lock  # noqa: PLW0603
+    _lock = threading.Lock()
+    _renderers.clear()
 
 
 class Included:

@@ -28,8 +28,6 @@ from kinto_orm.protocol import Call, Parents, Reply, Request, query_string
 from kinto_orm.session import Session
 
 if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
-
     from kinto_orm.bulk import Summary
     from kinto_orm.following import Change, Follower
     from kinto_orm.reading import Readable
@@ -160,22 +158,21 @@ class Query(Generic[M]):
             return
         listing = self._listing()
         left = self.most
-        with _Ahead() as ahead:
-            query = self.position or query_string(self._params())
-            upcoming: Callable[[], Reply] | None = partial(
-                self._fetch, listing, self._limited(query, left)
-            )
-            while upcoming is not None:
-                reply = upcoming()
-                found = self._load(listing, query, reply)
-                # How many objects a page has is the server's choice.
-                left = None if left is None else left - len(found)
-                position, upcoming = _next_position(query, reply, found), None
-                if position is not None and left != 0:
-                    query = self._limited(position, left)
-                    upcoming = ahead.soon(self._fetch, listing, query)
-                if found:
-                    yield Page(found, position)
+        query = self.position or query_string(self._params())
+        upcoming: Callable[[], Reply] | None = partial(
+            self._fetch, listing, self._limited(query, left)
+        )
+        while upcoming is not None:
+            reply = upcoming()
+            found = self._load(listing, query, reply)
+            # How many objects a page has is the server's choice.
+            left = None if left is None else left - len(found)
+            position, upcoming = _next_position(query, reply, found), None
+            if position is not None and left != 0:
+                query = self._limited(position, left)
+                upcoming = _Ahead(partial(self._fetch, listing, query)).result
+            if found:
+                yield Page(found, position)
 
     def all(self) -> list[M]:
         """All objects in one list."""
@@ -427,25 +424,31 @@ class Query(Generic[M]):
 
 
 class _Ahead:
-    """One thread that fetches the next page; started when there is one."""
+    """A page that is fetched in a thread of its own, before it is needed.
 
-    def __init__(self) -> None:
-        self._pool: ThreadPoolExecutor | None = None
+    Nobody waits for one that is not needed after all, not even the end of the program.
+    """
 
-    def __enter__(self) -> Self:
-        return self
+    def __init__(self, fetch: Callable[[], Reply]) -> None:
+        self._fetch = fetch
+        self._reply: Reply | None = None
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="kinto-orm-page", daemon=True)
+        self._thread.start()
 
-    def __exit__(self, *exc: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
+    def _run(self) -> None:
+        try:
+            self._reply = self._fetch()
+        except BaseException as error:  # noqa: BLE001  (it is raised where the page is needed)
+            self._error = error
 
-    def soon(self, fetch: Callable[..., T], *args: object) -> Callable[[], T]:
-        """Begin; what comes back waits for the result."""
-        if self._pool is None:
-            from concurrent.futures import ThreadPoolExecutor
-
-            self._pool = ThreadPoolExecutor(1, "kinto-orm-page")
-        return self._pool.submit(fetch, *args).result
+    def result(self) -> Reply:
+        """Wait for it."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        # In a forked child there is no such thread.
+        return self._reply or self._fetch()
 
 
 def _next_position(query: str, reply: Reply, found: Sequence[Readable]) -> str | None:

@@ -35,8 +35,11 @@ from kinto_orm.errors import (
     Timeout,
     TransportError,
 )
+from kinto_orm.forking import renew_in_children
 from kinto_orm.protocol import Reply, Request
 
+# Kept open; more threads than this open more, and close them.
+_CONNECTIONS = 32
 _HEADERS = {
     "Accept": "application/json",
     "Accept-Encoding": "gzip, deflate",
@@ -64,6 +67,31 @@ class PooledAdapter(HTTPAdapter):
     """
 
     _pool: Any = None
+
+    def get_connection_with_tls_context(self, *args: Any, **options: Any) -> Any:
+        """The pool for a request; requests' own way."""
+        pool = super().get_connection_with_tls_context(*args, **options)
+        self._pools.add(pool)
+        return pool
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        """Make the manager of the pools; called by requests."""
+        super().init_poolmanager(*args, **options)
+        self._pools: set[Any] = set()
+
+    def after_fork(self) -> None:
+        """Leave the parent's connections to the parent, in a forked child, and open others."""
+        for pool in self._pools:
+            idle = pool.pool
+            if idle is not None:
+                connections = list(idle.queue)
+                # Another thread may have held its lock; and urllib3 empties it at the end.
+                idle.__init__(idle.maxsize)
+                for connection in filter(None, connections):
+                    connection.close()
+        self._pool = None
+        self.proxy_manager = {}
+        self.init_poolmanager(1, _CONNECTIONS)
 
     def send(
         self,
@@ -133,10 +161,17 @@ class Transport:
         refuse_bad_headers(every)
         self._headers: dict[str, Any] = dict(every)
         self.is_anonymous = auth is None and "Authorization" not in every
-        self._adapter = adapter or PooledAdapter(pool_connections=1, pool_maxsize=32)
+        self._adapter = adapter or PooledAdapter(pool_connections=1, pool_maxsize=_CONNECTIONS)
         self._send_options = _options_of_environment(base_url)
         self._not_before = 0.0
         self._lock = threading.Lock()
+        renew_in_children(self)
+
+    def after_fork(self) -> None:
+        """Open connections of its own, in a forked child."""
+        self._lock = threading.Lock()
+        if isinstance(self._adapter, PooledAdapter):
+            self._adapter.after_fork()
 
     def close(self) -> None:
         """Close all connections."""

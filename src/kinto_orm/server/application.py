@@ -93,13 +93,21 @@ class Application:
         Kinto keeps one client for each database URL for the life of the process, and would
         give the old one to the next application.
         """
+        for client in self._forgotten_clients():
+            client.session_factory.remove()
+            client.session_factory.session_factory.kw["bind"].dispose()
+
+    def forget_connections(self) -> None:
+        """Do the same in a forked child, where the connections are the parent's: close none."""
+        for client in self._forgotten_clients():
+            client.session_factory.session_factory.kw["bind"].dispose(close=False)
+
+    def _forgotten_clients(self) -> list[Any]:
         ours = [backend.client for backend in self._backends() if hasattr(backend, "client")]
         for clients in postgresql._CLIENTS.values():
             for url in [url for url, client in clients.items() if client in ours]:
                 del clients[url]
-        for client in ours:
-            client.session_factory.remove()
-            client.session_factory.session_factory.kw["bind"].dispose()
+        return ours
 
     def _backends(self) -> tuple[Any, ...]:
         registry = self._registry

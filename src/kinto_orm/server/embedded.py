@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Self
 from requests.adapters import BaseAdapter
 from requests.exceptions import ConnectionError as NotReachable
 
+from kinto_orm.errors import ConfigurationError
+from kinto_orm.forking import call_in_children
 from kinto_orm.server.adapter import EmbeddedAdapter
 from kinto_orm.server.quiet import extra, hushed
 
@@ -42,6 +45,14 @@ _spare: dict[frozenset[tuple[str, str]], list[tuple[Application, str]]] = {}
 
 # Building a Kinto changes lists of the process, and which warnings it shows.
 _building = threading.Lock()
+
+
+@call_in_children
+def _begin_anew() -> None:
+    """Take over nothing in a forked child: a thread of the parent may have been at work on it."""
+    global _building  # noqa: PLW0603
+    _building = threading.Lock()
+    _spare.clear()
 
 
 class EmbeddedServer:
@@ -78,6 +89,7 @@ class EmbeddedServer:
         self._turn = turn or threading.Lock()
         self._concurrent = concurrent
         self._on_close = on_close
+        self._process = os.getpid()
 
     def wsgi(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request: the WSGI application.
@@ -113,14 +125,17 @@ class EmbeddedServer:
         Raises:
             requests.exceptions.ConnectionError: The server is closed.
         """
+        self._check_process()
         with self._turn:
             self._open().flush()
 
     def close(self) -> None:
         """Let requests under way finish, then close; what `memory://` held is gone.
 
-        A second call does nothing.
+        A second call does nothing, and in a forked child the first one neither.
         """
+        if self._process != os.getpid():
+            return
         with self._turn:
             if self._application is None:
                 return
@@ -139,10 +154,22 @@ class EmbeddedServer:
         return f"<{type(self).__name__} {self.base_url} {state}>"
 
     def _answer(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        self._check_process()
         with self._turn:
             return self._open()(environ, start_response)
 
+    def _check_process(self) -> None:
+        """Refuse a forked child, before it waits for a lock that no thread of its own holds."""
+        if self._process != os.getpid():
+            raise ConfigurationError(
+                "this embedded Kinto belongs to the process that opened it, and this is a forked "
+                "child: open a Session of its own in the child. Processes share what is kept in "
+                "local:///directory, or a memory:// that kinto_orm.server.serve_process serves; "
+                "what a child wrote into its copy of a memory:// would be lost. Nothing was sent."
+            )
+
     def _open(self) -> Application:
+        self._check_process()
         if self._application is None:
             raise NotReachable(
                 "the embedded Kinto is closed: keep its session open for as long as it is used"

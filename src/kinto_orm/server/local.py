@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kinto_orm.errors import ConfigurationError
+from kinto_orm.forking import call_in_children
 from kinto_orm.server.embedded import EmbeddedServer, build, own_user, plain
 from kinto_orm.server.postgres import Postgres
 from kinto_orm.server.quiet import extra
@@ -23,6 +24,16 @@ if TYPE_CHECKING:
 _SECRET = "userid_hmac_secret"  # noqa: S105
 _open: dict[Path, _Directory] = {}
 _opening = threading.Lock()
+
+
+@call_in_children
+def _begin_anew() -> None:
+    """Leave the open directories to the parent, in a forked child, which may open them itself."""
+    global _opening  # noqa: PLW0603
+    _opening = threading.Lock()
+    for shared in _open.values():
+        shared.leave_to_parent()
+    _open.clear()
 
 
 def open_local(
@@ -112,6 +123,15 @@ class _Directory:
                 del _open[self._path]
                 atexit.unregister(self._close)
                 self._close()
+
+    def leave_to_parent(self) -> None:
+        """Let go of all that is the parent's, in a forked child.
+
+        While a child has the descriptors, the parent's locks stay when the parent has closed them.
+        """
+        os.close(self._secret)
+        os.close(self._lock)
+        self.application.forget_connections()
 
     def _build(self) -> tuple[Application, tuple[str, str]]:
         with extra():

@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
+from kinto_orm.forking import renew_in_children
 from kinto_orm.server.quiet import extra
 
 if TYPE_CHECKING:
@@ -44,6 +45,13 @@ class LoopbackServer:
             target=self._http.run, name=f"kinto {self.url}", daemon=True
         )
         self._thread.start()
+        renew_in_children(self)
+
+    def after_fork(self) -> None:
+        """Close the parent's port and connections, in a forked child, where nothing answers."""
+        for each in self._connections.values():
+            if isinstance(each.socket, socket.socket):
+                each.socket.close()
 
     def close(self) -> None:
         """Stop answering and close the port; the embedded Kinto stays open. Idempotent."""

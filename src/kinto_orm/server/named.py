@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import threading
 
+from kinto_orm.forking import call_in_children
 from kinto_orm.server.embedded import EmbeddedServer, open_memory
 
 _open: dict[str, _Named] = {}
 _opening = threading.Lock()
+
+
+@call_in_children
+def _begin_anew() -> None:
+    """Open others of these names in a forked child: what is here are copies of the parent's."""
+    global _opening  # noqa: PLW0603
+    _opening = threading.Lock()
+    _open.clear()
 
 
 def open_named(name: str) -> EmbeddedServer:

@@ -12,6 +12,7 @@ from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
 from kinto_orm.errors import ConfigurationError
+from kinto_orm.forking import renew_in_children
 from kinto_orm.server.loopback import LoopbackServer, listen, url_of
 
 _CHILD = "from kinto_orm.server.process import main; main()"
@@ -29,6 +30,7 @@ class ProcessServer:
 
     def __init__(self, url: str, *, processes: int, threads: int, settings: dict[str, str]) -> None:
         """Use `serve_process` instead; the arguments are the same."""
+        self._process = os.getpid()
         task = {"url": url, "threads": threads, "settings": settings}
         self._children: list[subprocess.Popen[str]] = []
         try:
@@ -42,15 +44,28 @@ class ProcessServer:
             raise
         self.auth: tuple[str, str] = tuple(answers[0]["auth"])
         self.pids = [child.pid for child in self._children]
+        renew_in_children(self)
+
+    def after_fork(self) -> None:
+        """Close the pipes, in a forked child: while one is open the server goes on."""
+        for child in self._children:
+            _close_pipes(child)
 
     def kill(self) -> None:
-        """Kill the processes (SIGKILL), as a crash would."""
+        """Kill the processes (SIGKILL), as a crash would; a forked child kills nothing."""
+        if os.getpid() != self._process:
+            return
         for child in self._children:
             child.kill()
             _reap(child)
 
     def close(self) -> None:
-        """Let the processes close what they have open, and wait for them. Idempotent."""
+        """Let the processes close what they have open, and wait for them. Idempotent.
+
+        In a forked child nothing happens: the server is its parent's.
+        """
+        if os.getpid() != self._process:
+            return
         for child in self._children:
             _input(child).close()
         for child in self._children:
@@ -149,6 +164,10 @@ def _input(child: subprocess.Popen[str]) -> Any:
 def _reap(child: subprocess.Popen[str]) -> None:
     """Wait for the end of a process and close its pipes."""
     child.wait()
+    _close_pipes(child)
+
+
+def _close_pipes(child: subprocess.Popen[str]) -> None:
     for pipe in (child.stdin, child.stdout):
         if pipe is not None:
             pipe.close()
