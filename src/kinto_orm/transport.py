@@ -189,10 +189,12 @@ class Transport:
         """
         deadline = self.end()
         if deadline <= time.monotonic():
-            raise Timeout(
+            over = Timeout(
                 f"the time of the call was over before {request!r} was sent to {self.base_url}; "
                 "give the session a Retry with a longer deadline"
             )
+            over.lost = False
+            raise over
         attempt = 0
         lost = False
         while True:
