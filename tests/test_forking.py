@@ -65,7 +65,8 @@ def run(code: str, *arguments: str) -> None:
         timeout=120,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stderr == ""
+    assert done.returncode == 0
 
 
 @pytest.fixture

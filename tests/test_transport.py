@@ -643,3 +643,59 @@ def test_read_only_mode() -> None:
             Bucket(id="b").save()
         assert (raised.value.status, raised.value.errno) == (405, 115)
         assert Bucket.find().all() == []
+
+
+# Refusals of a HEAD
+
+
+@pytest.mark.parametrize(("status", "errno", "cls"), [each for each in STATUSES if each[0] < 429])
+def test_why_a_count_is_refused(status: int, errno: int | None, cls: type[KintoError]) -> None:
+    """The answer to a HEAD cannot say it, so that the server is asked once more by a GET."""
+    with FaultyServer(says(status, {"errno": errno, "message": "the reason"})) as server:
+        error = outcome(server, "count")
+        assert server.methods == ["HEAD", "GET"]
+    assert isinstance(error, cls)
+    assert isinstance(error, ResponseError)
+    assert (error.status, error.errno) == (status, errno)
+    assert "count Todo" in str(error)
+    assert "the reason" in str(error)
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_a_count_of_a_failing_server(status: int) -> None:
+    """What the status means is said, and nothing of what a Kinto server answers."""
+    with FaultyServer(says(status, {"errno": 999, "message": "x"})) as server:
+        error = outcome(server, "count")
+    assert isinstance(error, ServerError)
+    assert f"{status}: " in str(error)
+    assert "is not what a Kinto server answers" not in str(error)
+
+
+def test_a_count_by_a_gateway_that_lost_its_server() -> None:
+    """Its HTML does not say that anything is missing."""
+    with FaultyServer(says(404, b"<h1>no</h1>", Content_Type="text/html")) as server:
+        assert isinstance(outcome(server, "count"), BadReply)
+
+
+def test_a_count_without_a_total() -> None:
+    """The header that is missing is named."""
+    with FaultyServer(OK) as server:
+        error = outcome(server, "count")
+    assert isinstance(error, BadReply)
+    assert "Total-Objects" in str(error)
+
+
+def test_a_count_where_heads_are_not_allowed() -> None:
+    """A proxy may refuse them and let the GET through: then its refusal stands."""
+    with FaultyServer(says(405, b""), says(200, PAGE), says(405, b"")) as server:
+        error = outcome(server, "count")
+    assert isinstance(error, Unsupported)
+    assert "405: Method Not Allowed" in str(error)
+
+
+def test_counting_what_was_never_used(backend: Backend) -> None:
+    """The personal bucket and its collections are made when they are needed, for a count, too."""
+    with backend.session(auth=(backend.new_id("user"), "pw")) as session:
+        assert Record.find(session=session.scoped(collection="one")).count() == 0
+        Record(a=1).save(session=session.scoped(collection="two"))
+        assert Record.find(session=session.scoped(collection="three")).count() == 0

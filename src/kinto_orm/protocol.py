@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, Generic, NoReturn, TypeGuard, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -205,7 +206,11 @@ class Reply:
             BadReply: The headers do not say.
         """
         total = self.headers.get("Total-Objects") or self.headers.get("Total-Records") or ""
-        _require(total.isdecimal(), self)
+        if not total.isdecimal():
+            raise BadReply(
+                f"the answer ({self.status}) to a HEAD has no header Total-Objects, as that of a "
+                "Kinto server; is the server URL right, and does a proxy answer instead?"
+            )
         return int(total)
 
     @property
@@ -229,9 +234,10 @@ class Reply:
         """What is wrong with a body that is no JSON object."""
         kind = self.headers.get("Content-Type", "no content type")
         start = self.body[:60].decode("utf-8", "replace")
+        what = f"it starts with {start!r}" if start else "it is empty"
         return (
-            f"the answer ({self.status}, {kind}) is not what a Kinto server answers; it "
-            f"starts with {start!r}. Is the server URL right, and does a proxy answer instead?"
+            f"the answer ({self.status}, {kind}) is not what a Kinto server answers; {what}. "
+            "Is the server URL right, and does a proxy answer instead?"
         )
 
 
@@ -402,15 +408,15 @@ def error_for(reply: Reply, request: Request, doing: str) -> ResponseError:
     problem = _problem(reply)
     errno = _errno_of(problem)
     # The answer to a HEAD has no body that could say it.
-    if request.method != "HEAD":
+    if reply.body or request.method != "HEAD":
         if errno is None and reply.status in _KINTO_ONLY:
             raise BadReply(reply.complaint())
         if reply.status == 404 and errno not in _MISSING:
             cls, meaning = Unsupported, "the server does not know this path"
-    said = str(problem.get("message") or problem.get("error") or reply.complaint()).rstrip(".")
+    said = str(problem.get("message") or problem.get("error") or _silence(reply, request))
     details = problem.get("details")
     error = cls(
-        f"cannot {doing}: {meaning}. The server said {reply.status}: {said}.",
+        f"cannot {doing}: {meaning}. The server said {reply.status}: {said.rstrip('.')}.",
         status=reply.status,
         errno=errno,
         details=details if isinstance(details, dict) else _detail_of(details),
@@ -418,6 +424,16 @@ def error_for(reply: Reply, request: Request, doing: str) -> ResponseError:
     )
     error.lost = reply.lost or reply.is_lost
     return error
+
+
+def _silence(reply: Reply, request: Request) -> str:
+    """What to say of a refusal that says nothing itself."""
+    if request.method != "HEAD" or reply.body:
+        return reply.complaint()
+    try:
+        return HTTPStatus(reply.status).phrase
+    except ValueError:
+        return "nothing else; the answer to a HEAD has no body"
 
 
 def _errno_of(problem: Mapping[str, Any]) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from functools import cached_property
@@ -236,12 +237,22 @@ class Session:
         """
         end = self._connection.transport.end()
         reply = self.send(call.request, call.doing)
-        if reply.status in (401, 403, 404):
+        if 400 <= reply.status < 500:
             with Until(end):
-                if self.make_parents(call, reply):
-                    reply = self.send(call.request, call.doing)
+                reply = self._after_refusal(call, reply)
         reply.lost |= lost
         return call.complete(reply)
+
+    def _after_refusal(self, call: Call[Any], refusal: Reply) -> Reply:
+        """The answer after what stood in the way was made; else the refusal, with its reason."""
+        if call.request.method == "HEAD":
+            # Its answer has no body that could say why.
+            refusal = self.send(_as_get(call.request), call.doing)
+            if refusal.status < 400:
+                return self.send(call.request, call.doing)
+        if refusal.status in (401, 403, 404) and self.make_parents(call, refusal):
+            return self.send(call.request, call.doing)
+        return refusal
 
     def one_call(self) -> Until:
         """All requests of the block are one call, and share its deadline.
@@ -489,6 +500,12 @@ class Session:
             Unsupported: The server lacks the permissions endpoint.
         """
         return above("history").permission_entries(self)  # type: ignore[no-any-return]
+
+
+def _as_get(request: Request) -> Request:
+    """The request that is answered like a HEAD, with a body."""
+    query = f"{request.query}&_limit=1" if request.query else "_limit=1"
+    return dataclasses.replace(request, method="GET", query=query)
 
 
 def _check_scope(bucket: str, collection: str | None) -> None:
