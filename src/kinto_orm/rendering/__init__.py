@@ -11,6 +11,7 @@ passes a limit: for all other templates.
 
 limits      how much a template may use; how large a result will be
 run         one render while it goes on
+values      what a template may write: values, and never code
 generator   writing the Python code of a template
 sandbox     the Jinja2 environment that holds the limits
 compiling   compiling, and what can be told of a template without running it

@@ -125,11 +125,16 @@ def size(value: object) -> int:
     return ITEM
 
 
-def weigh(value: object, limit: int) -> int:
+def weigh(value: object, limit: int, look: Callable[[object], None] | None = None) -> int:
     """Tell the size of a value with all that stands inside it.
 
     A list that holds another one twice counts it twice, since it is written twice: a few
     such steps make a value without end, so the counting stops at the limit.
+
+    Args:
+        value: The value.
+        limit: In characters.
+        look: Is shown everything in it but texts, floats, booleans and None.
 
     Raises:
         RenderLimit: It is over the limit.
@@ -142,6 +147,8 @@ def weigh(value: object, limit: int) -> int:
             fits(total, limit)
         if type(item) in _LEAVES:
             continue
+        if look is not None:
+            look(item)
         if isinstance(item, _SERIES):
             stack.extend(item)
         elif isinstance(item, Mapping):

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import functools
 import re
-import types
 from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, ValuesView
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
-from jinja2 import BaseLoader, ChainableUndefined, Environment, StrictUndefined, Undefined
+from jinja2 import BaseLoader, Environment, Undefined
 from jinja2 import Template as JinjaTemplate
 from jinja2.environment import TemplateModule
-from jinja2.runtime import Context, Macro
+from jinja2.runtime import Context
 from jinja2.sandbox import (
     MAX_RANGE,
     ImmutableSandboxedEnvironment,
@@ -26,11 +25,23 @@ from jinja2.sandbox import (
 from jinja2.utils import Namespace, generate_lorem_ipsum
 from markupsafe import Markup
 
-from kinto_orm.errors import RenderLimit, TemplateError
+from kinto_orm.errors import RenderLimit
 from kinto_orm.rendering import limits as sizes
 from kinto_orm.rendering.generator import Generator
 from kinto_orm.rendering.limits import Buffer, Limits
 from kinto_orm.rendering.run import current_run
+from kinto_orm.rendering.values import (
+    CODE,
+    VALUES,
+    Items,
+    Lenient,
+    Strict,
+    measure,
+    measure_given,
+    takes_values_only,
+    text_of_module,
+    to_json,
+)
 
 UndefinedMode = Literal["strict", "lenient"]
 
@@ -55,7 +66,7 @@ class _Formatter(SandboxedFormatter):
 
     def get_field(self, field_name: str, args: Any, kwargs: Any) -> Any:
         value, first = super().get_field(field_name, args, kwargs)
-        self._take(sizes.weigh(value, self._env.limits.value))
+        self._take(measure(value, self._env.limits.value))
         return value, first
 
     def format_field(self, value: Any, format_spec: str) -> Any:
@@ -76,37 +87,15 @@ class _Namespace(Namespace):
         return "<namespace>"
 
 
-class _Strict(StrictUndefined):
-    """A value that is not there: an error also where Jinja2 would write `Undefined`."""
-
-    __slots__ = ()
-    __repr__ = StrictUndefined._fail_with_undefined_error
-
-
-_UNDEFINED: dict[str, type[Undefined]] = {"strict": _Strict, "lenient": ChainableUndefined}
+_UNDEFINED: dict[str, type[Undefined]] = {"strict": Strict, "lenient": Lenient}
 _MAY_BE_UNDEFINED = frozenset({"d", "default", "defined", "undefined"})
 """The filters and tests that are made for a value that is not there."""
 
 _ESCAPED = re.compile(r"\.(html?|xml)(\.(j2|jinja2?))?$", re.IGNORECASE)
+_TAKE_ANYTHING = {"attr": 1, "d": 2, "default": 2}
+"""The filters that look into an object, or give it back, and how many of their arguments may be
+code: they write nothing."""
 _SCALARS = (str, int, float, type(None))
-_WRITTEN = (
-    *_SCALARS,
-    complex,
-    bytes,
-    list,
-    tuple,
-    set,
-    frozenset,
-    dict,
-    range,
-    KeysView,
-    ValuesView,
-    ItemsView,
-    Undefined,
-    TemplateModule,
-)
-_SERIES = (list, tuple, set, frozenset, ValuesView, ItemsView)
-_CODE = (types.GeneratorType, types.FunctionType, types.MethodType, types.BuiltinMethodType)
 _STRING = frozenset(dir(str)) - {"encode", "expandtabs", "translate", "maketrans"} | frozenset(
     {"escape", "striptags", "unescape"}
 )
@@ -114,7 +103,8 @@ _ATTRIBUTES: tuple[tuple[Any, frozenset[str]], ...] = (
     (str, _STRING),
     (dict, frozenset({"get", "items", "keys", "values"})),
     ((list, tuple), frozenset({"count", "index", "grouper", "list"})),
-    ((int, float, complex, bytes, type, *_CODE), frozenset()),
+    ((int, float, complex, bytes, type, KeysView, ValuesView, ItemsView), frozenset()),
+    (CODE, frozenset()),
 )
 """What a template may call on plain values; the rest could make values without limit."""
 
@@ -147,11 +137,11 @@ class Sandbox(ImmutableSandboxedEnvironment):
         )
         self.limits = limits
         self.globals.update(range=self._range, lipsum=self._lipsum, namespace=_Namespace)
-        self.policies["json.dumps_kwargs"] = {"sort_keys": True, "default": _no_json}
+        self.policies["json.dumps_kwargs"] = {"sort_keys": True, "default": to_json}
         for name, function in self.filters.items():
             if name not in _MAY_BE_UNDEFINED:
                 function = _defined(function)
-            self.filters[name] = self._guarded(function, sizes.FILTERS.get(name))
+            self.filters[name] = self._guarded(name, function)
         for name in self.tests.keys() - _MAY_BE_UNDEFINED:
             self.tests[name] = _defined(self.tests[name])
 
@@ -173,26 +163,30 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def measured(self, value: Any) -> Any:
         """Refuse to write a list or a mapping that is over the limit for values, and code."""
-        if not isinstance(value, _SCALARS):
-            sizes.weigh(value, self.limits.value)
-            _refuse_code(value)
+        if not isinstance(value, (*_SCALARS, TemplateModule)):
+            measure(value, self.limits.value)
         return value
 
     def joined(self, context: Context, parts: tuple[Any, ...]) -> str:
         """Join with `~`."""
-        self.measured(parts)
+        parts = tuple(map(text_of_module, parts))
+        measure(parts, self.limits.value)
         if context.eval_ctx.autoescape and any(hasattr(part, "__html__") for part in parts):
             return Markup("").join(parts)
         return "".join(map(str, parts))
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Calculate, after a look at how large the result will be."""
+        if operator == "%" and isinstance(left, str):
+            measure(right, self.limits.value)
         sizes.OPERATORS[operator](self.limits.value, left, right)
         return super().call_binop(context, operator, left, right)
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
         """Call a macro or a method."""
         __self.tick()
+        if takes_values_only(__obj):
+            measure((args, kwargs), __self.limits.value)
         text, check = getattr(__obj, "__self__", None), None
         if isinstance(text, str):
             check = sizes.METHODS.get(__obj.__name__)
@@ -217,6 +211,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
         """Give `obj.attribute`; a mapping's keys come before its methods."""
         if isinstance(obj, dict) and attribute in obj:
             return obj[attribute]
+        if isinstance(obj, Items):
+            return self.unsafe_undefined(obj, attribute)
         return super().getattr(obj, attribute)
 
     def root_attribute(self, obj: Any, attribute: str) -> Any:
@@ -228,13 +224,17 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return _or_root(self.getitem(obj, argument), argument)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
-        """Give `obj[argument]`; of a mapping these are the keys only, not the methods."""
+        """Give `obj[argument]`; of a value these are its items only, not its methods."""
+        measure(argument, self.limits.value)
         if isinstance(obj, dict):
             try:
                 return obj[argument]
             except (TypeError, LookupError):
                 return self.undefined(obj=obj, name=argument)
-        return super().getitem(obj, argument)
+        found = super().getitem(obj, argument)
+        if isinstance(found, CODE) and isinstance(obj, VALUES) and isinstance(argument, str):
+            return self.undefined(obj=obj, name=argument)
+        return found
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         """Tell whether a template may see this attribute."""
@@ -258,15 +258,18 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
         return formatted
 
-    def _guarded(self, function: Callable[..., Any], check: sizes.Check | None) -> Any:
+    def _guarded(self, name: str, function: Callable[..., Any]) -> Any:
         first = 1 if hasattr(function, "jinja_pass_arg") else 0
+        check = sizes.FILTERS.get(name)
+        untouched = first + _TAKE_ANYTHING.get(name, 0)
 
         @functools.wraps(function)
         def filtered(*args: Any, **kwargs: Any) -> Any:
             self.tick()
+            args = (*args[:untouched], *map(text_of_module, args[untouched:]))
             if check is not None:
                 args = (*args[:first], *map(sizes.settled, args[first:]))
-            sizes.weigh((args[first:], kwargs), self.limits.value)
+            measure_given((args[untouched:], kwargs), self.limits.value)
             if check is not None:
                 check(self.limits.value, *args[first:], **kwargs)
             return self._bounded(function(*args, **kwargs))
@@ -275,17 +278,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def _bounded(self, result: Any) -> Any:
         if isinstance(result, Iterator):
-            return self._counted(result)
+            return Items(result, self.limits.value, self.tick)
         sizes.fits(sizes.size(result), self.limits.value)
         return result
-
-    def _counted(self, items: Iterator[Any]) -> Iterator[Any]:
-        total = 0
-        for item in items:
-            self.tick()
-            total += sizes.weigh(item, self.limits.value) + sizes.ITEM
-            sizes.fits(total, self.limits.value)
-            yield item
 
     def _range(self, *args: int) -> range:
         found = range(*args)
@@ -311,47 +306,11 @@ def _defined(function: Any) -> Any:
 
     @functools.wraps(function)
     def checked(*args: Any, **kwargs: Any) -> Any:
-        if len(args) > first and isinstance(args[first], _Strict):
+        if len(args) > first and isinstance(args[first], Strict):
             args[first]._fail_with_undefined_error()
         return function(*args, **kwargs)
 
     return checked
-
-
-def _no_json(value: object) -> NoReturn:
-    if isinstance(value, _Strict):
-        value._fail_with_undefined_error()
-    raise TypeError(f"{type(value).__name__} is no JSON value")
-
-
-def _refuse_code(value: object) -> None:
-    """Refuse to write what is no value: a function, a method, a generator."""
-    stack = [value]
-    while stack:
-        item = stack.pop()
-        if not isinstance(item, _WRITTEN):
-            raise TemplateError(_unwritable(item))
-        if isinstance(item, dict):
-            stack.extend(item.values())
-        elif isinstance(item, _SERIES):
-            stack.extend(item)
-
-
-def _unwritable(value: object) -> str:
-    name = getattr(value, "name", None) or getattr(value, "__name__", "").lstrip("_").lower()
-    if isinstance(value, Iterator):
-        return "an iterator cannot be written: make a list of it with |list, or a text with |join"
-    if isinstance(value, types.BuiltinMethodType):
-        return (
-            f"{name!r} is a method here, not a value: call it with (), or take the key of this "
-            f"name with [{name!r}]"
-        )
-    if isinstance(value, (type, Macro, *_CODE)):
-        return f"{name!r} is a function, not a value: call it with ()"
-    return (
-        f"{type(value).__name__.strip('_')} is an object of Jinja2, not a value: a stored key of "
-        "the same name is in values, as in values['self']"
-    )
 
 
 @functools.lru_cache(maxsize=16)
