@@ -169,7 +169,8 @@ def test_templates_use_each_other(mode: str) -> None:
         ("a.html", True), ("a.htm", True), ("a.xml", True), ("a.HTML", True),
         ("a.html.j2", True), ("a.xml.jinja", True), ("a.htm.jinja2", True),
         ("a.txt", False), ("a.j2", False), ("nginx.conf", False), ("a.html.txt", False),
-        ("html", False), ("a.html.j2.j2", False),
+        ("html", False), ("a.html.j2.j2", False), ("a.html.tpl", True), ("a.xhtml", True),
+        ("a.HTM.Tmpl", True), ("a.svg.template", True), ("a.conf.tpl", False), ("html.tpl", False),
     ],
 )  # fmt: skip
 def test_names_decide_about_escaping(name: str, escaped: bool) -> None:
@@ -338,6 +339,7 @@ def test_defined_and_default_work_when_strict() -> None:
         (TemplateError, "\n{{ x|map('nofilter')|list }}", "nofilter"),
         (TemplateError, "\n{% include 'gone' %}", "no template named 'gone'"),
         (TemplateError, "\n{% include ['gone', 'lost'] %}", "'gone', 'lost'"),
+        (TemplateError, "\n{% include [] %}", "an empty list names no template"),
         (TemplateError, "\n{% extends 'gone' %}", "no template named 'gone'"),
         (TemplateError, "\n{% import 'gone' as g %}", "no template named 'gone'"),
         (TemplateError, "\n{% include 5 %}", "not iterable"),

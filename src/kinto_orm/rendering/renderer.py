@@ -128,8 +128,8 @@ class Renderer:
         """Render a stored template.
 
         Args:
-            name: Its name. Names that end in .html, .htm or .xml (with .j2, .jinja or
-                .jinja2 after it or not) escape the values for HTML.
+            name: Its name. Names that end in .html, .htm, .xhtml, .xml or .svg (with .j2, .jinja,
+                .jinja2, .tpl, .tmpl or .template after it or not) escape the values for HTML.
             values: JSON values by root key.
             undefined: "strict": a value that is not there is an error; "lenient": it is
                 written as nothing.
@@ -267,7 +267,8 @@ def _missing(error: TemplateNotFound, name: str, where: tuple[str, int] | None) 
         return TemplateError(f"there is no template named {name!r}", name=name)
     wanted = error.templates if isinstance(error, jinja2.TemplatesNotFound) else [error.name]
     listed = ", ".join(repr(each) for each in wanted)
-    return placed(TemplateError, f"there is no template named {listed}", *where)
+    found = f"there is no template named {listed}" if wanted else "an empty list names no template"
+    return placed(TemplateError, found, *where)
 
 
 def _position(start: TracebackType | None) -> tuple[str, int] | None:

@@ -91,7 +91,7 @@ _UNDEFINED: dict[str, type[Undefined]] = {"strict": Strict, "lenient": Lenient}
 _MAY_BE_UNDEFINED = frozenset({"d", "default", "defined", "undefined"})
 """The filters and tests that are made for a value that is not there."""
 
-_ESCAPED = re.compile(r"\.(html?|xml)(\.(j2|jinja2?))?$", re.IGNORECASE)
+_ESCAPED = re.compile(r"\.(html?|xhtml|xml|svg)(\.(j2|jinja2?|tpl|tmpl|template))?$", re.IGNORECASE)
 _TAKE_ANYTHING = {"attr": 1, "d": 2, "default": 2}
 """The filters that look into an object, or give it back, and how many of their arguments may be
 code: they write nothing."""
@@ -110,7 +110,10 @@ _ATTRIBUTES: tuple[tuple[Any, frozenset[str]], ...] = (
 
 
 def autoescape(name: str | None) -> bool:
-    """Tell whether a template of that name escapes for HTML: `page.html`, `feed.xml.j2`."""
+    """Tell whether a template of that name escapes for HTML: `page.html`, `feed.xml.j2`.
+
+    The names are those of Flask; after them may stand what editors and other tools call a template.
+    """
     return _ESCAPED.search(name or "") is not None
 
 
