@@ -80,7 +80,10 @@ def decode(body: bytes) -> Any:
         return from_json(body)
     except ValueError:
         # Half of a surrogate pair and many levels are read by this one only.
-        return json.loads(body)
+        try:
+            return json.loads(body)
+        except RecursionError:
+            raise ValueError(_TOO_DEEP) from None
 
 
 def _may_be_deep(body: bytes) -> bool:

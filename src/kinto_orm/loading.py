@@ -95,7 +95,7 @@ class Loader(Generic[M]):
             with collector.paused() if len(reply.body) >= _LARGE else nullcontext():
                 return self._page.validate_json(reply.body)["data"]
         except ValidationError as error:
-            raise self._explain(error, reply) from error
+            raise self._explain(error, reply, page=True) from error
         except Exception as error:
             for raw in reply.objects:
                 self.of(raw)  # says which one it is
@@ -111,7 +111,7 @@ class Loader(Generic[M]):
         try:
             found = self._single.validate_json(reply.body)
         except ValidationError as error:
-            raise self._explain(error, reply) from error
+            raise self._explain(error, reply, page=False) from error
         except Exception as error:
             raise self._broken(error, reply.object["data"]) from error
         return found["data"], found.get("permissions")
@@ -163,14 +163,15 @@ class Loader(Generic[M]):
             {"type": "definitions", "schema": some, "definitions": definitions}, config
         )
 
-    def _explain(self, error: ValidationError, reply: Reply) -> InvalidData | BadReply:
+    def _explain(
+        self, error: ValidationError, reply: Reply, *, page: bool
+    ) -> InvalidData | BadReply:
         first = error.errors(include_url=False)[0]
         where = _location(error)
         if first["type"] == "json_invalid" or where[:1] != ["data"]:
             return BadReply(reply.complaint())
         del where[0]
-        data = reply.json.get("data")
-        raw: Any = reply.objects[where.pop(0)] if isinstance(data, list) else reply.object["data"]
+        raw: Any = reply.objects[where.pop(0)] if page else reply.object["data"]
         return self._unfit(error, raw, where)
 
     def _broken(self, error: Exception, raw: Mapping[str, Any]) -> InvalidData:

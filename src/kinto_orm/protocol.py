@@ -185,6 +185,7 @@ class Reply:
             BadReply: It is no such answer.
         """
         _require(is_object(self.json.get("data")), self)
+        _require(_is_access_list(self.json.get("permissions")), self)
         return self.json
 
     @property
@@ -260,6 +261,15 @@ def is_object(value: object) -> TypeGuard[dict[str, Any]]:
         isinstance(value, dict)
         and isinstance(value.get("id"), str)
         and type(value.get("last_modified")) is int
+    )
+
+
+def _is_access_list(value: object) -> bool:
+    """Whether this is what an answer says of permissions: lists of principals, or nothing."""
+    return value is None or (
+        isinstance(value, dict)
+        and all(isinstance(who, list) for who in value.values())
+        and all(isinstance(each, str) for who in value.values() for each in who)
     )
 
 
