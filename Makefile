@@ -6,7 +6,7 @@ BASE := $(VENV)/.base
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: install demo test explore lint types layers record docs bench wheel check clean
+.PHONY: install demo test explore lint types layers record docs bench against wheel check clean
 
 install: $(READY)
 
@@ -50,7 +50,12 @@ docs: install
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 
 bench: install
-	for script in bench/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	for script in $(filter-out bench/against.py,$(wildcard bench/[a-z]*.py)); do \
+		echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+# The client's CPU time beside that of another commit: make against COMMIT=v0.1.0
+against: install
+	$(BIN)/python bench/against.py $(COMMIT)
 
 wheel: install
 	rm -rf dist build/wheel-test
