@@ -9,6 +9,7 @@ import pytest
 from pydantic import AliasChoices, Field
 
 from conftest import Backend, Wire
+from faults import FaultyServer, answer_halved, answer_lost, passed_on, says
 from kinto_orm import (
     Collection,
     Forbidden,
@@ -18,6 +19,7 @@ from kinto_orm import (
     NotLoaded,
     Record,
     Session,
+    TransportError,
     col,
     field,
 )
@@ -261,9 +263,13 @@ def test_only_by_name_and_by_stored_name(ten: Wire) -> None:
     Todo(id="x", due_on="later", renamed=7).save()
     x = Todo.find(Todo.id == "x")
     assert x.only("due_on").one().due_on == "later"
+    assert x.only("due-on").one().due_on == "later"
     assert x.only(Todo.due_on).one().due_on == "later"
     assert "_fields=due-on%2Cid%2Clast_modified" in ten.last.path_url
     assert x.only(Todo.renamed).one().renamed == 7
+    assert x.only("new").one().renamed == 7
+    with pytest.raises(InvalidData, match="old"):
+        x.only("old")
 
 
 def test_only_of_untyped_records(ten: Wire) -> None:
@@ -362,3 +368,37 @@ def test_impossible_conditions_are_answered_here(ten: Wire) -> None:
     nothing = Todo.find(col(Todo.number).in_([]))
     assert (nothing.all(), nothing.count(), nothing.delete(), nothing.first()) == ([], 0, 0, None)
     assert ten.methods == []
+
+
+# What is not known for certain
+
+
+def test_a_lost_answer_makes_no_wrong_number(proxy: FaultyServer, wire: Wire) -> None:
+    """How many were deleted cannot be told then; what is known is said, and all are deleted."""
+    with Session(proxy.url, auth="alice:s3cret", bucket=wire.session.bucket) as session:
+        for lose in (answer_lost, answer_halved):
+            session.save_all(Todo(id=f"r{n}", title="x" if n < 5 else "y") for n in range(7))
+            proxy.answers.append(lose)
+            with pytest.raises(TransportError, match="0 were deleted for certain") as caught:
+                Todo.find(Todo.title == "x").delete()
+            assert caught.value.lost
+            assert [todo.id for todo in Todo.find()] == ["r5", "r6"]
+            assert Todo.find().delete() == 2
+
+
+def test_a_refusal_that_came_is_no_lost_answer(proxy: FaultyServer, wire: Wire) -> None:
+    """Nothing was done when the server said so; the number is right."""
+    wire.session.save_all(Todo(id=f"r{n}") for n in range(5))
+    with Session(proxy.url, auth="alice:s3cret", bucket=wire.session.bucket):
+        proxy.answers.append(says(409, {"code": 409, "errno": 122}))
+        assert Todo.find().delete() == 5
+
+
+def test_an_error_after_a_part_says_how_much_is_gone(proxy: FaultyServer, wire: Wire) -> None:
+    """The rest is as it was."""
+    wire.session.save_all(Todo(id=f"r{n}") for n in range(5))
+    with Session(proxy.url, auth="alice:s3cret", bucket=wire.session.bucket):
+        proxy.answers.extend([passed_on, says(403, {"code": 403, "errno": 121})])
+        with pytest.raises(Forbidden) as caught:
+            Todo.find().delete()
+    assert any("5 were deleted" in note for note in caught.value.__notes__)

@@ -10,11 +10,13 @@ JSON's own types kept apart:
   A record without the field is never found.
 - `exists()` asks whether the field is there at all: null, false, 0 and "" are there.
 
-Dates are stored as strings and compare as strings. That is their order in time where all have
-one form and one time zone; those that end in `Z` sort wrongly only within one second, when
-some have a fraction and some have none. Strings sort by code point on the memory backend and
-on a PostgreSQL database with the collation C or C.UTF-8; another collation has an order of
-its own.
+Values that are stored as text compare as values: datetimes and times in any zone, decimals of any
+number of digits. Where the server cannot tell, it is asked for more, and what is not meant is left
+out by `Condition.test` (`spelled.py`). What has no order as text is refused in orderings: decimals,
+time spans, times with zones, addresses, paths.
+
+Strings sort by code point on the memory backend and on a PostgreSQL database with the collation C
+or C.UTF-8; another collation has an order of its own.
 
 Kinto reads floats of more than 15 digits less than exactly, when it stores and when it
 compares: such a float equals itself, and may be in the wrong order to its next neighbour.
@@ -33,10 +35,13 @@ The filters are Kinto's, as of its documentation of filtering and by experiment 
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from enum import Enum
+from types import NoneType
 from typing import Any, Final, Generic, NoReturn, TypeVar, overload
 
 from pydantic import JsonValue
@@ -64,11 +69,11 @@ from kinto_orm.jsonvalues import (
     join,
     kind,
     matcher,
-    same,
     spellings,
     to_json,
     twins,
 )
+from kinto_orm.spelled import ZONED_TIME, Operand, keeps_order, operand, sorts_wrongly
 
 __all__ = [
     "Column",
@@ -109,6 +114,14 @@ ORDERINGS: Final[Mapping[str, tuple[Callable[[Any, Any], object], Mapping[str, P
 }
 
 
+_ARRAYS: Final = ("gt", "true")
+_NO_ORDER: Final = (
+    "a {} is stored here as a text, and the order of the texts is not that of the values. Store "
+    "what has an order (a number such as cents or seconds, by another type or by a serializer of "
+    "the field), or compare and sort in Python. Nothing was sent."
+)
+
+
 @dataclass(frozen=True)
 class Order:
     """A field to sort by, made by `Column.asc()` or `Column.desc()`."""
@@ -131,6 +144,7 @@ class Column(Generic[T]):
         scalar: The field never holds an array or an object.
         child: Makes the column of a field inside this one; without it the name is
             taken as it is.
+        kinds: The types that a value may have, as far as they are known.
     """
 
     __iter__ = None
@@ -144,6 +158,7 @@ class Column(Generic[T]):
         owner: str = "",
         scalar: bool = False,
         child: Callable[[str], Column[Any]] | None = None,
+        kinds: Iterable[type] = (),
     ) -> None:
         self.path = path
         self._encode = encode
@@ -151,6 +166,7 @@ class Column(Generic[T]):
         self._owner = owner
         self._scalar = scalar
         self._child = child
+        self._kinds = tuple(kinds)
 
     def __repr__(self) -> str:
         return ".".join((self._owner, *self.path)) if self._owner else f"field({self.name!r})"
@@ -176,7 +192,7 @@ class Column(Generic[T]):
 
     def __eq__(self, other: object) -> Condition:  # type: ignore[override]
         """The field is there and has this value."""
-        return self._equal(self._value(other))
+        return self._equal(self._operand(other))
 
     def __ne__(self, other: object) -> Condition:  # type: ignore[override]
         """The field is not there, or has another value."""
@@ -209,33 +225,38 @@ class Column(Generic[T]):
             InvalidData: Of several values one is an array or object, or the field is
                 last_modified.
         """
-        items = self._values(values)
+        given = self._operands(values)
+        items = [each.json for each in given]
         if len(items) < 2:
-            return self._equal(items[0]) if items else self._never()
+            return self._equal(given[0]) if given else self._never()
         if self.path == LAST_MODIFIED or any(map(is_container, items)):
             raise InvalidData(
                 f"Kinto's in_ takes strings, numbers, booleans and null, and not last_modified: "
                 f"ask for {self!r} once with each value, by =="
             )
-        return self._condition(
-            lambda value: contains(items, value),
+        condition = self._condition(
+            lambda value: any(each.equals(value) for each in given),
             ("in", join(items)),
             *(("not", dump(twin)) for twin in twins(items)),
         )
+        return self._widened(condition, given) if _is_spelled(given) else condition
 
     def not_in(self, values: Iterable[T | None]) -> Condition:
         """The field is not there, or has none of these values; none given, everything matches."""
-        items = self._values(values)
+        given = self._operands(values)
+        items = [each.json for each in given]
         # In a list, commas of arrays and objects would split it, and a memory Kinto takes true
         # for 1; last_modified has no lists at all.
         single = self.path == LAST_MODIFIED or len(items) == 1
         alone = [item for item in items if single or is_container(item) or is_bit(item)]
         listed = [item for item in items if not contains(alone, item)]
-        return self._condition(
-            lambda value: not contains(items, value),
+        condition = self._condition(
+            lambda value: not any(each.equals(value) for each in given),
             *([("exclude", join(listed))] if listed else []),
             *(("not", dump(item)) for item in alone),
         )
+        # What is written in another way is found too, and so is a set in another order.
+        return dataclasses.replace(condition, exact=False) if _is_spelled(given) else condition
 
     def like(self, pattern: str) -> Condition:
         """The field is a string that fits a pattern; upper and lower case are the same.
@@ -288,15 +309,19 @@ class Column(Generic[T]):
     def _has(self, values: Iterable[object]) -> Condition:
         if self.path in OWN_TYPES:
             raise InvalidData(f"{self.name} is no array: has and has_any are for arrays")
-        items = self._values(values, self._encode_item)
-        if not items:
+        given = self._operands(values, self._encode_item)
+        if not given:
             return self._never()
-        spelled = list(itertools.chain.from_iterable(map(spellings, items)))
-        return self._condition(
-            lambda value: isinstance(value, list) and any(contains(items, v) for v in value),
-            # A memory Kinto takes a string for the array of its characters.
-            ("gt", "true"),
-            ("contains_any", dump(spelled)),
+        condition = self._condition(
+            lambda value: (
+                isinstance(value, list) and any(e.equals(v) for v in value for e in given)
+            ),
+            *_having([each.json for each in given]),
+        )
+        if not _is_spelled(given):
+            return condition
+        return dataclasses.replace(
+            condition, params=self._named([_ARRAYS]), exact=False, meaning=condition.params
         )
 
     def exists(self, yes: bool = True) -> Condition:
@@ -312,12 +337,28 @@ class Column(Generic[T]):
         )
 
     def asc(self) -> Order:
-        """Sort by this field upwards: null, strings, numbers, booleans, last those without it."""
-        return Order(self.path)
+        """Sort by this field upwards: null, strings, numbers, booleans, last those without it.
+
+        Raises:
+            InvalidData: Its values are stored as texts that have another order.
+        """
+        return self._order(False)
 
     def desc(self) -> Order:
-        """Sort by this field downwards: first those without it, booleans, numbers, strings."""
-        return Order(self.path, descending=True)
+        """Sort by this field downwards: first those without it, booleans, numbers, strings.
+
+        Raises:
+            InvalidData: Its values are stored as texts that have another order.
+        """
+        return self._order(True)
+
+    def _order(self, descending: bool) -> Order:
+        for each in self._kinds:
+            if sorts_wrongly(each, self._encode):
+                raise InvalidData(
+                    f"Kinto cannot sort by {self!r}: {_NO_ORDER.format(each.__name__)}"
+                )
+        return Order(self.path, descending)
 
     def _condition(self, test: Callable[[Stored], bool], *filters: Param) -> Condition:
         return Condition(self.path, test, self._named(filters))
@@ -325,47 +366,94 @@ class Column(Generic[T]):
     def _never(self) -> Condition:
         return Condition(self.path, lambda _: False, impossible=True)
 
-    def _equal(self, value: JsonValue) -> Condition:
-        params = ((self._equality(), dump(value)),)
-        return Condition(self.path, lambda stored: same(stored, value), params)
+    def _equal(self, given: Operand) -> Condition:
+        params = ((self._equality(), dump(given.json)),)
+        condition = Condition(self.path, given.equals, params)
+        return self._widened(condition, [given]) if _is_spelled([given]) else condition
+
+    def _widened(self, condition: Condition, given: list[Operand]) -> Condition:
+        """A condition that asks for all spellings of values, and leaves out what is not meant."""
+        kinds = {each.kind for each in given}
+        jsons = {type(each.json) for each in given}
+        filters: list[Param] = []
+        if jsons <= {str, NoneType}:
+            filters = [ABOVE["string"]] if NoneType in jsons else [FLOOR["string"], ABOVE["string"]]
+        if len(kinds) == 1 and (only := given[0].kind):
+            filters += _written(only.bounds([each.value for each in given]))
+        elif jsons == {list}:
+            filters = list(itertools.chain(*(_having([item]) for item in _items(given))))
+        return dataclasses.replace(
+            condition, params=self._named(filters), exact=False, meaning=condition.params
+        )
 
     def _ordering(self, name: str, other: object) -> Condition:
-        bound = self._value(other)
+        given = self._operand(other)
+        bound = given.json
         wanted = kind(bound)
-        if wanted not in FLOOR:
-            raise InvalidData(
-                f"{self!r} cannot be ordered against {other!r}: Kinto orders strings, numbers "
-                "and booleans"
-            )
+        self._refuse_unordered(other, given)
         compare, within = ORDERINGS[name]
         guard = () if self.path in OWN_TYPES else (within[wanted],)
-        return self._condition(
+        condition = self._condition(
             lambda value: kind(value) == wanted and bool(compare(value, bound)),
             (name, dump(bound)),
             *guard,
         )
+        if given.kind is None or not given.kind.ordered:
+            return condition
+        read, least = given.kind.read, given.value
+        return dataclasses.replace(
+            condition,
+            test=lambda value: (found := read(value)) is not ABSENT and bool(compare(found, least)),
+            params=self._named((*_written(given.kind.ordering(name, least)), *guard)),
+            exact=False,
+            meaning=condition.params,
+        )
 
-    def _values(
+    def _refuse_unordered(self, value: object, given: Operand) -> None:
+        """Refuse a bound that has no order in Python, or another one as it is stored."""
+        if kind(given.json) not in FLOOR:
+            raise InvalidData(
+                f"{self!r} cannot be ordered against {value!r}: Kinto orders strings, numbers "
+                "and booleans"
+            )
+        if given.kind is not None and given.kind.ordered:
+            return
+        name = type(value).__name__
+        if isinstance(value, str | int | float):
+            return
+        if isinstance(value, Enum):
+            raise InvalidData(
+                f"{self!r} cannot be ordered against {value!r}: a {name} has no order in Python; "
+                "use in_ with those that are meant, or make it an IntEnum or a StrEnum"
+            )
+        kept = given.kind is not ZONED_TIME and keeps_order(type(value), self._encode)
+        if kept is False or (isinstance(given.json, str) and not kept):
+            raise InvalidData(
+                f"{self!r} cannot be ordered against {value!r}: {_NO_ORDER.format(name)}"
+            )
+
+    def _operands(
         self, values: Iterable[object], encode: Callable[[Any], JsonValue] | None = None
-    ) -> list[JsonValue]:
-        """The values as JSON, each once."""
+    ) -> list[Operand]:
+        """The values, each once."""
         if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
             raise TypeError(f"{self!r} wants a list of values here, not {values!r}")
-        items: list[JsonValue] = []
-        for item in (self._value(value, encode) for value in values):
-            if not contains(items, item):
-                items.append(item)
-        return items
+        given: list[Operand] = []
+        for each in (self._operand(value, encode) for value in values):
+            if not any(other.equals(each.json) for other in given):
+                given.append(each)
+        return given
 
-    def _value(self, value: object, encode: Callable[[Any], JsonValue] | None = None) -> JsonValue:
+    def _operand(self, value: object, encode: Callable[[Any], JsonValue] | None = None) -> Operand:
         if isinstance(value, Column | Condition):
             raise TypeError(f"Kinto compares a field with a value, not {self!r} with {value!r}")
-        encoded = (encode or self._encode)(value)
+        given = operand(value, encode or self._encode, repr(self))
+        encoded = given.json
         own = OWN_TYPES.get(self.path)
         if own and (type(encoded) is not own or (isinstance(encoded, int) and encoded < 0)):
             raise InvalidData(f"{self.name} is always {own.__name__}, never {value!r}")
         dump(encoded)
-        return encoded
+        return given
 
     def _named(self, filters: Iterable[Param]) -> tuple[Param, ...]:
         """Operators and values as parameters; Kinto's operators take plain names only."""
@@ -386,6 +474,27 @@ class Column(Generic[T]):
         if name.startswith(("_", "in_", "exclude_", "contains_")):
             raise InvalidData(f"Kinto cannot filter by a field with the name {name!r}")
         return name
+
+
+def _is_spelled(given: Iterable[Operand]) -> bool:
+    """Whether the server finds other values than those that are meant."""
+    return any(each.kind is not None or each.unordered for each in given)
+
+
+def _items(given: Iterable[Operand]) -> Iterable[JsonValue]:
+    return itertools.chain.from_iterable(each.json for each in given)  # type: ignore[misc]
+
+
+def _written(bounds: Iterable[Param]) -> list[Param]:
+    """Bounds on texts as filters."""
+    return [(name, dump(escape(text) if name == "like" else text)) for name, text in bounds]
+
+
+def _having(items: list[JsonValue]) -> tuple[Param, ...]:
+    """What finds the arrays with one of these items."""
+    spelled = list(itertools.chain.from_iterable(map(spellings, items)))
+    # A memory Kinto takes a string for the array of its characters.
+    return _ARRAYS, ("contains_any", dump(spelled))
 
 
 @overload

@@ -34,6 +34,9 @@ class Condition:
         requires: The `has_` filter, which must be the first of the query string.
         instead: What may stand for `requires`, where the field holds a single value.
         impossible: True if no record can match, so that there is nothing to ask.
+        exact: False if `params` find more than what meets the condition, so that `test` has to
+            be applied to what is found.
+        meaning: What tells an inexact condition from others with the same `params`.
     """
 
     path: tuple[str, ...]
@@ -42,6 +45,8 @@ class Condition:
     requires: tuple[Param, ...] = ()
     instead: tuple[Param, ...] = ()
     impossible: bool = False
+    exact: bool = True
+    meaning: tuple[Param, ...] = ()
 
     def matches(self, record: Mapping[str, JsonValue]) -> bool:
         """Say whether a record, given as its JSON object, meets the condition."""
@@ -80,10 +85,18 @@ class Filter:
     Args:
         params: Names and values for the query string, in this order, not yet quoted.
         impossible: True if no record can match, so that there is nothing to ask.
+        meaning: The parameters as they would be if each could say what its condition means.
+        inexact: The conditions that have to be applied to what is found.
     """
 
     params: tuple[Param, ...]
     impossible: bool
+    meaning: tuple[Param, ...] = ()
+    inexact: tuple[Condition, ...] = ()
+
+    def matches(self, record: Mapping[str, JsonValue]) -> bool:
+        """Whether a record that was found is meant."""
+        return all(each.matches(record) for each in self.inexact)
 
 
 def compile_conditions(conditions: Iterable[object]) -> Filter:
@@ -103,11 +116,14 @@ def compile_conditions(conditions: Iterable[object]) -> Filter:
             Kinto would heed only the last.
     """
     given = [_checked(condition) for condition in conditions]
-    params = [*_presence(given), *(param for each in given for param in each.params)]
+    presence = _presence(given)
+    params = [*presence, *(param for each in given for param in each.params)]
     if any(each.path == LAST_MODIFIED and each.params for each in given):
         params.append(("not_deleted", "true"))
     impossible = any(each.impossible for each in given) or _contradict(given)
-    return Filter(tuple(_distinct(params)), impossible)
+    meaning = (*presence, *(param for each in given for param in each.meaning or each.params))
+    inexact = tuple(each for each in given if not each.exact)
+    return Filter(tuple(distinct(params)), impossible, meaning, inexact)
 
 
 def plain_name(path: tuple[str, ...]) -> str | None:
@@ -169,7 +185,7 @@ def _contradict(conditions: list[Condition]) -> bool:
     return len(set(asked.values())) < len(asked)
 
 
-def _distinct(params: Iterable[Param]) -> Iterator[Param]:
+def distinct(params: Iterable[Param]) -> Iterator[Param]:
     """Make each name the only one of its kind: of two equal ones Kinto forgets the first.
 
     It strips names, so that a space behind makes another name for the same filter.

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from kinto_orm.errors import CollectionReset, Forbidden, InvalidData
 from kinto_orm.jsonvalues import join
+from kinto_orm.pages import next_position
 from kinto_orm.protocol import Call, Reply, Request, query_string, timestamp
-from kinto_orm.query import Listing, next_position
+from kinto_orm.query import Listing
 
 if TYPE_CHECKING:
     from kinto_orm.reading import Readable

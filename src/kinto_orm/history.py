@@ -10,8 +10,9 @@ from pydantic import BaseModel, Field, JsonValue
 
 from kinto_orm.conditions import col
 from kinto_orm.errors import NotFound, Unsupported
+from kinto_orm.pages import next_position
 from kinto_orm.protocol import Call, Parents, Request
-from kinto_orm.query import Query, next_position
+from kinto_orm.query import Query
 from kinto_orm.resource import Resource
 from kinto_orm.session import Session
 from kinto_orm.stored import State, set_state, state_of

@@ -10,7 +10,16 @@ from datetime import date, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, Literal, Union, dataclass_transform, get_args, get_origin
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    Union,
+    dataclass_transform,
+    get_args,
+    get_origin,
+)
 from uuid import UUID
 
 from pydantic import AliasChoices, BaseModel, Field, PrivateAttr, TypeAdapter, ValidationError
@@ -18,6 +27,7 @@ from pydantic._internal._model_construction import ModelMetaclass, build_lenient
 from pydantic._internal._typing_extra import parent_frame_namespace
 from pydantic.fields import FieldInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
+from typing_extensions import TypeAliasType
 
 from kinto_orm.conditions import Column
 from kinto_orm.errors import InvalidData, ModelError
@@ -181,6 +191,7 @@ def _column(
         encode_item=_item_encoder(info.annotation),
         owner=owner,
         scalar=all(_is_scalar(each) for each in _alternatives(info.annotation)),
+        kinds=[each for each in _alternatives(info.annotation) if isinstance(each, type)],
         child=None if inner is None else lambda below: _child(path, inner, below, owner),
     )
 
@@ -197,6 +208,10 @@ def _child(above: tuple[str, ...], model: Any, name: str, owner: str) -> Column[
 
 def _alternatives(annotation: Any) -> list[Any]:
     """The types that a value may have: the parts of a union, or the type itself."""
+    if isinstance(annotation, TypeAliasType):
+        return _alternatives(annotation.__value__)
+    if get_origin(annotation) is Annotated:
+        return _alternatives(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):
         return [part for each in get_args(annotation) for part in _alternatives(each)]
     return [annotation]
@@ -217,6 +232,9 @@ def _is_scalar(annotation: Any) -> bool:
 
 
 def _encoder(cls: Any, name: str) -> Callable[[Any], Any]:
+    kinds = _alternatives(cls.model_fields[name].annotation)
+    numeric = int in kinds and bool not in kinds
+
     def encode(value: object) -> Any:
         # A model with this one field, so that the field's own serializers are used.
         single = cls.model_construct({name}, **{name: value})
@@ -229,7 +247,8 @@ def _encoder(cls: Any, name: str) -> Callable[[Any], Any]:
                 f"{value!r} cannot be compared with {cls.__name__}.{name}, which is "
                 f"{_type_name(cls.model_fields[name].annotation)}"
             ) from error
-        return dumped[name]
+        # Where true is no value, it is Python's 1.
+        return int(dumped[name]) if numeric and isinstance(dumped[name], bool) else dumped[name]
 
     return encode
 

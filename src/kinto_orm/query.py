@@ -6,11 +6,10 @@ import dataclasses
 import importlib
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
-from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import ValidationError
 
@@ -22,8 +21,11 @@ from kinto_orm.conditions import (
     compile_conditions,
     compile_order,
 )
-from kinto_orm.errors import InvalidData, MultipleFound, NotFound
+from kinto_orm.errors import InvalidData, MultipleFound, NotFound, TransportError
+from kinto_orm.filters import Filter, Param, distinct
+from kinto_orm.jsonvalues import join
 from kinto_orm.options import given_fields
+from kinto_orm.pages import Ahead, Page, Place, check_position
 from kinto_orm.protocol import Call, Parents, Reply, Request, query_string
 from kinto_orm.session import Session
 
@@ -38,7 +40,11 @@ else:
 
 T = TypeVar("T")
 
+__all__ = ["Listing", "Page", "Query"]
+
 DEFAULT_PAGE = 1000
+# Of objects of which some are left out here, for a few that are wanted.
+FEW = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +63,6 @@ class Listing(Generic[M]):
     path: str
     parents: Parents | None
     load: Callable[[Reply, frozenset[str] | None], list[M]]
-
-
-class Page(list[M]):
-    """One page of objects, in the order of the server.
-
-    Attributes:
-        position: Where the next page starts, for `Query.resume`; None on the last page.
-    """
-
-    def __init__(self, objects: Sequence[M], position: str | None) -> None:
-        super().__init__(objects)
-        self.position = position
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -135,11 +129,16 @@ class Query(Generic[M]):
         """Go on where a page of the same query ended; see `Page.position`.
 
         Args:
-            position: Of the last page that was dealt with; it brings the conditions and the order
-                of its query along. None: from the beginning.
+            position: Of the last page that was dealt with. It says a place only, and holds for
+                the same collection, conditions and order; so it may be kept, or given to those
+                who may not choose what is asked. None: from the beginning.
+
+        Raises:
+            InvalidData: It is no position. That of another query is refused when the query runs,
+                before anything is asked.
         """
-        if position is not None and not {"_token", "gt_id"} & dict(parse_qsl(position)).keys():
-            raise InvalidData(f"{position!r} is no position of a page; see Page.position")
+        if position is not None:
+            check_position(position)
         return self._with(position=position)
 
     # Answers
@@ -152,27 +151,30 @@ class Query(Generic[M]):
         """The objects page by page, the next page being fetched ahead (`GET`).
 
         Raises:
-            InvalidData: A stored object does not fit the model.
+            InvalidData: A stored object does not fit the model, or the position is one of another
+                query.
         """
         if self._compiled.impossible:
             return
         listing = self._listing()
+        asked = self._asked(listing)
+        place = Place() if self.position is None else Place.of(self.position, asked)
         left = self.most
-        query = self.position or query_string(self._params())
         upcoming: Callable[[], Reply] | None = partial(
-            self._fetch, listing, self._limited(query, left)
+            self._fetch, listing, self._page_query(place, left)
         )
         while upcoming is not None:
-            reply = upcoming()
-            found = self._load(listing, query, reply)
+            found, following = self._read(listing, place, upcoming(), left)
+            upcoming = None
             # How many objects a page has is the server's choice.
             left = None if left is None else left - len(found)
-            position, upcoming = _next_position(query, reply, found), None
-            if position is not None and left != 0:
-                query = self._limited(position, left)
-                upcoming = _Ahead(partial(self._fetch, listing, query)).result
+            if following is not None:
+                place = following
+                if left != 0:
+                    fetch = partial(self._fetch, listing, self._page_query(place, left))
+                    upcoming = Ahead(fetch).result
             if found:
-                yield Page(found, position)
+                yield Page(found, following.position(asked) if following else None)
 
     def all(self) -> list[M]:
         """All objects in one list."""
@@ -199,10 +201,16 @@ class Query(Generic[M]):
         return found[0]
 
     def count(self) -> int:
-        """How many objects there are (`HEAD`, the header Total-Objects); `limit` does not count."""
+        """How many objects there are; `limit` and a position do not count.
+
+        The server says it (`HEAD`, the header Total-Objects). Where it cannot apply a condition
+        exactly, such as one on a time, their ids and what is compared are read (`GET`).
+        """
         if self._compiled.impossible:
             return 0
         listing = self._listing()
+        if self._compiled.inexact:
+            return sum(len(found) for found in self._raw_pages(listing))
         request = Request("HEAD", listing.path, query_string(self._compiled.params))
         call = Call(request, lambda reply: reply.total, f"count {self!r}", parents=listing.parents)
         return listing.session.run(call)
@@ -219,6 +227,9 @@ class Query(Generic[M]):
 
         Raises:
             InvalidData: The query has an order, a limit or a position.
+            TransportError: An answer was lost on the way, so that nobody can say how many were
+                deleted. Where the server could be reached again all are, and the message says of
+                how many it is known.
         """
         if self.orders or self.most or self.position:
             raise InvalidData(
@@ -229,17 +240,38 @@ class Query(Generic[M]):
         if self._compiled.impossible:
             return 0
         listing = self._listing()
-        request = Request("DELETE", listing.path, query_string(self._compiled.params), alone=True)
-        call = Call(
-            request,
-            lambda reply: len(reply.objects),
-            f"delete {self!r}",
-            parents=listing.parents,
-        )
-        total = 0
-        while found := listing.session.run(call):
-            total += found
-        return total
+        deleted = _Deleted(f"delete {self!r}")
+        with deleted:
+            # The server deletes page by page, and what somebody writes meanwhile is met again.
+            while sum(
+                deleted.count(self._run_delete(listing, more)) for more in self._chosen(listing)
+            ):
+                pass
+        return deleted.total
+
+    def _chosen(self, listing: Listing[M]) -> Iterator[list[Param]]:
+        """What is to be deleted, as conditions in addition to those of the query.
+
+        What the server cannot choose by itself it deletes by id, and only as it was when it was
+        read.
+        """
+        if not self._compiled.inexact:
+            yield []
+            return
+        for page in self._raw_pages(listing):
+            for start in range(0, len(page), IDS_IN_A_REQUEST):
+                chunk = page[start : start + IDS_IN_A_REQUEST]
+                newest = max(each["last_modified"] for each in chunk)
+                yield [
+                    ("in_id", join([each["id"] for each in chunk])),
+                    ("max_last_modified", str(newest)),
+                ]
+
+    def _run_delete(self, listing: Listing[M], more: list[Param]) -> Reply:
+        query = query_string(distinct([*self._compiled.params, *more]))
+        request = Request("DELETE", listing.path, query, alone=True)
+        call = Call(request, lambda reply: reply, f"delete {self!r}", parents=listing.parents)
+        return listing.session.run(call)
 
     def update(
         self,
@@ -372,12 +404,17 @@ class Query(Generic[M]):
     def _with(self, **changes: Any) -> Self:
         return dataclasses.replace(self, **changes)
 
-    @property
-    def _compiled(self) -> Any:
+    @cached_property
+    def _compiled(self) -> Filter:
         return compile_conditions(self.conditions)
 
     def _listing(self) -> Listing[M]:
         return self.model._listing(self.session, self.parent)
+
+    def _asked(self, listing: Listing[M]) -> list[str]:
+        """What tells this query from others, for positions."""
+        meaning = (*self._compiled.meaning, ("_sort", self._sort))
+        return [listing.path, *sorted(f"{name}={value}" for name, value in meaning)]
 
     def _page_call(self, listing: Listing[M], query: str, receive: Callable[[Reply], T]) -> Call[T]:
         request = Request("GET", listing.path, query)
@@ -386,23 +423,62 @@ class Query(Generic[M]):
     def _fetch(self, listing: Listing[M], query: str) -> Reply:
         return listing.session.run(self._page_call(listing, query, lambda reply: reply))
 
-    def _load(self, listing: Listing[M], query: str, reply: Reply) -> list[M]:
-        call = self._page_call(listing, query, lambda reply: listing.load(reply, self.fields))
+    def _read(
+        self, listing: Listing[M], place: Place, reply: Reply, left: int | None
+    ) -> tuple[list[M], Place | None]:
+        """The objects of a page, and the place of what follows; None when nothing does."""
+        by_id = self._sort == "id"
+        if not self._compiled.inexact and not place.after:
+            found = self._load(listing, reply)
+            return found, Place.following(reply, by_id, found[-1].id if found else None)
+        call = self._page_call(listing, "", lambda reply: reply.objects)
+        rows = call.complete(reply)
+        kept = [each for each in _after(rows, place.after) if self._compiled.matches(each)]
+        following = Place.following(reply, by_id, rows[-1]["id"] if rows else None)
+        if left is not None and len(kept) > left:
+            kept = kept[:left]
+            last = kept[-1]["id"]
+            following = Place("gt_id", last) if by_id else place.inside(last, len(rows))
+        return self._load(listing, _page_of(kept, self._stored_names())), following
+
+    def _load(self, listing: Listing[M], reply: Reply) -> list[M]:
+        call = self._page_call(listing, "", lambda reply: listing.load(reply, self.fields))
         return call.complete(reply)
 
-    def _limited(self, query: str, left: int | None) -> str:
+    def _raw_pages(self, listing: Listing[M]) -> Iterator[list[dict[str, Any]]]:
+        """What is found, as JSON with no more than the conditions need."""
+        query = self._with(orders=(), most=None, fields=frozenset({"id"}), position=None)
+        place: Place | None = Place()
+        while place is not None:
+            reply = query._fetch(listing, query._page_query(place, None))
+            rows = self._page_call(listing, "", lambda reply: reply.objects).complete(reply)
+            yield [each for each in rows if self._compiled.matches(each)]
+            place = Place.following(reply, query._sort == "id", rows[-1]["id"] if rows else None)
+
+    def _page_query(self, place: Place, left: int | None) -> str:
         """A query string that asks for a page, and for no more than is left to be given."""
         size = self.size or DEFAULT_PAGE
-        params = [pair for pair in parse_qsl(query, True) if pair[0] != "_limit"]
-        return query_string([*params, ("_limit", str(size if left is None else min(size, left)))])
+        if left is not None:
+            size = min(size, max(left, FEW) if self._compiled.inexact else left)
+        size = int(place.size or size)
+        names = self._stored_names()
+        if names is not None:
+            names |= {each.path[0] for each in self._compiled.inexact}
+        params = [*self._compiled.params, ("_sort", self._sort), *place.params]
+        if names is not None:
+            params.append(("_fields", ",".join(sorted(names))))
+        return query_string([*distinct(params), ("_limit", str(size))])
 
-    def _params(self) -> list[tuple[str, str]]:
-        params = list(self._compiled.params)
-        params.append(("_sort", compile_order(self.orders) or "id"))
-        if self.fields is not None:
-            names = {name: stored for stored, name in self.model._python_names().items()}
-            params.append(("_fields", ",".join(sorted(names.get(f, f) for f in self.fields))))
-        return params
+    def _stored_names(self) -> frozenset[str] | None:
+        """The stored names of the fields that `only` names."""
+        if self.fields is None:
+            return None
+        names = {name: stored for stored, name in self.model._python_names().items()}
+        return frozenset(names.get(each, each) for each in self.fields)
+
+    @property
+    def _sort(self) -> str:
+        return compile_order(self.orders) or "id"
 
     def _check_field(self, stored: str) -> None:
         self.model._check_stored_name(stored)
@@ -413,64 +489,61 @@ class Query(Generic[M]):
             self._check_field(given.path[0])
             return self.model._python_names().get(given.path[0], given.path[0])
         if isinstance(given, str):
-            if given not in self.model.model_fields:
-                self._check_field(given)
-            return given
+            if given in self.model.model_fields:
+                return given
+            self._check_field(given)
+            return self.model._python_names().get(given, given)
         raise TypeError(f"only() takes fields or their names, not {given!r}")
 
     def __repr__(self) -> str:
-        asked = ", ".join(f"{name}={value}" for name, value in self._compiled.params)
+        asked = ", ".join(f"{name}={value}" for name, value in self._compiled.meaning)
         return f"{self.model.__name__}.find({asked})"
 
 
-class _Ahead:
-    """A page that is fetched in a thread of its own, before it is needed.
+class _Deleted:
+    """How many were deleted, as far as the server said so.
 
-    Nobody waits for one that is not needed after all, not even the end of the program.
+    Args:
+        doing: The act, for messages.
     """
 
-    def __init__(self, fetch: Callable[[], Reply]) -> None:
-        self._fetch = fetch
-        self._reply: Reply | None = None
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="kinto-orm-page", daemon=True)
-        self._thread.start()
+    def __init__(self, doing: str) -> None:
+        self.total = 0
+        self._doing = doing
+        self._lost = False
 
-    def _run(self) -> None:
-        try:
-            self._reply = self._fetch()
-        except BaseException as error:  # noqa: BLE001  (it is raised where the page is needed)
-            self._error = error
+    def count(self, reply: Reply) -> int:
+        """Count what an answer says; an earlier one, which was lost, may have said more."""
+        found = len(reply.objects)
+        self.total += found
+        self._lost = self._lost or reply.lost
+        return found
 
-    def result(self) -> Reply:
-        """Wait for it."""
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-        # In a forked child there is no such thread.
-        return self._reply or self._fetch()
+    def __enter__(self) -> Self:
+        return self
 
-
-def _next_position(query: str, reply: Reply, found: Sequence[Readable]) -> str | None:
-    """The query string of the page after these objects; None after the last one.
-
-    By id it begins after the last id, which an index finds. To find the place of its own token
-    PostgreSQL reads everything before it, so that the pages of a large collection get slow.
-    """
-    theirs = next_position(reply)
-    params = parse_qsl(query, True)
-    if theirs is None or not found or ("_sort", "id") not in params:
-        return theirs
-    kept = [pair for pair in params if pair[0] not in ("_token", "gt_id", "_limit")]
-    return query_string([*kept, ("gt_id", json.dumps(found[-1].id))])
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is not None:
+            error.add_note(f"until then {self.total} were deleted, as far as answers came")
+        elif self._lost:
+            raise TransportError(
+                f"cannot {self._doing} and say how many: an answer was lost, and the request was "
+                f"sent again. Nothing that you may delete is left; {self.total} were deleted for "
+                "certain, and more may have been by the request whose answer was lost."
+            )
 
 
-def next_position(reply: Reply) -> str | None:
-    """The query string of the next page; None after the last one."""
-    # Only its query counts: the URL is built from whatever host name the server was asked for,
-    # and credentials go to the session's own server only.
-    url = reply.headers.get("Next-Page")
-    return urlsplit(url).query if url else None
+def _after(rows: list[dict[str, Any]], id: str) -> list[dict[str, Any]]:
+    """The objects after this one; all when it is not there."""
+    places = [place for place, each in enumerate(rows) if each["id"] == id]
+    return rows[places[0] + 1 :] if places else rows
+
+
+def _page_of(rows: list[dict[str, Any]], names: frozenset[str] | None) -> Reply:
+    """A page with these objects only; of fields that were fetched to compare them nothing."""
+    if names is not None:
+        rows = [{name: each[name] for name in each.keys() & names} for each in rows]
+    return Reply(200, {}, json.dumps({"data": rows}).encode())
 
 
 def _order(given: object) -> Order:
