@@ -243,7 +243,7 @@ def place(backend: Backend) -> Any:
 
 
 @given(data=st.data())
-@settings(max_examples=12)
+@settings(max_examples=settings.default.max_examples // 6)
 def test_what_is_found_is_what_python_finds(place: Callable[[], Session], data: Any) -> None:
     """For any records and conditions that are not refused, however they are asked."""
     session = place()
