@@ -452,3 +452,10 @@ def test_messages_say_what_was_done_to_which_object(session: Session) -> None:
         record.refresh(session=session_in_nowhere)
     with pytest.raises(NotFound, match="find Record"):
         Record.find(Record.id == "x7", session=session_in_nowhere).all()
+
+
+def test_a_deleted_object_is_unsaved_as_a_whole(session: Session) -> None:
+    """What is not saved of it is all that it has."""
+    todo = Todo(title="x").save()
+    todo.delete()
+    assert todo.diff() == {"title": (None, "x"), "done": (None, False), "tags": (None, [])}

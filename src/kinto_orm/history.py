@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
-from pydantic import BaseModel, Field, JsonValue
+from pydantic import BaseModel, Field, JsonValue, TypeAdapter, ValidationError
 
 from kinto_orm.conditions import col
-from kinto_orm.errors import NotFound, Unsupported
+from kinto_orm.errors import BadReply, NotFound, Unsupported
 from kinto_orm.pages import next_position
-from kinto_orm.protocol import Call, Parents, Request
+from kinto_orm.protocol import Call, Parents, Reply, Request
 from kinto_orm.query import Query
 from kinto_orm.resource import Resource
 from kinto_orm.session import Session
@@ -65,6 +65,9 @@ class PermissionEntry(BaseModel):
     resource_name: str
     id: str = ""
     permissions: list[str]
+
+
+_ENTRIES = TypeAdapter(list[PermissionEntry])
 
 
 def history_of_bucket(session: Session, bucket: str) -> Query[HistoryEntry]:
@@ -136,6 +139,14 @@ def permission_entries(session: Session) -> Iterator[PermissionEntry]:
     query: str | None = ""
     while query is not None:
         request = Request("GET", "/permissions", query)
-        reply = session.run(Call(request, lambda reply: reply, "list the permissions"))
-        yield from (PermissionEntry.model_validate(each) for each in reply.json["data"])
-        query = next_position(reply)
+        page, query = session.run(Call(request, _permission_page, "list the permissions"))
+        yield from page
+
+
+def _permission_page(reply: Reply) -> tuple[list[PermissionEntry], str | None]:
+    """The entries of a page, and where the next one begins."""
+    try:
+        entries = _ENTRIES.validate_python(reply.json.get("data"))
+    except ValidationError:
+        raise BadReply(reply.complaint()) from None
+    return entries, next_position(reply)

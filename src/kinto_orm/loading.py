@@ -163,13 +163,12 @@ class Loader(Generic[M]):
             {"type": "definitions", "schema": some, "definitions": definitions}, config
         )
 
-    def _explain(
-        self, error: ValidationError, reply: Reply, *, page: bool
-    ) -> InvalidData | BadReply:
+    def _explain(self, error: ValidationError, reply: Reply, *, page: bool) -> InvalidData:
         first = error.errors(include_url=False)[0]
         where = _location(error)
         if first["type"] == "json_invalid" or where[:1] != ["data"]:
-            return BadReply(reply.complaint())
+            # Pydantic's error shows the body, and a gateway's page may show the credentials.
+            raise BadReply(reply.complaint()) from None
         del where[0]
         raw: Any = reply.objects[where.pop(0)] if page else reply.object["data"]
         return self._unfit(error, raw, where)

@@ -86,10 +86,7 @@ class Place:
             return None
         if by_id:
             return cls("gt_id", last)
-        token = dict(parse_qsl(query)).get("_token")
-        if token is None:
-            raise BadReply("the answer's Next-Page has no _token; does a proxy change its headers?")
-        return cls("_token", token)
+        return cls("_token", dict(parse_qsl(query))["_token"])
 
     def inside(self, last: str, size: int) -> Place:
         """The place after one of the objects of this page, which has so many."""
@@ -152,11 +149,20 @@ def _digest(asked: Iterable[str], parts: Sequence[str]) -> str:
 
 
 def next_position(reply: Reply) -> str | None:
-    """The query string of the next page; None after the last one."""
+    """The query string of the next page; None after the last one.
+
+    Raises:
+        BadReply: It names no place: the same objects would come again, or others be missing.
+    """
     # Only its query counts: the URL is built from whatever host name the server was asked for,
     # and credentials go to the session's own server only.
     url = reply.headers.get("Next-Page")
-    return urlsplit(url).query if url else None
+    if not url:
+        return None
+    query = urlsplit(url).query
+    if "_token" not in dict(parse_qsl(query)):
+        raise BadReply("the answer's Next-Page has no _token; does a proxy change its headers?")
+    return query
 
 
 class Ahead:

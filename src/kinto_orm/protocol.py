@@ -170,7 +170,7 @@ class Reply:
         if self._json is None:
             try:
                 parsed = decode(self.body)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise BadReply(self.complaint()) from error
             if not isinstance(parsed, dict):
                 raise BadReply(self.complaint())

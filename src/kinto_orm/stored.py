@@ -296,7 +296,7 @@ class Stored(BaseModel, metaclass=ResourceMeta):
 
     def diff(self) -> dict[str, tuple[Any, Any]]:
         """What is not saved yet, by field: (old, new); a missing value is None."""
-        if self.is_new:
+        if self.is_new or state_of(self).gone:
             empty: dict[str, tuple[Any, Any]] = {}
             return empty | {name: (None, self._value(name)) for name in self._dump()}
         pristine = self._pristine()
