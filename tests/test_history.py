@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -17,6 +17,7 @@ from kinto_orm import (
     Everyone,
     Group,
     HistoryEntry,
+    InvalidData,
     NotFound,
     Record,
     Session,
@@ -105,6 +106,58 @@ def test_many_entries_are_streamed(session: Session) -> None:
     versions(todo, *(str(n) for n in range(12)))
     found = [each.target["data"]["title"] for each in todo.history().page_size(5)]  # type: ignore[index,call-overload]
     assert found == [str(n) for n in reversed(range(12))]
+
+
+# Counting and deleting entries
+
+
+def test_entries_are_counted_by_reading_them(session: Session) -> None:
+    """Kinto says no total of a history."""
+    for n in range(7):
+        versions(Todo(id=f"t{n}", title=""), "first", "second")
+    history = Bucket.get(session.bucket).history()
+    assert history.count() == history.page_size(3).count() == 16
+    assert history.where(HistoryEntry.action == "update").count() == 7
+    assert history.where(col(HistoryEntry.action).in_([])).count() == 0
+    assert Todo.get("t3").history().count() == 2
+    day = timedelta(days=1)
+    assert history.where(HistoryEntry.date > datetime.now(UTC) - day).count() == 16
+    assert history.where(HistoryEntry.date < datetime.now(UTC) - day).count() == 0
+
+
+def test_old_entries_are_deleted_by_a_query(session: Session) -> None:
+    """All that meet its conditions, and no others; then an object's past is as long as the rest."""
+    todo = Todo(id="x", title="")
+    first, _, third = versions(todo, "first", "second", "third")
+    versions(Todo(id="y", title=""), "other")
+    history = todo.history()
+    before = history.all()[0].last_modified
+    assert history.where(col(HistoryEntry.last_modified) < before).delete() == 2
+    assert [each.target["data"]["title"] for each in history] == ["third"]  # type: ignore[index,call-overload]
+    assert todo.at(third).title == "third"
+    with pytest.raises(NotFound):
+        todo.at(first)
+    everything = Bucket.get(session.bucket).history()
+    assert everything.where(HistoryEntry.id == history.one().id).delete() == 1
+    of_records = everything.where(HistoryEntry.resource_name == "record")
+    assert [each["record_id"] for each in of_records] == ["y"]
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    assert of_records.where(HistoryEntry.date < tomorrow).delete() == 1
+    assert everything.delete() == 2
+    assert everything.all() == []
+    assert Todo.get("x").title == "third"
+
+
+def test_what_cannot_be_done_with_entries_says_what_can(session: Session) -> None:
+    """Before anything is sent."""
+    todo = Todo(title="x").save()
+    entry = todo.history().one()
+    with pytest.raises(Unsupported, match=r"deleted by a query.*\.delete\(\)"):
+        entry.delete()
+    with pytest.raises(Unsupported, match="cannot be changed"):
+        todo.history().update(action="create")
+    with pytest.raises(InvalidData, match="an order, a limit or a position"):
+        todo.history().limit(1).delete()
 
 
 # A record at a time

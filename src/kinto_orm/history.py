@@ -48,7 +48,29 @@ class HistoryEntry(Resource):
         raise Unsupported(f"{self._name} cannot be changed: the server writes the history")
 
     def _delete_call(self, given: Session | None, **options: bool) -> NoReturn:
-        raise Unsupported(f"{self._name} cannot be deleted: the server writes the history")
+        raise Unsupported(
+            f"{self._name} cannot be deleted by itself: the server writes the history. Entries are "
+            "deleted by a query, as in bucket.history().where(HistoryEntry.id == ...).delete()"
+        )
+
+
+class History(Query[HistoryEntry]):
+    """A query of history entries, newest first unless it is told otherwise."""
+
+    _by_default: ClassVar[str] = "-last_modified"
+
+    def count(self) -> int:
+        """How many entries there are; `limit` does not count.
+
+        Kinto says no total of a history, so that their ids are read, page by page (`GET`).
+        """
+        if self._compiled.impossible:
+            return 0
+        return sum(len(found) for found in self._raw_pages(self._listing()))
+
+    def update(self, *fields: object, **more: object) -> NoReturn:
+        """Raise Unsupported: the server writes the history."""
+        raise Unsupported("history entries cannot be changed: the server writes the history")
 
 
 class PermissionEntry(BaseModel):
@@ -70,18 +92,17 @@ class PermissionEntry(BaseModel):
 _ENTRIES = TypeAdapter(list[PermissionEntry])
 
 
-def history_of_bucket(session: Session, bucket: str) -> Query[HistoryEntry]:
+def history_of_bucket(session: Session, bucket: str) -> History:
     """The entries of a bucket, newest first (`GET /buckets/x/history`).
 
     Raises:
         Unsupported: The server lacks the history plugin.
     """
     session.require("history", "read the history")
-    query = Query(HistoryEntry, session, f"/buckets/{bucket}/history")
-    return query.order_by(col(HistoryEntry.last_modified).desc())
+    return History(HistoryEntry, session, f"/buckets/{bucket}/history")
 
 
-def history_of(resource: Resource, session: Session) -> Query[HistoryEntry]:
+def history_of(resource: Resource, session: Session) -> History:
     """The entries of one object, newest first."""
     bucket = resource.uri.split("/")[2]
     return history_of_bucket(session, bucket).where(HistoryEntry.object_uri == resource.uri)

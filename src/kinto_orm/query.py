@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 from pydantic import ValidationError
 
@@ -82,6 +82,9 @@ class Query(Generic[M]):
     fields: frozenset[str] | None = None
     size: int | None = None
     position: str | None = None
+
+    # By id no object is skipped or repeated while others write.
+    _by_default: ClassVar[str] = "id"
 
     # Asking
 
@@ -478,7 +481,7 @@ class Query(Generic[M]):
 
     @property
     def _sort(self) -> str:
-        return compile_order(self.orders) or "id"
+        return compile_order(self.orders) or self._by_default
 
     def _check_field(self, stored: str) -> None:
         self.model._check_stored_name(stored)
