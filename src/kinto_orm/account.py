@@ -18,7 +18,7 @@ from kinto_orm.permissions import JsonPatch, Permissions
 from kinto_orm.protocol import Call, Parents, Reply, Request
 from kinto_orm.resource import Resource, Tombstone
 from kinto_orm.session import Session
-from kinto_orm.stored import NOT_DATA, State, put_state
+from kinto_orm.state import NOT_DATA, State, put_state
 
 T = TypeVar("T")
 

@@ -40,6 +40,10 @@ class Changes:
         """The same, with a timestamp that is to be stored."""
         return Changes({**self.changed, **stamp}, self.removed) if stamp else self
 
+    def applied_to(self, raw: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+        """What the server has once they are saved."""
+        return {name: each for name, each in raw.items() if name not in self.removed} | self.changed
+
     def operations(self) -> list[dict[str, Any]]:
         """As JSON-Patch operations; `add` on an object sets or replaces a member (RFC 6902)."""
         added = [
@@ -66,7 +70,7 @@ def find_changes(now: Stored, load: Callable[[], Stored], raw: dict[str, Any]) -
     if not suspects and raw.keys() <= new.keys():
         return Changes({}, frozenset())
     pristine = load()
-    old = pristine._dump()
+    old = pristine._pristine_dump()
     found = {
         name: restored(value, old.get(name), raw.get(name))
         for name, value in suspects.items()
@@ -78,6 +82,15 @@ def find_changes(now: Stored, load: Callable[[], Stored], raw: dict[str, Any]) -
     }
     removed = frozenset(name for name in old if name not in new and name in raw)
     return Changes(_unlike(found, raw), removed)
+
+
+def unlike(one: Mapping[str, JsonValue], other: Mapping[str, JsonValue]) -> set[str]:
+    """The names whose JSON values differ."""
+    return {
+        name
+        for name in one.keys() | other.keys()
+        if name not in one or name not in other or not same_json(one[name], other[name])
+    }
 
 
 def _unlike(values: dict[str, JsonValue], raw: dict[str, Any]) -> dict[str, JsonValue]:
@@ -97,12 +110,14 @@ def differing(one: Stored, other: Stored) -> set[str]:
         mine = {}
     theirs = other._dump()
     names = mine.keys() | theirs.keys() | _left_out(one, theirs)
+    hiding = one._traits().hiding
     return {
         name
         for name in names
         if (name in mine) != (name in theirs)
         or name not in mine
         or not _same_field(one, other, name, mine[name], theirs[name])
+        or (name in hiding and not equal(one._value(name), other._value(name)))
     }
 
 
@@ -116,7 +131,7 @@ def _same_field(one: Stored, other: Stored, name: str, mine: JsonValue, theirs: 
         return True
     # Sets have no order, their dumps have one.
     return bool(one._value(name) == other._value(name)) and same_json(
-        _in_order(mine), _in_order(theirs)
+        in_order(mine), in_order(theirs)
     )
 
 
@@ -140,6 +155,17 @@ def _untouched_default(now: Stored, name: str, value: JsonValue, raw: dict[str, 
         and python_name not in now.model_fields_set
         and not isinstance(value, dict | list)
     )
+
+
+def equal(one: object, other: object) -> bool | None:
+    """Whether two values are equal; None when nobody can tell."""
+    try:
+        # Of NaN the encoder says it better.
+        if one == other or (one != one and other != other):
+            return True
+    except Exception:  # noqa: BLE001  (arrays have no truth value)
+        return None
+    return None if type(one).__eq__ is object.__eq__ else False
 
 
 def same_json(one: JsonValue, other: JsonValue) -> bool:
@@ -246,11 +272,12 @@ def _as_floats(value: JsonValue, floats: set[int]) -> JsonValue:
     return float(value) if type(value) is int and value in floats else value
 
 
-def _in_order(value: JsonValue) -> JsonValue:
+def in_order(value: JsonValue) -> JsonValue:
+    """The same with every list in an order of its own, as for sets that have none."""
     if isinstance(value, dict):
-        return {name: _in_order(item) for name, item in value.items()}
+        return {name: in_order(item) for name, item in value.items()}
     if isinstance(value, list):
-        return sorted((_in_order(item) for item in value), key=repr)
+        return sorted((in_order(item) for item in value), key=repr)
     return value
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from kinto_orm.changes import differing
-from kinto_orm.errors import Conflict, ResponseError
+from kinto_orm.changes import differing, unlike
+from kinto_orm.errors import Conflict, InvalidData, ResponseError
 from kinto_orm.permissions import Permissions, unknown, wished
-from kinto_orm.stored import Stored, set_state, state_of
+from kinto_orm.pristine import reload
+from kinto_orm.state import set_state, state_of
+from kinto_orm.stored import Stored
+
+_UNFIT = " The two changes do not fit the model together:"
 
 
 def conflict_of(
@@ -55,6 +59,8 @@ def _contested(local: Stored, remote: Stored) -> frozenset[str]:
         mine, theirs = set(local._dump()), set(remote._dump())
     else:
         mine, theirs = local._changes().names, differing(local._pristine(), remote)
+        # A default that each load makes anew was changed by nobody.
+        theirs &= unlike(local._raw(), remote._raw())
     both = mine & theirs & differing(local, remote) - local.__kinto_server_made__
     names = local._python_names()
     return frozenset(names.get(name, name) for name in both)
@@ -77,10 +83,14 @@ def _merge(conflict: Conflict, prefer: str | None) -> Any:
     mine = set(local._dump()) if local.is_new else local._changes().names
     names = local._python_names()
     lost = conflict.fields if prefer == "remote" else frozenset[str]()
-    local._adopt(remote, frozenset(name for name in mine if names.get(name, name) not in lost))
-    local._stamp(remote.__dict__)
+    keep = frozenset(name for name in mine if names.get(name, name) not in lost)
     permissions = state_of(local).permissions
+    try:
+        reload(local, remote, state_of(remote).replaced(permissions=permissions), keep)
+    except InvalidData as error:
+        met = str(conflict).partition(_UNFIT)[0]
+        conflict.args = (f"{met}{_UNFIT} {error} Nothing was changed.",)
+        raise conflict from error
     if isinstance(permissions, Permissions):
         permissions._rebase(unknown(permissions._owner, local.__kinto_kind__))
-    set_state(local, state_of(remote).replaced(permissions=permissions))
     return local

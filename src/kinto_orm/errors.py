@@ -187,8 +187,9 @@ class Conflict(ResponseError):
             The local object, ready to save.
 
         Raises:
-            Conflict: This one again, when both sides changed a field and `prefer` is None, or
-                when the object is gone and `prefer` is not "local".
+            Conflict: This one again, when both sides changed a field and `prefer` is None, when
+                the two changes do not fit the model together, or when the object is gone and
+                `prefer` is not "local". The local object is as it was.
         """
         if prefer not in (None, "local", "remote"):
             raise ValueError(f"prefer must be None, 'local' or 'remote', not {prefer!r}")

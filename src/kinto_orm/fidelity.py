@@ -1,13 +1,12 @@
-"""What cannot come back from the server as it was sent is refused, instead of being lost.
+"""What is written with less than it holds is refused, instead of being lost.
 
-Pydantic writes some values with less than they hold: secrets as asterisks, and an instance of
-a subclass with the fields of the declared class only. And a field whose old name is read first
-would hide what was saved under its new one.
+Pydantic writes secrets as asterisks, and an instance of a subclass with the fields of the declared
+class only. And some fields of a class could never be read from where they are stored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any, get_args
 
@@ -35,13 +34,19 @@ Lossy = dict[str, frozenset[type[BaseModel]]]
 """The fields whose values have to be looked at, with the models that they declare."""
 
 
-def refuse_unread_names(model: type[BaseModel]) -> None:
-    """Refuse a field that is stored under a name from which it is not read.
+def refuse_unread_fields(model: type[BaseModel]) -> None:
+    """Refuse a field that is stored under a name from which it is not read, or not at all.
 
     Raises:
         ModelError: It says what to write.
     """
     for name, info in model.model_fields.items():
+        if info.exclude and info.is_required():
+            raise ModelError(
+                f"{model.__name__}.{name} is required, but never stored (exclude=True), so that "
+                "what is saved could not be loaded: give it a default, leave exclude out, or make "
+                "it a PrivateAttr"
+            )
         stored = stored_name(name, info)
         if stored not in (name, *_read_from(info)) and not info.exclude:
             raise ModelError(
@@ -51,31 +56,9 @@ def refuse_unread_names(model: type[BaseModel]) -> None:
             )
 
 
-def refuse_hidden(model: type[BaseModel], changed: Iterable[str], raw: Mapping[str, Any]) -> None:
-    """Refuse to save a field over which the record has an older name, which is read first.
-
-    Args:
-        model: The model.
-        changed: The stored names of what is to be saved.
-        raw: What is stored.
-
-    Raises:
-        InvalidData: It says what to write.
-    """
-    for name, (stored, earlier) in _read_earlier(model).items():
-        for first in earlier if stored in changed else ():
-            if first in raw:
-                raise InvalidData(
-                    f"{model.__name__}.{name} is stored as {stored!r}, but this record has "
-                    f"{first!r} too, which is read first: what is saved would not be seen again. "
-                    f"Read the new name first: validation_alias=AliasChoices({stored!r}, "
-                    f"{first!r}), serialization_alias={stored!r}. Nothing was sent."
-                )
-
-
 @lru_cache(maxsize=1000)
-def _read_earlier(model: type[BaseModel]) -> dict[str, tuple[str, list[str]]]:
-    """By field: its stored name, and the names in a record that are read before that one."""
+def read_earlier(model: type[BaseModel]) -> dict[str, list[str]]:
+    """By field: the names in a record that are read before that under which it is stored."""
     found = {}
     for name, info in model.model_fields.items():
         stored, earlier = stored_name(name, info), list[str]()
@@ -84,7 +67,7 @@ def _read_earlier(model: type[BaseModel]) -> dict[str, tuple[str, list[str]]]:
                 break
             earlier.append(str(each.path[0]) if isinstance(each, AliasPath) else each)
         if earlier:
-            found[name] = (stored, earlier)
+            found[name] = earlier
     return found
 
 
@@ -149,8 +132,8 @@ def refuse_loss(model: BaseModel, owner: str | None = None) -> None:
         kind: Any = type(whole)
         if whole is None or (kind in declared and not lossy_fields(kind)):
             continue
-        for value in _parts(whole):
-            if isinstance(value, _SECRETS):
+        for value in parts(whole):
+            if is_secret(value):
                 raise InvalidData(
                     f"{owner} cannot be saved: {name} is a {type(value).__name__}, which is "
                     "written as asterisks. Give the field a serializer of its own: "
@@ -160,6 +143,11 @@ def refuse_loss(model: BaseModel, owner: str | None = None) -> None:
                 _refuse_more_than_declared(owner, name, type(value), declared)
                 if lossy_fields(type(value)):
                     refuse_loss(value, f"{owner}.{name}")
+
+
+def is_secret(value: object) -> bool:
+    """Whether Pydantic writes this as asterisks."""
+    return isinstance(value, _SECRETS)
 
 
 def _refuse_more_than_declared(
@@ -178,13 +166,13 @@ def _refuse_more_than_declared(
         )
 
 
-def _parts(value: Any) -> Iterator[Any]:
+def parts(value: Any) -> Iterator[Any]:
     """A value, or what a container holds."""
     if isinstance(value, dict):
         for each in value.values():
-            yield from _parts(each)
+            yield from parts(each)
     elif isinstance(value, list | tuple | set | frozenset):
         for each in value:
-            yield from _parts(each)
+            yield from parts(each)
     else:
         yield value

@@ -15,7 +15,7 @@ from kinto_orm.protocol import Call, Parents, Reply, Request
 from kinto_orm.query import Query
 from kinto_orm.resource import Resource
 from kinto_orm.session import Session
-from kinto_orm.stored import State, set_state, state_of
+from kinto_orm.state import State, set_state, state_of
 
 if TYPE_CHECKING:
     R = TypeVar("R", bound=Resource)

@@ -19,21 +19,57 @@ from kinto_orm.protocol import Reply
 M = TypeVar("M", bound=BaseModel)
 
 
+class Kept:
+    """How objects were written right after they were loaded, parsed when that is needed.
+
+    It is kept for models that may give other values when the same is loaded again.
+
+    Args:
+        ids: The ids of the objects.
+        body: A JSON list of them.
+        dumps: The same by id, when it is at hand.
+    """
+
+    __slots__ = ("_body", "_dumps", "_ids")
+
+    def __init__(
+        self,
+        ids: Iterable[str] = (),
+        body: bytes = b"[]",
+        dumps: Mapping[str, dict[str, Any]] | None = None,
+    ) -> None:
+        self._ids = ids
+        self._body = body
+        self._dumps = dumps
+
+    def of(self, id: str) -> dict[str, Any] | None:
+        """The object with this id as it was written, without id and last_modified."""
+        if self._dumps is None:
+            dumps = (without(each, ("id", "last_modified")) for each in decode(self._body))
+            self._dumps = dict(zip(self._ids, dumps, strict=True))
+        return self._dumps.get(id)
+
+
 class Source:
     """What the server sent, parsed again only when a change has to be found.
 
     Args:
         body: The reply's bytes, shared by all objects of a page.
         raws: The objects themselves by id, when they are at hand.
+        kept: How they were written after loading, if loading again could give something else.
     """
 
-    __slots__ = ("_body", "_raws")
+    __slots__ = ("_body", "_raws", "kept")
 
     def __init__(
-        self, body: bytes | None = None, raws: Mapping[str, dict[str, Any]] | None = None
+        self,
+        body: bytes | None = None,
+        raws: Mapping[str, dict[str, Any]] | None = None,
+        kept: Kept | None = None,
     ) -> None:
         self._body = body
         self._raws = raws
+        self.kept = kept
 
     def knows(self, id: str) -> bool:
         """Whether the server sent an object with this id."""
@@ -47,6 +83,10 @@ class Source:
             self._raws = {each["id"]: each for each in found}
             self._body = None
         return self._raws.get(id, {})
+
+    def dump(self, id: str) -> dict[str, Any] | None:
+        """How the object was written after loading; None when loading again tells."""
+        return None if self.kept is None else self.kept.of(id)
 
 
 def without(raw: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
@@ -84,6 +124,16 @@ class Loader(Generic[M]):
             _Single[model]  # type: ignore[valid-type]
         )
 
+    def kept(self, found: list[M]) -> Kept | None:
+        """How these objects are written now; None when they cannot be."""
+        try:
+            body = TypeAdapter(list[self._model]).dump_json(  # type: ignore[name-defined]
+                found, by_alias=True, exclude_computed_fields=True, warnings=False
+            )
+        except Exception:  # noqa: BLE001  (whatever a serializer raises: saving will say so)
+            return None
+        return Kept([each.__dict__["id"] for each in found], body)
+
     def page(self, reply: Reply) -> list[M]:
         """The objects of a list's page.
 
@@ -120,6 +170,14 @@ class Loader(Generic[M]):
         """An object from its JSON data."""
         return self.single(_reply({"data": raw}))[0]
 
+    def again(self, raw: Mapping[str, Any]) -> M:
+        """An object from JSON data that was not sent yet, checked as a load would.
+
+        Raises:
+            pydantic.ValidationError: It does not fit the model; or what a validator raises.
+        """
+        return self._single.validate_json(_json({"data": raw}))["data"]
+
     def partial(self, reply: Reply, fields: frozenset[str]) -> list[M]:
         """Objects that have some fields only; the others are not set at all.
 
@@ -129,6 +187,17 @@ class Loader(Generic[M]):
         """
         validator = self.of_fields(fields)
         return [self._assemble(raw, validator) for raw in reply.objects]
+
+    def fields(self, raw: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
+        """The values of some fields, by Python names, without the validators of the whole model.
+
+        There are none when they do not fit.
+        """
+        try:
+            values: dict[str, Any] = self.of_fields(names).validate_json(_json(raw))[0]
+        except Exception:  # noqa: BLE001  (a validator of the model may raise anything)
+            return {}
+        return {name: values[name] for name in names}
 
     def _assemble(self, raw: dict[str, Any], validator: SchemaValidator) -> M:
         try:
@@ -203,8 +272,11 @@ def page_of(raw: Mapping[str, Any]) -> Reply:
 
 
 def _reply(body: Mapping[str, Any]) -> Reply:
+    return Reply(200, {}, _json(body))
+
+
+def _json(body: Mapping[str, Any]) -> bytes:
     try:
-        content = to_json(body, inf_nan_mode="constants")
+        return to_json(body, inf_nan_mode="constants")
     except PydanticSerializationError:  # half of a surrogate pair
-        content = json.dumps(body).encode()
-    return Reply(200, {}, content)
+        return json.dumps(body).encode()

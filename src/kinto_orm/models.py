@@ -15,7 +15,7 @@ from kinto_orm.query import Query
 from kinto_orm.record import Children, Record
 from kinto_orm.resource import Resource
 from kinto_orm.session import Session
-from kinto_orm.stored import state_of
+from kinto_orm.state import state_of
 
 if TYPE_CHECKING:
     from kinto_orm.history import HistoryEntry

@@ -13,7 +13,7 @@ from kinto_orm.loading import Source
 from kinto_orm.permissions import Permissions, PermissionsOwner
 from kinto_orm.placed import Placed
 from kinto_orm.protocol import JSON_PATCH, Call, Reply, Request, if_match
-from kinto_orm.stored import NOT_DATA, State, own_state, state_of
+from kinto_orm.state import NOT_DATA, State, own_state, state_of
 
 _ATTEMPTS = 5
 
@@ -120,7 +120,7 @@ class ObjectPermissions(PermissionsOwner):
         if state.source is None or not self._resource._fits(raw, known):
             return
         stamp = {name: raw[name] for name in NOT_DATA}
-        state.source = Source(raws={raw["id"]: known | stamp})
+        state.source = Source(raws={raw["id"]: known | stamp}, kept=state.source.kept)
         self._resource._stamp(raw)
 
 

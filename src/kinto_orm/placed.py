@@ -7,7 +7,8 @@ from typing import ClassVar
 from kinto_orm.errors import ConfigurationError
 from kinto_orm.protocol import Parents, segment
 from kinto_orm.session import Session, current, refuse_other
-from kinto_orm.stored import State, Stored, state_of
+from kinto_orm.state import State, state_of
+from kinto_orm.stored import Stored
 
 
 class Placed(Stored):

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from kinto_orm.assigning import Assignment
 from kinto_orm.errors import BadReply, NotFound, ResponseError
-from kinto_orm.loading import Source
 from kinto_orm.ownership import Permitted
 from kinto_orm.protocol import Call, Reply, Request, is_hidden, segment
 from kinto_orm.query import Listing, Query
 from kinto_orm.session import Session
-from kinto_orm.stored import NOT_DATA, State, put_state
+from kinto_orm.state import NOT_DATA, State, put_state
 
 if TYPE_CHECKING:
     from kinto_orm.conditions import Condition
@@ -76,13 +75,14 @@ class Readable(Permitted):
         found, permissions = cls._loader().single(reply)
         _require_stamps([found], reply)
         cls._require_id(found.__dict__, id)
-        put_state(found, State(session, parent, Source(reply.body), permissions=permissions))
+        source = cls._source([found], reply.body)
+        put_state(found, State(session, parent, source, permissions=permissions))
         return found
 
     @classmethod
     def _from_raw(cls, raw: Mapping[str, Any], session: Session, parent: str) -> Self:
         found = cls._loader().of(raw)
-        put_state(found, State(session, parent, Source(raws={found.id: dict(raw)})))
+        put_state(found, State(session, parent, cls._source([found], raws={found.id: dict(raw)})))
         return found
 
     @classmethod
@@ -117,7 +117,8 @@ class Readable(Permitted):
         loader = cls._loader()
         found = loader.page(reply) if only is None else loader.partial(reply, only)
         _require_stamps(found, reply)
-        state = State(session, parent, Source(reply.body), partial=only is not None, shared=True)
+        source = cls._source(found, reply.body)
+        state = State(session, parent, source, partial=only is not None, shared=True)
         put = put_state
         for each in found:
             put(each, state)

@@ -14,7 +14,7 @@ from kinto_orm.protocol import segment
 from kinto_orm.query import Query
 from kinto_orm.resource import Resource
 from kinto_orm.session import Session
-from kinto_orm.stored import NOT_DATA, own_state, set_state, state_of
+from kinto_orm.state import NOT_DATA, own_state, set_state, state_of
 
 if TYPE_CHECKING:
     from kinto_orm.conditions import Condition

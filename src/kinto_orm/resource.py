@@ -23,10 +23,10 @@ from kinto_orm.errors import (
     NotLoaded,
     ResponseError,
 )
-from kinto_orm.fidelity import refuse_hidden
 from kinto_orm.loading import Source, without
 from kinto_orm.options import given_fields
 from kinto_orm.permissions import Permissions
+from kinto_orm.pristine import reload, restore, settle, unsaved
 from kinto_orm.protocol import (
     JSON_PATCH,
     Call,
@@ -39,7 +39,7 @@ from kinto_orm.protocol import (
 )
 from kinto_orm.reading import Readable
 from kinto_orm.session import Session
-from kinto_orm.stored import State, set_state, state_of
+from kinto_orm.state import State, own_state, set_state, state_of
 
 M = TypeVar("M", bound="Resource")
 T = TypeVar("T")
@@ -204,8 +204,7 @@ class Resource(Readable):
             )
         if self.is_new:
             return session, self._put_call(session, parent, parents, if_none_match(), stamp)
-        changes = self._changes()
-        refuse_hidden(type(self), changes.changed, self._raw())
+        changes = self._checked_changes()
         pending = self._pending_permissions()
         if not changes and not pending and not stamp:
             return None
@@ -370,10 +369,9 @@ class Resource(Readable):
         self._require_id(raw, self.id)
         permissions = self._renewed(answer.get("permissions"), raw["last_modified"], keep=not sent)
         state = State(session, parent, Source(raws={raw["id"]: raw}), permissions=permissions)
-        self._stamp(raw)
+        state.planned = state_of(self).planned
         set_state(self, state)
-        if raw != {**expected, "id": raw["id"], "last_modified": raw["last_modified"]}:
-            self._adopt(self._loader().of(raw), frozenset())
+        settle(self, raw, expected)
         return self
 
     def delete(
@@ -449,6 +447,7 @@ class Resource(Readable):
 
         Raises:
             NotFound: It is gone.
+            InvalidData: What is kept does not fit the server's state; then nothing has changed.
         """
         session, call = self._refresh_call(session, keep_changes=keep_changes)
         return session.run(call)
@@ -460,20 +459,18 @@ class Resource(Readable):
         state = state_of(self)
         known = state.source is not None and not state.partial and self.last_modified
         pending = not keep_changes and self._has_pending_permissions()
-        changed = keep_changes and state.source is not None
-        keep = frozenset(self._changes().names if changed else ())
+        keep = unsaved(self) if keep_changes else frozenset[str]()
 
         def receive(reply: Reply) -> Any:
             if reply.status == 304 and headers:
-                self._adopt(self._pristine(), keep)
+                restore(self, keep)
                 return self
             fresh = self._loaded(reply, session, parent, self.id)
-            self._stamp(fresh.__dict__)
-            self._adopt(fresh, keep)
             state = state_of(fresh)
             stored: Any = state.permissions
-            permissions = self._renewed(stored, self.last_modified, keep=keep_changes)
-            set_state(self, state.replaced(permissions=permissions))
+            self._reload(fresh, state.replaced(permissions=state_of(self).permissions), keep)
+            renewed = self._renewed(stored, self.last_modified, keep=keep_changes)
+            own_state(self).permissions = renewed
             return self
 
         current = known and state.permissions is not None and not pending
@@ -484,6 +481,17 @@ class Resource(Readable):
             f"refresh {self._name} in {parent}",
             parents=parents and parents.explaining(),
         )
+
+    def _reload(self, fresh: Self, state: State, keep: frozenset[str]) -> None:
+        """Become what the server has, but for the stored names in `keep`."""
+        try:
+            reload(self, fresh, state, keep)
+        except InvalidData as error:
+            raise InvalidData(
+                f"cannot refresh {self._name}: what the server has and what is not saved yet do "
+                f"not fit together: {error} The object is as it was: refresh() without "
+                "keep_changes drops what is not saved."
+            ) from error
 
     def _refuse_partial(self) -> None:
         if self.is_partial:

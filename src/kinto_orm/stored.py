@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import ConfigDict, Field, JsonValue, StringConstraints
 from pydantic_core import PydanticSerializationError
 
 from kinto_orm.changes import (
@@ -15,21 +15,28 @@ from kinto_orm.changes import (
     differing,
     find_changes,
     python_names,
-    restored,
-    same_json,
 )
 from kinto_orm.errors import InvalidData, KintoError, ModelError, NotLoaded
-from kinto_orm.fidelity import lossy_fields, refuse_hidden, refuse_loss, refuse_unread_names
+from kinto_orm.fidelity import lossy_fields, refuse_loss, refuse_unread_fields
+from kinto_orm.jsonvalues import as_stored
 from kinto_orm.loading import Loader, Source, page_of, without
 from kinto_orm.metaclass import ResourceMeta, accepted_names, refuse_unknown, suggestion
 from kinto_orm.permissions import Permissions
+from kinto_orm.pristine import align, plan
 from kinto_orm.protocol import require_id
-
-if TYPE_CHECKING:
-    from kinto_orm.session import Session
-
-# What the path or the server says; never sent as data.
-NOT_DATA = frozenset({"id", "last_modified"})
+from kinto_orm.readback import refuse_unreadable
+from kinto_orm.state import (
+    NOT_DATA,
+    Holder,
+    State,
+    copy_state,
+    own_state,
+    pickled,
+    set_state,
+    state_of,
+    unpickled,
+)
+from kinto_orm.traits import Traits, traits_of
 
 RESERVED = {
     "__permissions__": "the server takes it for the permissions; give permissions=... instead",
@@ -45,61 +52,13 @@ _Id = Annotated[
 ]
 
 
-class State:
-    """Where an object lives and what the server has of it; objects of one page share one."""
-
-    __slots__ = (
-        "doubt",
-        "gone",
-        "known_id",
-        "parent",
-        "partial",
-        "permissions",
-        "session",
-        "shared",
-        "source",
-    )
-
-    def __init__(
-        self,
-        session: Session | None,
-        parent: str | None,
-        source: Source | None,
-        *,
-        permissions: Permissions | Mapping[str, list[str]] | None = None,
-        partial: bool = False,
-        shared: bool = False,
-        gone: bool = False,
-        doubt: bool = False,
-        known_id: bool = False,
-    ) -> None:
-        self.session = session
-        self.parent = parent
-        self.source = source
-        self.permissions = permissions
-        self.partial = partial
-        self.shared = shared
-        self.gone = gone
-        # The answer to a write was lost: the server may have what it does not say.
-        self.doubt = doubt
-        # Others may write under this id: it was copied, or was on the server before.
-        self.known_id = known_id
-
-    def replaced(self, **changes: Any) -> State:
-        """A copy of its own with other values."""
-        names = [name for name in self.__slots__ if name != "shared"]
-        return State(**{name: getattr(self, name) for name in names} | changes)
-
-
-class Stored(BaseModel, metaclass=ResourceMeta):
+class Stored(Holder, metaclass=ResourceMeta):
     """The part of a model that sends nothing.
 
     Attributes:
         id: Checked against the server's rule when it is used, never rewritten.
         last_modified: Milliseconds since 1970 by the server's clock; None until saved.
     """
-
-    __slots__ = ("__kinto_state__",)
 
     model_config = ConfigDict(
         extra="allow",
@@ -146,7 +105,7 @@ class Stored(BaseModel, metaclass=ResourceMeta):
                 f"{cls.__name__} must leave model_config['extra'] alone: fields of the server "
                 "that the model does not know are kept, misspelt ones are refused in any case"
             )
-        refuse_unread_names(cls)
+        refuse_unread_fields(cls)
         for name in RESERVED.keys() & python_names(cls).keys():
             raise ModelError(f"{cls.__name__} cannot store a field as {name!r}: {RESERVED[name]}")
         if id_factory is not None:
@@ -271,6 +230,21 @@ class Stored(BaseModel, metaclass=ResourceMeta):
         return cls._cached("loader", lambda: Loader(cls))  # type: ignore[no-any-return]
 
     @classmethod
+    def _traits(cls) -> Traits:
+        return cls._cached("traits", lambda: traits_of(cls))  # type: ignore[no-any-return]
+
+    @classmethod
+    def _source(
+        cls,
+        found: list[Self],
+        body: bytes | None = None,
+        raws: Mapping[str, dict[str, Any]] | None = None,
+    ) -> Source:
+        """What the server sent for objects that were loaded of it."""
+        kept = None if cls._traits().steady else cls._loader().kept(found)
+        return Source(body, raws, kept)
+
+    @classmethod
     def _python_names(cls) -> dict[str, str]:
         return cls._cached("names", lambda: python_names(cls))  # type: ignore[no-any-return]
 
@@ -314,18 +288,41 @@ class Stored(BaseModel, metaclass=ResourceMeta):
     def _changes(self) -> Changes:
         return find_changes(self, self._pristine, self._raw())
 
+    def _checked_changes(self) -> Changes:
+        """What changed, to be saved.
+
+        Raises:
+            InvalidData: Something would not be read back as it is.
+        """
+        changes = self._changes()
+        refuse_unreadable(self, changes.applied_to(self._raw()), changes.names)
+        plan(self)
+        return changes
+
     def _raw(self) -> dict[str, Any]:
         """What the server has, without id and last_modified."""
         source = state_of(self).source
         return {} if source is None else without(source.raw(self.id), NOT_DATA)
 
     def _pristine(self) -> Self:
+        """The object as it was loaded or saved."""
         source = state_of(self).source
         raw = {} if source is None else source.raw(self.id)
         if self.is_partial:
             fields = self.__dict__.keys() & type(self).model_fields.keys()
-            return self._loader().partial(page_of(raw), frozenset(fields))[0]
-        return self._loader().of(raw)
+            found = self._loader().partial(page_of(raw), frozenset(fields))[0]
+        else:
+            found = self._loader().of(raw)
+        kept = None if source is None else source.dump(self.id)
+        if kept is not None:
+            align(found, kept)
+        return found
+
+    def _pristine_dump(self) -> dict[str, JsonValue]:
+        """How a pristine object was written when it was loaded."""
+        source = state_of(self).source
+        kept = None if source is None else source.dump(self.id)
+        return self._dump() if kept is None else kept
 
     def _dump(self) -> dict[str, JsonValue]:
         """The data as JSON, by stored names."""
@@ -345,20 +342,23 @@ class Stored(BaseModel, metaclass=ResourceMeta):
             ) from error
 
     def _full_data(self) -> dict[str, JsonValue]:
-        """All data for a PUT, with stored fields that the model leaves out of its dumps."""
-        data = self._dump()
-        raw = self._raw()
-        if not raw:
+        """All data for a PUT, with stored fields that the model leaves out of its dumps.
+
+        Raises:
+            InvalidData: Something would not be read back as it is.
+        """
+        data, raw = self._dump(), self._raw()
+        if raw:
+            changes = self._changes()
+            kept = {name: as_stored(value) for name, value in raw.items()}
+            names = changes.names | (data.keys() - raw.keys())
+            data = data | changes.applied_to(kept)
+        else:
             data.pop("__permissions__", None)
-            return data
-        old = self._pristine()._dump()
-        changed = {name for name, value in data.items() if not same_json(value, old.get(name))}
-        refuse_hidden(type(self), changed, raw)
-        left_out = {name: raw[name] for name in raw.keys() - old.keys()}
-        return {
-            name: restored(value, old.get(name), raw.get(name))
-            for name, value in (left_out | data).items()
-        }
+            names = set(data)
+        refuse_unreadable(self, data, names)
+        plan(self)
+        return data
 
     def _remember_doubt(self, error: BaseException) -> None:
         """Keep in mind that the server may have done a write to which no answer came."""
@@ -385,6 +385,7 @@ class Stored(BaseModel, metaclass=ResourceMeta):
 
     def _adopt(self, other: Self, keep: frozenset[str]) -> None:
         """Take the other's values, but for the stored names in `keep`."""
+        given = {self._python_names().get(stored, stored) for stored in keep}
         names = self._python_names()
         for stored in differing(self, other) - keep:
             name = names.get(stored)
@@ -394,6 +395,8 @@ class Stored(BaseModel, metaclass=ResourceMeta):
                 else (self.__pydantic_extra__, other.__pydantic_extra__)
             )
             _copy_item(source or {}, target, name or stored)  # type: ignore[arg-type]
+        # What the other was not given is not this one's own any more, either.
+        self.__pydantic_fields_set__.intersection_update(given)
         self.__pydantic_fields_set__.update(other.__pydantic_fields_set__)
 
     # Attributes and items
@@ -410,6 +413,17 @@ class Stored(BaseModel, metaclass=ResourceMeta):
             )
         if name not in self._extra:
             self._check_names({name: value})
+
+    def _held(self) -> tuple[dict[str, Any], set[str], dict[str, Any]]:
+        """All values, to go back to."""
+        return self.__dict__.copy(), self.__pydantic_fields_set__.copy(), dict(self._extra)
+
+    def _hold(self, held: tuple[dict[str, Any], set[str], dict[str, Any]]) -> None:
+        """Go back to what was held."""
+        values, given, extra = held
+        object.__setattr__(self, "__dict__", values)
+        object.__setattr__(self, "__pydantic_fields_set__", given)
+        object.__setattr__(self, "__pydantic_extra__", extra)
 
     def _set_unchecked(self, name: str, value: Any) -> None:
         if name in type(self).model_fields:
@@ -440,8 +454,13 @@ class Stored(BaseModel, metaclass=ResourceMeta):
                 self._set_unchecked(name, value)
                 return
             _validating.objects.add(id(self))
+            before = self._held()
             try:
                 super().__setattr__(name, value)
+            except BaseException:
+                # A validator of the whole model sees the new value in its place, and may refuse it.
+                self._hold(before)
+                raise
             finally:
                 _validating.objects.discard(id(self))
 
@@ -506,44 +525,21 @@ class Stored(BaseModel, metaclass=ResourceMeta):
 
     def __copy__(self) -> Self:
         made = super().__copy__()
-        _copy_state(self, made)
+        copy_state(self, made)
         return made
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         made = super().__deepcopy__(memo)
-        _copy_state(self, made)
+        copy_state(self, made)
         return made
 
     def __getstate__(self) -> dict[Any, Any]:
-        state = own_state(self)
-        state.known_id = True
-        raw = None if state.source is None else state.source.raw(self.id)
-        kept: Any = state.permissions
-        if isinstance(kept, Permissions):
-            kept = kept._snapshot()
-        return super().__getstate__() | {
-            "__kinto_state__": (state.parent, raw, kept, state.partial, state.gone, state.doubt)
-        }
+        return super().__getstate__() | {"__kinto_state__": pickled(self)}
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
-        parent, raw, permissions, partial, gone, doubt = state.pop("__kinto_state__")
+        kept = state.pop("__kinto_state__")
         super().__setstate__(state)
-        source = None if raw is None else Source(raws={self.id: raw})
-        if isinstance(permissions, tuple):
-            permissions = self._bind_permissions(Permissions()._restore(permissions))
-        set_state(
-            self,
-            State(
-                None,
-                parent,
-                source,
-                permissions=permissions,
-                partial=partial,
-                gone=gone,
-                doubt=doubt,
-                known_id=True,
-            ),
-        )
+        set_state(self, unpickled(self, kept))
 
 
 class _Field(dict[str, Any]):
@@ -569,44 +565,6 @@ def _is_settable(cls: type, name: str) -> bool:
     """Whether the name stands for a property with a setter."""
     found = next((base.__dict__[name] for base in cls.__mro__ if name in base.__dict__), None)
     return isinstance(found, property) and found.fset is not None
-
-
-_slot = Stored.__dict__["__kinto_state__"]
-put_state: Callable[[Stored, State], None] = _slot.__set__
-_read_state: Callable[[Stored, type], State] = _slot.__get__
-
-
-def state_of(stored: Stored) -> State:
-    """The state of an object; that of a new one is made here."""
-    try:
-        return _read_state(stored, Stored)
-    except AttributeError:
-        state = State(None, None, None)
-        put_state(stored, state)
-        return state
-
-
-def set_state(stored: Stored, state: State) -> None:
-    """Give an object a state."""
-    put_state(stored, state)
-
-
-def own_state(stored: Stored) -> State:
-    """The state of an object, no longer shared with the others of its page."""
-    state = state_of(stored)
-    if state.shared:
-        state = state.replaced()
-        put_state(stored, state)
-    return state
-
-
-def _copy_state(stored: Stored, made: Stored) -> None:
-    own_state(stored).known_id = True
-    state = state_of(stored).replaced()
-    if isinstance(state.permissions, Permissions):
-        copied = Permissions()._restore(state.permissions._snapshot())
-        state.permissions = made._bind_permissions(copied)
-    put_state(made, state)
 
 
 def _copy_item(source: Mapping[str, Any], target: dict[str, Any], name: str) -> None:

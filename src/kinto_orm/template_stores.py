@@ -16,14 +16,14 @@ from kinto_orm.errors import ConfigurationError, NotFound, TemplateError
 from kinto_orm.including import Included, identified
 from kinto_orm.kv_store import KintoStore as Values
 from kinto_orm.kv_store import UnmadeQuery, chunks
-from kinto_orm.loading import Source
 from kinto_orm.permissions import Permissions
+from kinto_orm.pristine import unsaved
 from kinto_orm.protocol import Reply
 from kinto_orm.query import Page, Query
 from kinto_orm.record import Record
 from kinto_orm.resource import Tombstone
 from kinto_orm.session import Session
-from kinto_orm.stored import State, put_state, set_state, state_of
+from kinto_orm.state import State, put_state, set_state, state_of
 
 if TYPE_CHECKING:
     from kinto_orm.rendering import Needs, Stored
@@ -189,7 +189,7 @@ class KvpStore:
                 details={"id": name, "resource_name": "record"},
             )
         found = model(name=name, source=source)
-        put_state(found, self._state({"name": name, "source": source}))
+        put_state(found, self._state(found, {"name": name, "source": source}))
         return found
 
     def save(self, template: Template, *, force: bool, last_modified: int | None) -> None:
@@ -205,8 +205,9 @@ class KvpStore:
                 "save(force=True). Nothing was sent."
             )
         if force or template._is_edited or template._is_foreign(self._session):
+            data = template._full_data()
             kvp.set_template(self._session, template.name, template.source)
-            set_state(template, self._state(template._dump()))
+            set_state(template, self._state(template, data))
 
     def delete(self, template: Template, *, missing_ok: bool, force: bool) -> Tombstone:
         """Delete it (`DELETE templates/{name}`); whether it was there cannot be told."""
@@ -223,10 +224,9 @@ class KvpStore:
         """Fetch the source."""
         template._refuse_foreign(self._session)
         known = not (template.is_new or template.is_partial)
-        keep = frozenset(template._changes().names) if keep_changes and known else frozenset[str]()
+        keep = unsaved(template) if keep_changes and known else frozenset[str]()
         fresh = self.get(type(template), template.name)
-        template._adopt(fresh, keep)
-        set_state(template, state_of(fresh))
+        template._reload(fresh, state_of(fresh), keep)
 
     def pages(self, query: Templates[M]) -> Iterator[Page[M]]:
         """List the names (`GET templates/`); the sources are not loaded."""
@@ -275,13 +275,13 @@ class KvpStore:
         reply = Reply.parsed(200, {}, {"data": [raw | {"last_modified": 0}]})
         (found,) = model._loader().partial(reply, frozenset({*raw, "last_modified"}))
         found.__dict__["last_modified"] = None
-        put_state(found, self._state(raw, partial=True))
+        put_state(found, self._state(found, raw, partial=True))
         return found
 
-    def _state(self, data: Mapping[str, JsonValue], *, partial: bool = False) -> State:
+    def _state(self, template: M, data: Mapping[str, JsonValue], *, partial: bool = False) -> State:
         id = keypath.record_id(str(data["name"]))
-        raws = {id: {"id": id, **data}}
-        return State(self._session, None, Source(raws=raws), partial=partial)
+        source = template._source([template], raws={id: {"id": id, **data}})
+        return State(self._session, None, source, partial=partial)
 
     def _refuse_more(self, template: Template) -> None:
         more = sorted(template._dump().keys() - _KEPT)

@@ -25,7 +25,7 @@ from kinto_orm.query import Query
 from kinto_orm.record import Record
 from kinto_orm.resource import Tombstone
 from kinto_orm.session import Session
-from kinto_orm.stored import state_of
+from kinto_orm.state import state_of
 from kinto_orm.template_stores import Isolation, Store, Templates, Undefined, store_of
 
 if TYPE_CHECKING:

@@ -1,0 +1,253 @@
+"""What would not be read back as it is, is refused before it is sent.
+
+What is to be stored is loaded with the model, and compared with the object.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from types import NoneType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel, JsonValue, ValidationError
+
+from kinto_orm.changes import equal, in_order, same_json
+from kinto_orm.errors import InvalidData
+from kinto_orm.fidelity import is_secret, parts, read_earlier
+
+if TYPE_CHECKING:
+    from kinto_orm.stored import Stored
+
+S = TypeVar("S", bound="Stored")
+
+
+def refuse_unreadable(
+    stored: Stored, data: Mapping[str, JsonValue], changed: Collection[str]
+) -> None:
+    """Refuse to save what would not be read back as the object that is saved.
+
+    Args:
+        stored: The object.
+        data: All that the server will have of it.
+        changed: The stored names of what is to be written or removed.
+
+    Raises:
+        InvalidData: It names the field, and says what to write.
+    """
+    complaint = unreadable(stored, data, changed)
+    if complaint is not None:
+        raise InvalidData(f"{stored._name} cannot be saved: {complaint} Nothing was sent.")
+
+
+def unreadable(
+    stored: Stored, data: Mapping[str, JsonValue], changed: Collection[str]
+) -> str | None:
+    """Say what would not be read back, in a sentence that ends with a full stop.
+
+    What is to be stored is loaded with the model, and compared with the object. Models of which
+    the types alone show that nothing can differ are not loaded.
+    """
+    traits, declared = stored._traits(), stored._python_names()
+    _refuse_untyped_secrets(stored, data, changed)
+    doubtful = set(changed) if traits.entangled else traits.doubtful(data, changed)
+    names = declared.keys() & doubtful | traits.hiding
+    if not names and not (traits.entangled and changed):
+        return None
+    try:
+        read = load_again(stored, data)
+        for name in sorted(names):
+            complaint = _compare(stored, read, name, data)
+            if complaint is not None:
+                return complaint
+    except ValidationError as error:
+        return _unfit(error)
+    except Exception as error:  # noqa: BLE001  (a validator of the model may raise anything)
+        return f"it could not be loaded again: {type(error).__name__}: {error}."
+    return None
+
+
+def _refuse_untyped_secrets(
+    stored: Stored, data: Mapping[str, JsonValue], changed: Iterable[str]
+) -> None:
+    extra = stored.__pydantic_extra__ or {}
+    for name in extra.keys() & changed:
+        if extra[name] == data.get(name):
+            continue
+        if any(map(is_secret, parts(extra[name]))):
+            raise InvalidData(
+                f"{stored._name} cannot be saved: {name} holds a secret, which is written as "
+                "asterisks. Give its text (.get_secret_value()). Nothing was sent."
+            )
+
+
+def load_again(stored: S, data: Mapping[str, JsonValue]) -> S:
+    """What would be read if this were stored.
+
+    Raises:
+        pydantic.ValidationError: It does not fit the model; or what a validator raises.
+    """
+    raw = {**data, "id": stored.id, "last_modified": stored.last_modified}
+    return stored._loader().again(raw)
+
+
+def _compare(stored: Stored, read: Stored, name: str, data: Mapping[str, JsonValue]) -> str | None:
+    """What is wrong with a field of which this would be read."""
+    python_name = stored._python_names()[name]
+    if python_name not in stored.__dict__:
+        return None
+    mine = stored.__dict__[python_name]
+    found = _of_field(stored, python_name, difference(mine, read.__dict__[python_name]))
+    if found is None:
+        return None
+    untyped = name in stored._traits().loose and not any(map(is_secret, parts(mine)))
+    if (found.maybe or untyped) and _written_alike(stored, read, name):
+        return None
+    if not found.given:
+        # What each load makes anew was never this object's own.
+        again = load_again(stored, data)
+        if difference(read.__dict__[python_name], again.__dict__[python_name]) is not None:
+            return None
+    return _why(type(stored), python_name, name, found, data)
+
+
+def _written_alike(one: Stored, other: Stored, name: str) -> bool:
+    mine, theirs = one._dump(), other._dump()
+    return (name in mine) == (name in theirs) and same_json(
+        in_order(mine.get(name)), in_order(theirs.get(name))
+    )
+
+
+def _unfit(error: ValidationError) -> str | None:
+    first = error.errors(include_url=False)[0]
+    if first["type"] == "json_invalid":
+        return None  # the encoder says it better
+    where = ".".join(str(part) for part in first["loc"][1:])
+    field = f"{where} " if where else "it "
+    return f"{field}could not be loaded again: {first['msg']}."
+
+
+def _why(
+    model: type[Stored],
+    name: str,
+    stored: str,
+    found: Difference,
+    data: Mapping[str, JsonValue],
+) -> str:
+    info = model.model_fields[name]
+    where = f"{model.__name__}.{name}{found.path}"
+    if info.exclude and not found.path:
+        return (
+            f"{where} is never stored (exclude=True), so that its value would be lost. Leave "
+            "exclude out to store it, or make it a PrivateAttr to keep it in this program only."
+        )
+    for first in read_earlier(model).get(name, ()):
+        if first in data:
+            return (
+                f"{where} is stored as {stored!r}, but this record has {first!r} too, which is "
+                "read first: what is saved would not be seen again. Read the new name first: "
+                f"validation_alias=AliasChoices({stored!r}, {first!r}), serialization_alias="
+                f"{stored!r}."
+            )
+    if found.kinds:
+        return (
+            f"{where} is {_a(found.kinds[0])}, and would be read back as {_a(found.kinds[1])}. "
+            "Give a union a discriminator, or the field a serializer and a validator that fit "
+            "together."
+        )
+    return (
+        f"{where} would be read back with another value. A validator, a serializer, an alias or "
+        "exclude=True in its type changes it: what is written has to be read as the same."
+    )
+
+
+def _a(kind: type) -> str:
+    if kind is NoneType:
+        return "None"
+    return f"{'an' if kind.__name__[0] in 'aeiouAEIOU' else 'a'} {kind.__name__}"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Where two values differ.
+
+    Attributes:
+        path: The way to the first difference, such as ".address.city" or "[0]".
+        kinds: The types of what is there, if these differ.
+        maybe: Whether they are of a type that tells nobody when two of it are equal.
+        given: Whether it was given to a field that is never stored.
+    """
+
+    path: str
+    kinds: tuple[type, type] | None = None
+    maybe: bool = False
+    given: bool = False
+
+
+def difference(mine: Any, read: Any, path: str = "") -> Difference | None:
+    """Where two values differ, by what is stored of them: not by private attributes."""
+    if mine is read:
+        return None
+    same = equal(mine, read)
+    if same:
+        return None
+    if type(mine) is not type(read) and not _is_declared_base(mine, read):
+        return Difference(path, (type(mine), type(read)))
+    if same is None:
+        return Difference(path, maybe=True)
+    inside = _inside(mine, read)
+    if inside is None:
+        return Difference(path)
+    for step, one, other in inside:
+        found = difference(one, other, path + step)
+        if found is not None:
+            return _of_field(mine, step[1:], found)
+    return None
+
+
+def _of_field(model: Any, name: str, found: Difference | None) -> Difference | None:
+    """The same, with what is known of the field of a model in which it was found."""
+    info = type(model).model_fields.get(name) if isinstance(model, BaseModel) else None
+    if found is None or info is None or not info.exclude or name not in model.model_fields_set:
+        return found
+    return dataclasses.replace(found, given=True)
+
+
+def _is_declared_base(mine: object, read: object) -> bool:
+    """Whether an object of a subclass is read as one of the declared class.
+
+    Where a part of it would not be written, it was refused before.
+    """
+    return isinstance(read, BaseModel) and isinstance(mine, type(read))
+
+
+def _inside(mine: Any, read: Any) -> Iterable[tuple[str, Any, Any]] | None:
+    """The parts of two values of a type side by side; None when they have none, or others."""
+    if isinstance(mine, BaseModel):
+        ones, others = _stored_parts(mine, type(read)), _stored_parts(read, type(read))
+        step = ".{}"
+    elif dataclasses.is_dataclass(mine):
+        fields = [each.name for each in dataclasses.fields(mine)]
+        ones, others = ({n: getattr(of, n, None) for n in fields} for of in (mine, read))
+        step = ".{}"
+    elif isinstance(mine, dict):
+        ones, others, step = mine, read, "[{!r}]"
+    elif isinstance(mine, list | tuple):
+        ones, others, step = _numbered(mine), _numbered(read), "[{}]"
+    else:
+        return None
+    if ones.keys() != others.keys():
+        return None
+    return [(step.format(key), value, others[key]) for key, value in ones.items()]
+
+
+def _numbered(items: Iterable[Any]) -> dict[Any, Any]:
+    return dict(enumerate(items))
+
+
+def _stored_parts(model: BaseModel, declared: type[BaseModel]) -> dict[str, Any]:
+    names = declared.model_fields
+    held = {name: value for name, value in model.__dict__.items() if name in names}
+    # What a subclass adds may be an extra field of the declared class.
+    return held | (model.__pydantic_extra__ or {}) if type(model) is declared else held

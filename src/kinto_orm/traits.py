@@ -1,0 +1,284 @@
+"""What the types of a model tell: whether its values are surely read back, whether they stay.
+
+All of it is taken from Pydantic's core schema, in which every validator, serializer, alias and
+constraint of a model stands. What is not known here counts as doubtful, and is then found out by
+loading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, JsonValue
+
+Sure = Callable[[JsonValue], bool]
+"""Whether this JSON value of a field is surely read back as what was written."""
+
+_Schema = Mapping[str, Any]
+
+_SCALARS = frozenset({"str", "int", "float", "bool", "uuid", "date"})
+_TIMES = frozenset({"datetime", "time"})
+_LISTS = frozenset({"list", "set", "frozenset"})
+_OWN_SETTINGS = frozenset({"model", "dataclass", "typed-dict"})
+_FUNCTIONS = frozenset({"function-before", "function-after", "function-wrap", "function-plain"})
+# What a schema may have besides its type without changing or refusing a value.
+_HARMLESS = frozenset({"type", "ref", "metadata", "microseconds_precision", "items_schema"})
+_HARMLESS_SETTINGS = frozenset({
+    "title", "extra_fields_behavior", "validate_by_alias", "validate_by_name", "ser_json_inf_nan",
+    "from_attributes", "frozen",
+})  # fmt: skip
+_HARMLESS_OF_FIELDS = frozenset({
+    "type", "schema", "metadata", "validation_alias", "serialization_alias", "frozen",
+})  # fmt: skip
+_HARMLESS_OF_MODELS = frozenset({"type", "model_name", "fields", "computed_fields"})
+_NO_SCHEMAS = frozenset({
+    "default", "metadata", "config", "expected", "members", "serialization", "computed_fields",
+})  # fmt: skip
+# Their functions give the same for the same.
+_TRUSTED = frozenset({"pydantic", "pydantic_core", "kinto_orm", "builtins"})
+_EMPTY: frozenset[Any] = frozenset({list, dict, set, frozenset, tuple, str, int, float, bool})
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What is known of a model.
+
+    Attributes:
+        given: The fields, by stored names, of which every value but null is surely read back.
+        checks: By stored name, for the other fields of which it can be told.
+        hiding: The fields, by stored names, that may change without changing what is written:
+            those that are left out, or have a serializer of their own.
+        loose: The fields, by stored names, that take values of any type.
+        entangled: Whether the value of a field may depend on those of others.
+        steady: Whether loading the same data twice gives the same values.
+    """
+
+    given: frozenset[str]
+    checks: Mapping[str, Sure]
+    hiding: frozenset[str]
+    loose: frozenset[str]
+    entangled: bool
+    steady: bool
+
+    def doubtful(self, values: Mapping[str, JsonValue], changed: Iterable[str]) -> set[str]:
+        """The changed fields that may be read back as something else."""
+        given, checks = self.given, self.checks
+        return {
+            name
+            for name in changed
+            if (
+                values.get(name) is None
+                if name in given
+                else not (name in values and name in checks and checks[name](values[name]))
+            )
+        }
+
+
+def traits_of(model: type[BaseModel]) -> Traits:
+    """Look at a model."""
+    model.model_rebuild()
+    above, fields, definitions = _opened(model.__pydantic_core_schema__)
+    data = {
+        each.get("serialization_alias", name): each
+        for name, each in fields["fields"].items()
+        if name not in ("id", "last_modified")
+    }
+    inside = {name: list(_nodes(each, definitions, set())) for name, each in data.items()}
+    look = _Look(definitions)
+    config: _Schema = next((each["config"] for each in reversed(above) if "config" in each), {})
+    checks = {name: look.of_field(each, config) for name, each in data.items()}
+    nodes = [*above, *(node for each in inside.values() for node in each)]
+    return Traits(
+        given=frozenset(name for name, check in checks.items() if check is _is_given),
+        checks={name: check for name, check in checks.items() if check is not None},
+        hiding=frozenset(name for name, each in inside.items() if _hides(each)),
+        loose=frozenset(
+            name for name, each in inside.items() if any(node["type"] == "any" for node in each)
+        ),
+        entangled=_is_entangled(above, fields, nodes),
+        steady=not any(map(_is_unsteady, nodes)),
+    )
+
+
+def _opened(schema: _Schema) -> tuple[list[_Schema], _Schema, dict[str, _Schema]]:
+    """What stands around the fields of a model, the fields, and the definitions."""
+    above: list[_Schema] = []
+    definitions: dict[str, _Schema] = {}
+    while schema["type"] != "model-fields":
+        if schema["type"] == "definition-ref":
+            schema = definitions[schema["schema_ref"]]
+            continue
+        definitions |= {each["ref"]: each for each in schema.get("definitions", ())}
+        above.append(schema)
+        schema = schema["schema"]
+    return above, schema, definitions
+
+
+def _nodes(schema: Any, definitions: Mapping[str, _Schema], seen: set[str]) -> Iterator[_Schema]:
+    """Every schema inside of one; what refers to itself comes once."""
+    if isinstance(schema, list | tuple):
+        for each in schema:
+            yield from _nodes(each, definitions, seen)
+    elif isinstance(schema, dict):
+        kind = schema.get("type")
+        if kind == "definition-ref":
+            name = schema["schema_ref"]
+            if name not in seen:
+                seen.add(name)
+                yield from _nodes(definitions[name], definitions, seen)
+            return
+        known = isinstance(kind, str)
+        if known:
+            yield schema
+        for name, each in schema.items():
+            if not (known and name in _NO_SCHEMAS):
+                yield from _nodes(each, definitions, seen)
+
+
+# How a value depends on others, and whether it stays
+
+
+def _is_entangled(above: Iterable[_Schema], fields: _Schema, nodes: Iterable[_Schema]) -> bool:
+    return (
+        any(_has_own_function(each) or "serialization" in each for each in above)
+        or "serialization" in fields
+        or "extras_schema" in fields
+        or "extras_keys_schema" in fields
+        or any(isinstance(each.get("validation_alias"), list) for each in fields["fields"].values())
+        or any(
+            node.get("default_factory_takes_data")
+            or (_has_own_function(node) and node.get("function", {}).get("type") != "no-info")
+            for node in nodes
+        )
+    )
+
+
+def _is_unsteady(node: _Schema) -> bool:
+    factory = node.get("default_factory")
+    return _has_own_function(node) or (factory is not None and factory not in _EMPTY)
+
+
+def _has_own_function(node: _Schema) -> bool:
+    """Whether loading calls a function that is not Pydantic's."""
+    if node["type"] in ("model", "dataclass"):
+        return bool(node.get("post_init") or node.get("custom_init"))
+    return node["type"] in _FUNCTIONS | {"call", "chain"} and not _is_trusted(node)
+
+
+def _is_trusted(node: _Schema) -> bool:
+    function = node.get("function")
+    function = function.get("function") if isinstance(function, dict) else function
+    return (getattr(function, "__module__", None) or "").partition(".")[0] in _TRUSTED
+
+
+# What writing leaves out
+
+
+def _hides(nodes: Collection[_Schema]) -> bool:
+    """Whether a value may change while what is written stays the same."""
+    kinds = {node["type"] for node in nodes}
+    # Models of their own write an infinity as null.
+    if kinds & _OWN_SETTINGS and {"nullable", "float"} <= kinds:
+        return True
+    return any(
+        node.get("serialization_exclude")
+        or "serialization_exclude_if" in node
+        or ("function" in node.get("serialization", {}) and not _is_trusted(node["serialization"]))
+        for node in nodes
+    )
+
+
+# What is surely read back
+
+
+class _Look:
+    """Makes the checks of fields.
+
+    Args:
+        definitions: The schemas that others refer to.
+    """
+
+    def __init__(self, definitions: Mapping[str, _Schema]) -> None:
+        self._definitions = definitions
+        self._open: set[str] = set()
+
+    def of_field(self, field: _Schema, config: _Schema) -> Sure | None:
+        """The check of a field; None when nothing is sure."""
+        stored, read = field.get("serialization_alias"), field.get("validation_alias")
+        if field.keys() - _HARMLESS_OF_FIELDS or stored != read or isinstance(read, list):
+            return None
+        if config.keys() - _HARMLESS_SETTINGS:
+            return None
+        return self._of(field["schema"], config)
+
+    def _of(self, schema: _Schema, config: _Schema) -> Sure | None:
+        kind = schema["type"]
+        if kind == "default":
+            return None if "serialization" in schema else self._of(schema["schema"], config)
+        if kind == "nullable":
+            return self._nullable(schema, config)
+        if kind == "definition-ref":
+            return self._of(self._definitions[schema["schema_ref"]], config)
+        if kind == "model":
+            return self._model(schema)
+        if schema.keys() - _HARMLESS:
+            return None
+        if kind in _SCALARS:
+            return _is_given
+        if kind in _TIMES:
+            return _is_whole_zone
+        return self._items(schema, config) if kind in _LISTS else None
+
+    def _nullable(self, schema: _Schema, config: _Schema) -> Sure | None:
+        inner = self._of(schema["schema"], config)
+        if inner is None or "serialization" in schema:
+            return None
+        if schema["schema"]["type"] == "float" and config.get("ser_json_inf_nan") != "constants":
+            return inner  # an infinity is written as null
+        return lambda value: value is None or inner(value)
+
+    def _items(self, schema: _Schema, config: _Schema) -> Sure | None:
+        inner = self._of(schema.get("items_schema", {"type": "any"}), config)
+        if inner is None:
+            return None
+        if inner is _is_given:
+            return lambda value: isinstance(value, list) and None not in value
+        return lambda value: isinstance(value, list) and all(map(inner, value))
+
+    def _model(self, schema: _Schema) -> Sure | None:
+        fields, config, name = schema["schema"], schema.get("config", {}), str(schema.get("ref"))
+        if (
+            name in self._open
+            or "serialization" in schema
+            or schema.get("root_model")
+            or _has_own_function(schema)
+            or fields["type"] != "model-fields"
+            or fields.keys() - _HARMLESS_OF_MODELS
+        ):
+            return None
+        self._open.add(name)
+        found = {
+            each.get("serialization_alias", python_name): self.of_field(each, config)
+            for python_name, each in fields["fields"].items()
+        }
+        self._open.discard(name)
+        checks = [(stored, check) for stored, check in found.items() if check is not None]
+        if len(checks) < len(found):
+            return None
+        return lambda value: (
+            isinstance(value, dict)
+            and value.keys() == found.keys()
+            and all(check(value[stored]) for stored, check in checks)
+        )
+
+
+def _is_given(value: JsonValue) -> bool:
+    # Pydantic writes a None in any place without a word.
+    return value is not None
+
+
+def _is_whole_zone(value: JsonValue) -> bool:
+    # The seconds of an offset are not written: "+00:19" may have been +00:19:32.
+    return isinstance(value, str) and value[-6:-5] not in ("+", "-")
