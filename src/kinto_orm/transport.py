@@ -15,18 +15,17 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
-from requests.adapters import BaseAdapter, HTTPAdapter
+from requests.adapters import BaseAdapter
 from requests.cookies import RequestsCookieJar
 from requests.hooks import dispatch_hook
 from requests.structures import CaseInsensitiveDict
 from urllib3 import exceptions as urllib3_errors
 from urllib3.exceptions import HTTPError
-from urllib3.util.timeout import Timeout as Urllib3Timeout
 
 from kinto_orm._version import __version__
 from kinto_orm.attempts import BUSY_FOR_READS, AnyRetry, Timeouts, as_pair, as_retry
 from kinto_orm.authentication import as_headers, constant_headers, refuse_bad_headers
-from kinto_orm.clock import end_within
+from kinto_orm.clock import Until, end_within
 from kinto_orm.errors import (
     BackoffError,
     BadReply,
@@ -36,94 +35,15 @@ from kinto_orm.errors import (
     TransportError,
 )
 from kinto_orm.forking import renew_in_children
+from kinto_orm.pooling import PooledAdapter
 from kinto_orm.protocol import Reply, Request
 
-# Kept open; more threads than this open more, and close them.
-_CONNECTIONS = 32
 _HEADERS = {
     "Accept": "application/json",
     "Accept-Encoding": "gzip, deflate",
     "Connection": "keep-alive",
     "User-Agent": f"kinto-orm/{__version__} requests/{requests.__version__}",
 }
-
-
-class _Answer(requests.Response):
-    """What a transport reads of a response; the rest is not set up, which takes longer."""
-
-    def __init__(self, status: int, headers: Any, content: bytes) -> None:
-        self.status_code = status
-        self.headers = headers
-        self._content = content
-        self._content_consumed = True
-
-
-class PooledAdapter(HTTPAdapter):
-    """Sends over urllib3's pool without the detours of requests' adapter.
-
-    A session has one server, so that the pool is looked up once; cookies are not kept. It takes
-    a third of the CPU time off each request. With a proxy, or an authentication that wants to
-    see the answers, requests' own way is gone.
-    """
-
-    _pool: Any = None
-
-    def get_connection_with_tls_context(self, *args: Any, **options: Any) -> Any:
-        """The pool for a request; requests' own way."""
-        pool = super().get_connection_with_tls_context(*args, **options)
-        self._pools.add(pool)
-        return pool
-
-    def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        """Make the manager of the pools; called by requests."""
-        super().init_poolmanager(*args, **options)
-        self._pools: set[Any] = set()
-
-    def after_fork(self) -> None:
-        """Leave the parent's connections to the parent, in a forked child, and open others."""
-        for pool in self._pools:
-            idle = pool.pool
-            if idle is not None:
-                connections = list(idle.queue)
-                # Another thread may have held its lock; and urllib3 empties it at the end.
-                idle.__init__(idle.maxsize)
-                for connection in filter(None, connections):
-                    connection.close()
-        self._pool = None
-        self.proxy_manager = {}
-        self.init_poolmanager(1, _CONNECTIONS)
-
-    def send(
-        self,
-        request: requests.PreparedRequest,
-        stream: bool = False,
-        timeout: Any = None,
-        verify: bool | str = True,
-        cert: Any = None,
-        proxies: Any = None,
-    ) -> requests.Response:
-        """Send one prepared request; its content is there when this returns.
-
-        Raises:
-            urllib3.exceptions.HTTPError: No answer came, or it was cut off.
-        """
-        if proxies or request.hooks["response"]:
-            return super().send(request, stream, timeout, verify, cert, proxies)
-        if self._pool is None:
-            self._pool = self.get_connection_with_tls_context(request, verify, cert=cert)
-            self.cert_verify(self._pool, request.url, verify, cert)  # type: ignore[no-untyped-call]
-        raw = self._pool.urlopen(
-            request.method,
-            request.path_url,
-            body=request.body,
-            headers=request.headers,
-            retries=False,
-            redirect=False,
-            assert_same_host=False,
-            timeout=Urllib3Timeout(connect=timeout[0], read=timeout[1]),
-        )
-        # urllib3's headers ignore case, too.
-        return _Answer(raw.status, raw.headers, raw.data)
 
 
 class Transport:
@@ -161,7 +81,7 @@ class Transport:
         refuse_bad_headers(every)
         self._headers: dict[str, Any] = dict(every)
         self.is_anonymous = auth is None and "Authorization" not in every
-        self._adapter = adapter or PooledAdapter(pool_connections=1, pool_maxsize=_CONNECTIONS)
+        self._adapter = adapter or PooledAdapter()
         self._send_options = _options_of_environment(base_url)
         self._not_before = 0.0
         self._lock = threading.Lock()
@@ -221,19 +141,20 @@ class Transport:
     ) -> tuple[TransportError | None, Reply | None]:
         try:
             prepared = self._prepare(request)
-            response = self._adapter.send(
-                prepared, timeout=self._timeout_until(deadline), **self._send_options
-            )
-            if prepared.hooks["response"]:
-                # Digest and its like answer a 401 by a second request.
-                response = dispatch_hook(  # type: ignore[no-untyped-call]
-                    "response",
-                    prepared.hooks,
-                    response,
-                    timeout=self._timeout_until(deadline),
-                    **self._send_options,
+            with Until(deadline):
+                response = self._adapter.send(
+                    prepared, timeout=self._timeout_until(deadline), **self._send_options
                 )
-            body = response.content
+                if prepared.hooks["response"]:
+                    # Digest and its like answer a 401 by a second request.
+                    response = dispatch_hook(  # type: ignore[no-untyped-call]
+                        "response",
+                        prepared.hooks,
+                        response,
+                        timeout=self._timeout_until(deadline),
+                        **self._send_options,
+                    )
+                body = response.content
         except (requests.RequestException, HTTPError, OSError) as error:
             return self._explain(error, request), None
         self._heed(response.headers)
@@ -309,6 +230,10 @@ class Transport:
         time.sleep(pause)
 
     def _explain(self, error: Exception, request: Request) -> TransportError:
+        if isinstance(error, requests.ConnectionError) and error.args:
+            # So requests calls a body that stopped.
+            inner = error.args[0]
+            error = inner if isinstance(inner, urllib3_errors.TimeoutError) else error
         what = f"no answer from {self.base_url} to {request!r}"
         if _is_cut_off(error):
             return BadReply(f"{what}: the answer was cut off in the middle ({_innermost(error)})")
