@@ -463,7 +463,7 @@ def test_credentials_never_follow_next_page_to_another_host() -> None:
             with Session(server.url, auth="bob:s3cret", retry=None):
                 assert [todo.id for todo in by_title.page_size(1)] == ["x", "y"]
             assert server.received[1].target == (
-                "/v1/buckets/b/collections/todos/records?_token=abc&_limit=1"
+                "/v1/buckets/b/collections/todos/records?_sort=title&_token=abc&_limit=1"
             )
         assert thief.received == []
 
