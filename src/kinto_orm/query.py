@@ -273,7 +273,7 @@ class Query(Generic[M]):
     def _run_delete(self, listing: Listing[M], more: list[Param]) -> Reply:
         query = query_string(distinct([*self._compiled.params, *more]))
         request = Request("DELETE", listing.path, query, alone=True)
-        call = Call(request, lambda reply: reply, f"delete {self!r}", parents=listing.parents)
+        call = Call(request, _whole, f"delete {self!r}", parents=listing.parents)
         return listing.session.run(call)
 
     def update(
@@ -534,6 +534,12 @@ class _Deleted:
                 f"sent again. Nothing that you may delete is left; {self.total} were deleted for "
                 "certain, and more may have been by the request whose answer was lost."
             )
+
+
+def _whole(reply: Reply) -> Reply:
+    """The reply, if it is a list of objects; who finds out later cannot say what it was for."""
+    _ = reply.objects
+    return reply
 
 
 def _after(rows: list[dict[str, Any]], id: str) -> list[dict[str, Any]]:
