@@ -38,6 +38,7 @@ TREE = {
     "TemplateSyntaxError": errors.TemplateError,
     "UndefinedVariable": errors.TemplateError,
     "RenderLimit": errors.TemplateError,
+    "RenderBusy": errors.RenderLimit,
 }
 
 ALSO = [

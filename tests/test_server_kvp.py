@@ -13,6 +13,7 @@ import requests
 
 from kinto_orm import keypath
 from kinto_orm.server import open_local, open_memory, serve
+from test_rendering_isolation import all_places_taken
 
 with warnings.catch_warnings():  # of what Kinto's packages import
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -578,6 +579,17 @@ def test_renders_beside_each_other(url):
         bad = pool.submit(kvpio.Templates().get, "bad")
     assert {job.result() for job in good} == {(200, "bar")}
     assert bad.result()[0] == 400
+
+
+def test_too_many_renders_are_429(memory_url):
+    """A render that finds no process free is to be sent again; nothing is said of its template."""
+    kvpio.Templates().set("t", "{{ 1 }}")
+    with all_places_taken():
+        answer = call(memory_url, "GET", "templates/t")
+    assert (answer.status_code, answer.json()["errno"]) == (429, 117)
+    assert answer.json()["details"]["type"] == "RenderBusy"
+    assert int(answer.headers["Retry-After"]) > 0
+    assert kvpio.Templates().get("t") == (200, "1")
 
 
 BASE = {

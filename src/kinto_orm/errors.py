@@ -26,6 +26,7 @@ KintoError
     ├── TemplateSyntaxError   it does not parse, or names an unknown filter or test
     ├── UndefinedVariable     it uses a value that is not there
     └── RenderLimit           it was stopped: too long, too large, too deep
+        └── RenderBusy        it did not begin: too many renders were going on
 """
 
 from __future__ import annotations
@@ -260,6 +261,10 @@ class UndefinedVariable(TemplateError):
 
 class RenderLimit(TemplateError):
     """Rendering was stopped; the message names the limit."""
+
+
+class RenderBusy(RenderLimit):
+    """Rendering did not begin, since too many renders were going on: try again later."""
 
 
 def _rebuild_template_error(

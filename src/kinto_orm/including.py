@@ -11,7 +11,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import lru_cache
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -29,7 +28,6 @@ Fetch = Callable[[Mapping[str, str]], "Iterable[Stored]"]
 
 # Collections of one connection whose compiled templates are kept.
 _COLLECTIONS = 16
-_KEPT_REFERENCES = 256
 
 _renderers: WeakKeyDictionary[Connection, OrderedDict[str, Renderer]] = WeakKeyDictionary()
 _lock = threading.Lock()
@@ -70,9 +68,10 @@ class Included:
         """
         token = _current.set(self)
         try:
+            renderer = _renderer_of(self._session, self._path)
             if look:
-                self._gather()
-            yield _renderer_of(self._session, self._path)
+                self._gather(renderer)
+            yield renderer
         finally:
             _current.reset(token)
 
@@ -82,11 +81,11 @@ class Included:
             self._take([name])
         return self._found[name]
 
-    def _gather(self) -> None:
-        while named := self._named():
+    def _gather(self, renderer: Renderer) -> None:
+        while named := self._named(renderer):
             self._take(named)
 
-    def _named(self) -> list[str]:
+    def _named(self, renderer: Renderer) -> list[str]:
         """Names that are not fetched yet.
 
         Raises:
@@ -96,7 +95,8 @@ class Included:
 
         most = Limits().templates
         found = [stored for stored in self._found.values() if stored is not None]
-        named = {name for stored in found for name in _references(stored)} - self._found.keys()
+        references = {name for stored in found for name in renderer.references(stored)}
+        named = references - self._found.keys()
         if len(named) + len(self._found) > most:
             raise RenderLimit(
                 f"template {self._name!r} includes more than {most} templates", name=self._name
@@ -128,14 +128,6 @@ def _renderer_of(session: Session, path: str) -> Renderer:
         if len(kept) > _COLLECTIONS:
             kept.popitem(last=False)
     return renderer
-
-
-@lru_cache(maxsize=_KEPT_REFERENCES)
-def _references(stored: Stored) -> tuple[str, ...]:
-    from kinto_orm.rendering import Limits
-    from kinto_orm.rendering.compiling import Compiled
-
-    return Compiled(stored, Limits()).analysis.templates
 
 
 def identified(names: Iterable[str]) -> Iterator[tuple[str, str]]:

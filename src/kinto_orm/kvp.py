@@ -44,6 +44,7 @@ _TEMPLATE_ERRORS: Final[Mapping[str, type[TemplateError]]] = {
         errors.TemplateSyntaxError,
         errors.UndefinedVariable,
         errors.RenderLimit,
+        errors.RenderBusy,
     )
 }
 

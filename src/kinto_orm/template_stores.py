@@ -137,10 +137,11 @@ class KintoStore:
         path = template._place(self._session)[1]
         # What nobody trusts is not even parsed in this process.
         with self._included(template, path).renderer(look=isolation == "none") as renderer:
-            needs = renderer.needs(template.name, isolation=isolation)
-            values = self._values(path, needs, given)
             return renderer.render(
-                template.name, values | dict(given), undefined=undefined, isolation=isolation
+                template.name,
+                lambda needs: self._values(path, needs, given) | dict(given),
+                undefined=undefined,
+                isolation=isolation,
             )
 
     def variables(self, template: Template) -> frozenset[str]:

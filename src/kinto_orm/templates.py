@@ -287,6 +287,7 @@ class Template(Record, collection="templates"):
         Raises:
             UndefinedVariable: A value is not there.
             RenderLimit: It was stopped; the message names the limit.
+            RenderBusy: Too many isolated renders were going on: try again later.
             TemplateError: Anything else that is wrong in a template, such as one that is not
                 there; `name` and `lineno` say where.
         """

@@ -16,7 +16,9 @@ generator   writing the Python code of a template
 sandbox     the Jinja2 environment that holds the limits
 compiling   compiling, and what can be told of a template without running it
 worker      the helper process and its children
-isolation   asking them for a render
+places      how many of them at a time
+helper      the helper process, as its starter sees it
+isolation   asking a child for a render
 renderer    the renderer
 documents   JSON and YAML out of rendered text
 """
@@ -25,7 +27,7 @@ from kinto_orm.rendering.compiling import check, variables
 from kinto_orm.rendering.documents import parse_json, parse_yaml
 from kinto_orm.rendering.limits import Limits
 from kinto_orm.rendering.renderer import Renderer
-from kinto_orm.rendering.run import VALUES, Load, Needs, Stored
+from kinto_orm.rendering.run import VALUES, Load, Needs, Stored, Values
 
 __all__ = [
     "VALUES",
@@ -34,6 +36,7 @@ __all__ = [
     "Needs",
     "Renderer",
     "Stored",
+    "Values",
     "check",
     "parse_json",
     "parse_yaml",

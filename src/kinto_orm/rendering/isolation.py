@@ -1,28 +1,23 @@
 """Rendering in a process of its own, with limits that hold against any template.
 
 A helper process is started once, by exec, with no environment and no open files of this one,
-so that it holds nothing of the session: no credentials, no data. For each render it forks a
-child, which takes limits upon itself, gets the name and the values through a socket, asks
-for templates through it, and answers with the text. The helper watches the children: it
-tells how one ended, and kills one whose caller has gone.
+so that it holds nothing of the session: no credentials, no data. For each render it forks one
+child, which takes limits upon itself, asks through a socket for the templates and for the values
+that they name, and answers with the text. The helper watches the children: it tells how one
+ended, and kills one whose caller has gone. When it ends itself, its children do.
+
+Only a few children live at a time; other callers wait, in the order in which they came.
 
 Linux only: it needs fork, resource limits and the passing of file descriptors.
 """
 
 from __future__ import annotations
 
-import atexit
-import os
 import signal
-import socket
-import subprocess
 import sys
-import threading
 import time
-from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kinto_orm.errors import (
     ConfigurationError,
@@ -31,200 +26,117 @@ from kinto_orm.errors import (
     TemplateSyntaxError,
     UndefinedVariable,
 )
+from kinto_orm.rendering.helper import Child, Helper, HelperGone, Shared, shared
 from kinto_orm.rendering.limits import Limits
-from kinto_orm.rendering.run import Load, Needs, Shelf
+from kinto_orm.rendering.run import Load, Needs, Shelf, Values
 from kinto_orm.rendering.sandbox import UndefinedMode
-from kinto_orm.rendering.worker import STATUS, receive, send
-
-if TYPE_CHECKING:
-    from pydantic import JsonValue
+from kinto_orm.rendering.worker import receive, send
 
 _ERRORS = (TemplateError, TemplateSyntaxError, UndefinedVariable, RenderLimit)
-_PACKAGE = Path(__file__).absolute().parents[1]
 _ERROR_CLASSES = {kind.__name__: kind for kind in _ERRORS}
 
-# The package's own __init__ is left out: rendering needs nothing of it.
-_START = """
-import sys, types
-sys.path[:] = sys.argv[3:]
-package = sys.modules["kinto_orm"] = types.ModuleType("kinto_orm")
-package.__path__ = [sys.argv[2]]
-from kinto_orm.rendering import Renderer, worker
-worker.serve(int(sys.argv[1]), Renderer)
-"""
 
-
-class _HelperGone(Exception):
-    """The helper process ended before it could fork, or while the child ran."""
-
-
-class _Helper:
-    """The helper process, as its starter sees it."""
-
-    def __init__(self) -> None:
-        self.control, theirs = socket.socketpair()
-        paths = [os.path.abspath(path) for path in sys.path]
-        fd, package = (
-            str(theirs.fileno()),
-            str(_PACKAGE),
-        )
-        with theirs:
-            self.process = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-I", "-W", "ignore", "-c", _START, fd, package, *paths],
-                env={},
-                cwd="/",
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
-                start_new_session=True,
-            )
-        if not self.control.recv(1):
-            self.stop()
-            raise ConfigurationError(
-                "the helper process for isolated rendering did not start:"
-                f" {sys.executable} ended with code {self.process.returncode}"
-            )
-
-    def fork(self) -> tuple[socket.socket, socket.socket]:
-        """Get a new child: the socket to talk to it, and the one that tells how it ended."""
-        (channel, their_channel), (status, their_status) = socket.socketpair(), socket.socketpair()
-        with their_channel, their_status:
-            try:
-                socket.send_fds(
-                    self.control, [b"r"], [their_channel.fileno(), their_status.fileno()]
-                )
-            except OSError as error:
-                channel.close()
-                status.close()
-                raise _HelperGone from error
-        return channel, status
-
-    def stop(self) -> None:
-        """End the process; it ends by itself when nobody can talk to it any more."""
-        self.control.close()
-        try:
-            self.process.wait(timeout=2)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-    def forget(self) -> None:
-        """Let go of it in a fork of this process: it is the parent's, not ours to end."""
-        self.control.close()
-        self.process.returncode = 0
-
-
-class _Shared:
-    """The one helper of this process, started when it is first needed."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._helper: _Helper | None = None
-        os.register_at_fork(after_in_child=self._forget)
-        atexit.register(self.stop)
-
-    def get(self) -> _Helper:
-        with self._lock:
-            if self._helper is None:
-                self._helper = _Helper()
-            return self._helper
-
-    def replace(self, gone: _Helper) -> None:
-        with self._lock:
-            if self._helper is gone:
-                self._helper = None
-                gone.stop()
-
-    def stop(self) -> None:
-        if self._helper is not None:
-            self.replace(self._helper)
-
-    def _forget(self) -> None:
-        self._lock = threading.Lock()
-        if self._helper is not None:
-            self._helper.forget()
-            self._helper = None
-
-
-_shared: _Shared | None = _Shared() if sys.platform == "linux" else None
-
-
-def render(
-    load: Load,
-    limits: Limits,
-    name: str,
-    values: Mapping[str, JsonValue],
-    undefined: UndefinedMode,
-) -> str:
+def render(load: Load, limits: Limits, name: str, values: Values, undefined: UndefinedMode) -> str:
     """Render in a child process; see `Renderer.render`.
 
     Raises:
         TemplateError: As the render in this process would.
         RenderLimit: Also for CPU time, memory and time by the clock.
+        RenderBusy: No process was free in time.
         ConfigurationError: This is not Linux.
     """
-    request = {"act": "render", "name": name, "values": dict(values), "undefined": undefined}
-    return str(_child(load, limits, request)["text"])
+    request: dict[str, Any] = {"act": "render", "name": name, "undefined": undefined}
+    request["values"] = None if callable(values) else dict(values)
+    return str(_asked(_Answers(load, limits, values), limits, request)["text"])
 
 
 def needs(load: Load, limits: Limits, name: str) -> Needs:
     """Look into templates in a child process; see `Renderer.needs`; raises as `render` does."""
-    answer = _child(load, limits, {"act": "needs", "name": name})
-    return Needs(frozenset(answer["names"]), answer["everything"])
+    found = _asked(_Answers(load, limits, {}), limits, {"act": "needs", "name": name})
+    return _needs_of(found)
 
 
 def check(load: Load, limits: Limits, name: str) -> None:
     """Compile in a child process; see `Renderer.check`; raises as `render` does."""
-    _child(load, limits, {"act": "check", "name": name})
+    _asked(_Answers(load, limits, {}), limits, {"act": "check", "name": name})
 
 
-def _child(load: Load, limits: Limits, request: dict[str, Any]) -> dict[str, Any]:
+class _Answers:
+    """Answers what a child asks for: templates, and values.
+
+    Args:
+        load: Gives a template.
+        limits: How many.
+        values: Gives the values.
+    """
+
+    def __init__(self, load: Load, limits: Limits, values: Values) -> None:
+        self.shelf = Shelf(load, limits)
+        self._values = values
+
+    def __call__(self, message: dict[str, Any]) -> Any:
+        """Give the answer to a question."""
+        if "load" in message:
+            found = self.shelf.get(message["load"])
+            return found and asdict(found)
+        return self.shelf.values(self._values, _needs_of(message["fetch"]))
+
+
+def _needs_of(message: dict[str, Any]) -> Needs:
+    return Needs(frozenset(message["names"]), message["everything"])
+
+
+def _asked(answers: _Answers, limits: Limits, request: dict[str, Any]) -> dict[str, Any]:
     """Let a new child do something, and give its answer."""
-    if _shared is None:
+    if shared is None:
         raise ConfigurationError(
             f"isolation='process' works on Linux only, this is {sys.platform};"
             " isolation='none' renders templates that you trust"
         )
     request = request | {"limits": asdict(limits)}
-    for _ in range(3):
-        helper = _shared.get()
-        try:
-            return _ask(helper, request, Shelf(load, limits), limits)
-        except _HelperGone:
-            _shared.replace(helper)
-    name = request["name"]
-    raise TemplateError(f"template {name!r}: the rendering process cannot be started", name=name)
+    with shared.place(limits.queue):
+        for _ in range(3):
+            helper = shared.get()
+            try:
+                return _ask(shared, helper, request, answers, limits)
+            except HelperGone:
+                shared.replace(helper)
+    raise TemplateError("the rendering process cannot be started")
 
 
-def _ask(helper: _Helper, request: dict[str, Any], shelf: Shelf, limits: Limits) -> dict[str, Any]:
-    channel, status = helper.fork()
+def _ask(
+    processes: Shared, helper: Helper, request: dict[str, Any], answers: _Answers, limits: Limits
+) -> dict[str, Any]:
     failure: TemplateError
-    # The helper kills the child when `status` closes.
-    with channel, status:
+    with processes.child(helper) as child:
         try:
-            send(channel, request)
-            answer = _answered(channel, shelf, limits)
+            _begin(child, request, limits)
+            return _accepted(_answered(child, answers, limits))
         except TimeoutError:
             failure = RenderLimit(f"time over {limits.wall:g} s")
         except (EOFError, ConnectionError):
-            failure = _ending(status, limits)
-        else:
-            return _accepted(answer)
-    name = request["name"]
-    raise type(failure)(f"template {name!r}: {failure}", name=name)
+            failure = _ending(child.end(), limits)
+    raise failure
 
 
-def _answered(channel: socket.socket, shelf: Shelf, limits: Limits) -> Any:
+def _begin(child: Child, request: dict[str, Any], limits: Limits) -> None:
+    """Wait until the child is there: only then its time begins."""
+    child.channel.settimeout(limits.queue)
+    try:
+        send(child.channel, request)
+        receive(child.channel, longest=64, until=time.monotonic() + limits.queue)
+    except TimeoutError as error:
+        raise HelperGone from error
+
+
+def _answered(child: Child, answers: _Answers, limits: Limits) -> Any:
     longest = 12 * limits.output + 2**16
-    started = time.monotonic()
+    until = time.monotonic() + limits.wall
     while True:
-        until = started + limits.wall + shelf.waited
-        message = receive(channel, longest=longest, until=until)
-        if "load" not in message:
+        message = receive(child.channel, longest=longest, until=until + answers.shelf.waited)
+        if not message.keys() & {"load", "fetch"}:
             return message
-        found = shelf.get(message["load"])
-        send(channel, found and asdict(found))
+        send(child.channel, answers(message))
 
 
 def _accepted(answer: dict[str, Any]) -> dict[str, Any]:
@@ -234,15 +146,9 @@ def _accepted(answer: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def _ending(status: socket.socket, limits: Limits) -> TemplateError:
-    status.settimeout(2)
-    try:
-        data = status.recv(STATUS.size)
-    except OSError as error:
-        raise _HelperGone from error
-    if not data:
-        raise _HelperGone
-    code = os.waitstatus_to_exitcode(*STATUS.unpack(data))
+def _ending(code: int | None, limits: Limits) -> TemplateError:
+    if code is None:
+        raise HelperGone
     if code in (-signal.SIGPROF, -signal.SIGXCPU):
         return RenderLimit(f"CPU time over {limits.seconds:g} s")
     if code < 0:

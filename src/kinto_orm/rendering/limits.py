@@ -38,6 +38,8 @@ Check = Callable[..., None]
 class Limits:
     """How much a template may use. Each one that is passed ends as a RenderLimit naming it.
 
+    A wait in the queue that is too long ends as a RenderBusy, which is one.
+
     Args:
         source: Length of one template's source, in characters.
         output: Length of the rendered text, and of any block, macro or include of it, in
@@ -52,6 +54,8 @@ class Limits:
         seconds: CPU seconds of the child process; only with `isolation="process"`.
         memory: Bytes that the child process may use above what an empty one does; only with
             `isolation="process"`.
+        queue: Seconds to wait for one of the few processes that may render at a time, only with
+            `isolation="process"`. They count in none of the other limits.
 
     Raises:
         ValueError: A limit is zero or negative.
@@ -65,6 +69,7 @@ class Limits:
     wall: float = 5.0
     seconds: float = 0.5
     memory: int = 128 * 1024 * 1024
+    queue: float = 60.0
 
     def __post_init__(self) -> None:
         for field in fields(self):

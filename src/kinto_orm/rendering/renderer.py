@@ -14,6 +14,7 @@ from jinja2.exceptions import SecurityError, TemplateNotFound, UndefinedError
 
 from kinto_orm.errors import (
     ConfigurationError,
+    RenderBusy,
     RenderLimit,
     TemplateError,
     UndefinedVariable,
@@ -29,6 +30,7 @@ from kinto_orm.rendering.run import (
     Run,
     Shelf,
     Stored,
+    Values,
     current_run,
 )
 from kinto_orm.rendering.sandbox import UndefinedMode, environment
@@ -86,9 +88,7 @@ class Renderer:
         """
         if isolation == "process":
             return self._isolated(name, isolation_.needs)
-        analyses = self._analyses(name)
-        names = frozenset().union(*(each.names | each.functions | each.keys for each in analyses))
-        return Needs(names, any(each.everything for each in analyses))
+        return _needs_of(self._analyses(name))
 
     def check(self, name: str, *, isolation: Isolation = "none") -> None:
         """Refuse a stored template that cannot work; see `rendering.check`.
@@ -120,7 +120,7 @@ class Renderer:
     def render(
         self,
         name: str,
-        values: Mapping[str, JsonValue],
+        values: Values,
         *,
         undefined: UndefinedMode = "strict",
         isolation: Isolation = "none",
@@ -130,7 +130,8 @@ class Renderer:
         Args:
             name: Its name. Names that end in .html, .htm, .xhtml, .xml or .svg (with .j2, .jinja,
                 .jinja2, .tpl, .tmpl or .template after it or not) escape the values for HTML.
-            values: JSON values by root key.
+            values: JSON values by root key, or a function that is asked once for those that the
+                templates need; what it raises comes out unchanged.
             undefined: "strict": a value that is not there is an error; "lenient": it is
                 written as nothing.
             isolation: "none": in this process, for templates that you trust; "process": in a
@@ -139,17 +140,18 @@ class Renderer:
         Raises:
             UndefinedVariable: A value is not there.
             RenderLimit: A limit was passed; the message names it.
+            RenderBusy: Too many renders were going on; only with `isolation="process"`.
             TemplateError: Anything else that goes wrong in a template; `name` and `lineno`
                 say where.
         """
         if undefined not in ("strict", "lenient") or isolation not in ("none", "process"):
             raise ValueError("undefined is 'strict' or 'lenient', isolation 'none' or 'process'")
-        _refuse_objects(name, values, self._limits)
+        plain = self._plain(name, values)
         try:
             if isolation == "process":
-                text = isolation_.render(self._load, self._limits, name, values, undefined)
+                text = isolation_.render(self._load, self._limits, name, plain, undefined)
             else:
-                text = self._render(name, values, undefined)
+                text = self._render(name, plain, undefined)
             _refuse_surrogates(name, text)
             return text
         except Exception as error:  # noqa: BLE001
@@ -157,16 +159,39 @@ class Renderer:
         # Not in the except clause: the frames of the template hold the values.
         raise failure
 
-    def _render(self, name: str, values: Mapping[str, JsonValue], undefined: UndefinedMode) -> str:
+    def _plain(self, name: str, values: Values) -> Values:
+        """The same values, looked at now or when they are fetched."""
+        if not callable(values):
+            _refuse_objects(name, values, self._limits)
+            return values
+
+        def fetched(needs: Needs) -> Mapping[str, JsonValue]:
+            found = values(needs)
+            _refuse_objects(name, found, self._limits)
+            return found
+
+        return fetched
+
+    def _render(self, name: str, given: Values, undefined: UndefinedMode) -> str:
         shelf = Shelf(self._load, self._limits)
-        run = Run(self._limits, shelf, lambda stored: self._compile(stored).code, values)
+        if callable(given):
+            given = shelf.values(given, _needs_of(self._follow(name, shelf)))
+        run = Run(self._limits, shelf, lambda stored: self._compile(stored).code, given)
         token = current_run.set(run)
         try:
             template = environment(self._limits, undefined).get_template(name)
-            context = template.new_context({VALUES: dict(values), **values})
+            context = template.new_context({VALUES: dict(given), **given})
             return "".join(template.root_render_func(context))
         finally:
             current_run.reset(token)
+
+    def references(self, stored: Stored) -> tuple[str, ...]:
+        """Tell which templates one refers to by constant names.
+
+        Raises:
+            TemplateError: It does not parse.
+        """
+        return self._compile(stored).analysis.templates
 
     def _compile(self, stored: Stored) -> Compiled:
         with self._lock:
@@ -197,6 +222,11 @@ class Renderer:
         if found[name] is None:
             raise TemplateNotFound(name)
         return [analysis for analysis in found.values() if analysis]
+
+
+def _needs_of(analyses: list[Analysis]) -> Needs:
+    names = frozenset().union(*(each.names | each.functions | each.keys for each in analyses))
+    return Needs(names, any(each.everything for each in analyses))
 
 
 def _refuse_objects(name: str, values: Mapping[str, JsonValue], limits: Limits) -> None:
@@ -241,6 +271,7 @@ _KINDS: tuple[tuple[type[Exception], type[TemplateError], str], ...] = (
     (SecurityError, TemplateError, "{error}"),
     (RecursionError, RenderLimit, "recursion too deep"),
     (MemoryError, RenderLimit, OUT_OF_MEMORY),
+    (RenderBusy, RenderBusy, "{error}"),
     (RenderLimit, RenderLimit, "{error}"),
     (TemplateError, TemplateError, "{error}"),
     (Exception, TemplateError, "{kind}: {error:.200}"),

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from jinja2 import Environment, Template
 from jinja2.exceptions import TemplateNotFound
@@ -19,6 +19,9 @@ from kinto_orm.rendering.limits import Limits, check_output
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
+
+A = TypeVar("A")
+T = TypeVar("T")
 
 VALUES = "values"
 """The mapping of all values, for keys that are no identifiers: `{{ values["my-key"] }}`.
@@ -63,19 +66,23 @@ Load = Callable[[str], Stored | None]
 """Gives the template of a name, None when there is none."""
 
 
+Values: TypeAlias = "Mapping[str, JsonValue] | Callable[[Needs], Mapping[str, JsonValue]]"
+"""JSON values by root key, or what gives those that the templates need."""
+
+
 class LoadFailed(Exception):
-    """Carries what a `Load` raised out of a render; it is the cause of this one."""
+    """Carries what a `Load` or `Values` raised out of a render; it is the cause of this one."""
 
 
 class Shelf:
-    """The templates that one render loads: each of them once."""
+    """What one render gets from outside: each template once, and the values."""
 
     def __init__(self, load: Load, limits: Limits) -> None:
         self._load = load
         self._limit = limits.templates
         self._found: dict[str, Stored | None] = {}
         self.waited = 0.0
-        """Seconds that the loading took."""
+        """Seconds that this took."""
 
     def get(self, name: str) -> Stored | None:
         """Give the template of that name, None when there is none.
@@ -87,13 +94,21 @@ class Shelf:
         if name not in self._found:
             if len(self._found) >= self._limit:
                 raise RenderLimit(f"more than {self._limit} templates loaded")
-            self._found[name] = self._fetch(name)
+            self._found[name] = self._fetch(self._load, name)
         return self._found[name]
 
-    def _fetch(self, name: str) -> Stored | None:
+    def values(self, values: Values, needs: Needs) -> Mapping[str, JsonValue]:
+        """Give the values that are needed.
+
+        Raises:
+            LoadFailed: To fetch them raised something.
+        """
+        return self._fetch(values, needs) if callable(values) else values
+
+    def _fetch(self, ask: Callable[[A], T], what: A) -> T:
         started = time.monotonic()
         try:
-            return self._load(name)
+            return ask(what)
         except Exception as error:
             raise LoadFailed from error
         finally:
@@ -116,7 +131,7 @@ class Run:
         self._compiled = compiled
         self._templates: dict[str, Template] = {}
         self._depth = 0
-        self._started = time.monotonic()
+        self._started = time.monotonic() - shelf.waited
 
     def tick(self) -> None:
         """Stop the render when its time is over."""

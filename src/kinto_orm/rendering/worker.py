@@ -6,9 +6,11 @@ The helper watches the children: it tells how one ended, and kills one whose cal
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import functools
 import gc
 import importlib
+import itertools
 import json
 import math
 import os
@@ -17,12 +19,12 @@ import signal
 import socket
 import struct
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from kinto_orm.errors import RenderLimit, TemplateError
 from kinto_orm.rendering.limits import Limits
-from kinto_orm.rendering.run import Load, Needs, Stored
+from kinto_orm.rendering.run import Load, Needs, Stored, Values
 from kinto_orm.rendering.sandbox import UndefinedMode
 
 if TYPE_CHECKING:
@@ -49,9 +51,7 @@ _PRELOADED = (
 class Renders(Protocol):
     """What the child needs of a renderer."""
 
-    def render(
-        self, name: str, values: Mapping[str, JsonValue], *, undefined: UndefinedMode
-    ) -> str:
+    def render(self, name: str, values: Values, *, undefined: UndefinedMode) -> str:
         """Render the template of that name."""
 
     def needs(self, name: str) -> Needs:
@@ -110,14 +110,30 @@ def serve(fd: int, make: Callable[[Load, Limits], Renders]) -> NoReturn:
         warm = make(lambda name: Stored(name, "{{ x ~ 'x' }}", None), Limits())
         warm.render("", {"x": 1}, undefined=undefined)
     gc.freeze()
-    _Supervisor(socket.socket(fileno=fd), make).run()
+    _Supervisor(socket.socket(fileno=fd), make, _lifeline()).run()
+
+
+def _lifeline() -> int:
+    """Let the kernel end the children when this process ends, however that comes about.
+
+    Their end of a pipe sends SIGIO to all of the group when nobody holds the other one any more.
+    """
+    watched, _ = os.pipe()
+    signal.signal(signal.SIGIO, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGIO})
+    fcntl.fcntl(watched, fcntl.F_SETOWN, -os.getpgrp())
+    fcntl.fcntl(watched, fcntl.F_SETFL, os.O_ASYNC)
+    return watched
 
 
 class _Supervisor:
     """Forks the children, tells how they ended, and kills those that nobody waits for."""
 
-    def __init__(self, control: socket.socket, make: Callable[[Load, Limits], Renders]) -> None:
+    def __init__(
+        self, control: socket.socket, make: Callable[[Load, Limits], Renders], lifeline: int
+    ) -> None:
         self._make = make
+        self._lifeline = lifeline
         self._children: dict[int, socket.socket] = {}
         self._selector = selectors.DefaultSelector()
         woken, wake = socket.socketpair()
@@ -174,8 +190,9 @@ class _Supervisor:
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            os.closerange(3, fd)
-            os.closerange(fd + 1, 2**16)
+            kept = sorted((2, fd, self._lifeline, 2**16))
+            for before, after in itertools.pairwise(kept):
+                os.closerange(before + 1, after)
             _work(socket.socket(fileno=fd), self._make)
             code = 0
         finally:
@@ -183,6 +200,7 @@ class _Supervisor:
 
 
 def _work(channel: socket.socket, make: Callable[[Load, Limits], Renders]) -> None:
+    send(channel, {})
     request = receive(channel)
     limits = Limits(**request["limits"])
 
@@ -191,7 +209,15 @@ def _work(channel: socket.socket, make: Callable[[Load, Limits], Renders]) -> No
         found = receive(channel)
         return found and Stored(**found)
 
-    _confine(limits)
+    confinement = _Confinement(limits)
+
+    def values(needs: Needs) -> Mapping[str, JsonValue]:
+        send(channel, {"fetch": _described_needs(needs)})
+        with confinement.lifted():
+            found: Mapping[str, JsonValue] = receive(channel)
+        return found
+
+    request["values"] = values if request.get("values") is None else request["values"]
     gc.disable()
     try:
         send(channel, _outcome(make(load, limits), request, limits))
@@ -214,8 +240,7 @@ def _render(renderer: Renders, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _needs(renderer: Renders, request: dict[str, Any]) -> dict[str, Any]:
-    needs = renderer.needs(request["name"])
-    return {"names": sorted(needs.names), "everything": needs.everything}
+    return _described_needs(renderer.needs(request["name"]))
 
 
 def _check(renderer: Renders, request: dict[str, Any]) -> dict[str, Any]:
@@ -225,6 +250,10 @@ def _check(renderer: Renders, request: dict[str, Any]) -> dict[str, Any]:
 
 _ACTS = {"render": _render, "needs": _needs, "check": _check}
 """What a child is asked for."""
+
+
+def _described_needs(needs: Needs) -> dict[str, Any]:
+    return {"names": sorted(needs.names), "everything": needs.everything}
 
 
 def _described(error: TemplateError, limits: Limits) -> dict[str, Any]:
@@ -237,21 +266,47 @@ def _described(error: TemplateError, limits: Limits) -> dict[str, Any]:
     }
 
 
-def _confine(limits: Limits) -> None:
-    """Give up what a template must not have; nothing of this can be taken back."""
-    import resource  # not on every platform
+class _Confinement:
+    """Gives up what a template must not have.
 
-    with open("/proc/self/statm") as statm:
-        used = int(statm.read().split()[0]) * resource.getpagesize()
-    for kind, amount in (
-        (resource.RLIMIT_AS, used + limits.memory),
-        (resource.RLIMIT_CPU, math.ceil(limits.seconds) + 1),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_NPROC, 0),
-        (resource.RLIMIT_NOFILE, 0),
-    ):
-        hard = resource.getrlimit(kind)[1]
-        amount = amount if hard == resource.RLIM_INFINITY else min(amount, hard)
-        resource.setrlimit(kind, (amount, amount))
-    signal.setitimer(signal.ITIMER_PROF, limits.seconds)
+    Nothing of this can be taken back but the limits on memory and time, and those only until the
+    values have come: they do not count, and no template has run before.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        import resource  # not on every platform
+
+        self._resource = resource
+        self._memory = limits.memory
+        self._statm = open("/proc/self/statm")  # noqa: SIM115  # none can be opened later
+        for kind, amount in (
+            (resource.RLIMIT_CPU, math.ceil(limits.seconds) + 1),
+            (resource.RLIMIT_CORE, 0),
+            (resource.RLIMIT_FSIZE, 0),
+            (resource.RLIMIT_NPROC, 0),
+            (resource.RLIMIT_NOFILE, 0),
+        ):
+            self._limit(kind, amount)
+        self._limit(resource.RLIMIT_AS, self._used() + self._memory, final=False)
+        signal.setitimer(signal.ITIMER_PROF, limits.seconds)
+
+    @contextlib.contextmanager
+    def lifted(self) -> Iterator[None]:
+        """Receive the values without limits; those that hold afterwards are for good."""
+        kind = self._resource.RLIMIT_AS
+        left, _ = signal.setitimer(signal.ITIMER_PROF, 0)
+        self._limit(kind, math.inf, final=False)
+        yield
+        self._limit(kind, self._used() + self._memory)
+        signal.setitimer(signal.ITIMER_PROF, max(left, 0.001))
+
+    def _limit(self, kind: int, amount: float, *, final: bool = True) -> None:
+        """Set a limit as far as it is below what is allowed already."""
+        most = self._resource.getrlimit(kind)[1]
+        allowed = math.inf if most == self._resource.RLIM_INFINITY else most
+        soft = most if amount >= allowed else int(amount)
+        self._resource.setrlimit(kind, (soft, soft if final else most))
+
+    def _used(self) -> int:
+        self._statm.seek(0)
+        return int(self._statm.read().split()[0]) * self._resource.getpagesize()

@@ -10,15 +10,20 @@ from typing import Final, Literal, NoReturn, cast
 
 from kinto.core.errors import ERRORS, http_error
 from pydantic import JsonValue
-from pyramid.httpexceptions import HTTPBadRequest, HTTPMethodNotAllowed, HTTPNotFound
+from pyramid.httpexceptions import (
+    HTTPBadRequest,
+    HTTPMethodNotAllowed,
+    HTTPNotFound,
+    HTTPTooManyRequests,
+)
 from pyramid.request import Request
 from pyramid.response import Response
 from pyramid.settings import asbool
 
 from kinto_orm import keypath
 from kinto_orm.encoding import MOST_LEVELS, is_deep
-from kinto_orm.errors import KeyNotFound, PathError, TemplateError
-from kinto_orm.rendering import Renderer, Stored
+from kinto_orm.errors import KeyNotFound, PathError, RenderBusy, TemplateError
+from kinto_orm.rendering import Limits, Needs, Renderer, Stored
 from kinto_orm.server import kvp_reads
 from kinto_orm.server.kvp_store import KV, TEMPLATES, Store
 
@@ -26,6 +31,9 @@ View = Callable[[Request], Response]
 Handler = Callable[[Request, Store, str], Response]
 Handlers = Mapping[str, Handler]
 
+_RETRY_AFTER: Final = "5"
+# Clients wait for 30 seconds, mostly: they are to hear of it before.
+_LIMITS: Final = Limits(queue=20.0)
 _NUL: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
@@ -42,9 +50,10 @@ def _endpoint(view: View) -> View:
             return view(request)
         except PathError as error:
             _refuse(str(error))
+        except RenderBusy as error:
+            raise _busy(error) from error
         except TemplateError as error:
-            details = {"type": type(error).__name__, "name": error.name, "lineno": error.lineno}
-            _refuse(str(error), details)
+            _refuse(str(error), _details(error))
 
     return guarded
 
@@ -135,7 +144,7 @@ def _set_template(request: Request, store: Store, name: str) -> Response:
     source = _body(request)
     if not isinstance(source, str):
         _refuse("a template must be a JSON string")
-    Renderer(lambda _: Stored(name, source, None)).check(name, isolation="process")
+    Renderer(lambda _: Stored(name, source, None), _LIMITS).check(name, isolation="process")
     store.set_template(name, source)
     return _text("")
 
@@ -154,11 +163,12 @@ def _render(request: Request, store: Store, name: str, overrides: dict[str, Json
             return None
         return Stored(wanted, str(record["source"]), str(record["last_modified"]))
 
-    renderer = Renderer(load)
-    needs = renderer.needs(name, isolation="process")
-    wanted = [key for key in needs.names if key not in overrides and _is_possible(key)]
-    values = {**store.values(None if needs.everything else wanted), **overrides}
-    return renderer.render(name, values, undefined=_undefined(request), isolation="process")
+    def values(needs: Needs) -> dict[str, JsonValue]:
+        wanted = [key for key in needs.names if key not in overrides and _is_possible(key)]
+        return {**store.values(None if needs.everything else wanted), **overrides}
+
+    undefined = _undefined(request)
+    return Renderer(load, _LIMITS).render(name, values, undefined=undefined, isolation="process")
 
 
 def _is_possible(name: str) -> bool:
@@ -220,6 +230,21 @@ def _refuse(message: str, details: dict[str, str | int | None] | None = None) ->
     raise http_error(
         HTTPBadRequest(), errno=ERRORS.INVALID_PARAMETERS, message=message, details=details
     )
+
+
+def _busy(error: RenderBusy) -> HTTPTooManyRequests:
+    refusal = http_error(
+        HTTPTooManyRequests(),
+        errno=ERRORS.CLIENT_REACHED_CAPACITY,
+        message=str(error),
+        details=_details(error),
+    )
+    refusal.headers["Retry-After"] = _RETRY_AFTER
+    return refusal
+
+
+def _details(error: TemplateError) -> dict[str, str | int | None]:
+    return {"type": type(error).__name__, "name": error.name, "lineno": error.lineno}
 
 
 def _unknown_account() -> Response:
