@@ -503,7 +503,8 @@ def test_update_does_not_run_after_what_it_moves(session: Session) -> None:
 def test_update_goes_on_from_a_position(session: Session) -> None:
     """Only what comes after it is changed."""
     session.save_all(todos(10))
-    page = next(Todo.find().order_by(Todo.n).page_size(4).pages())
-    assert str(Todo.find().resume(page.position).update(n=100)) == "6 updated"
+    query = Todo.find().order_by(Todo.n)
+    page = next(query.page_size(4).pages())
+    assert str(query.resume(page.position).update(n=100)) == "6 updated"
     assert [todo.n for todo in page] == [0, 1, 2, 3]
     assert Todo.find(Todo.n == 100).count() == 6
