@@ -77,6 +77,10 @@ class Todo(Record, collection="todos"):
     tags: list[str] = []
 
 
+class Named(Todo, id_factory=lambda: "x"):
+    """Whose ids are the same for everybody."""
+
+
 @pytest.fixture
 def lossy(proxy: FaultyServer, wire: Wire) -> Iterator[FaultyServer]:
     """The current session goes through the proxy, into the bucket of `wire`."""
@@ -187,6 +191,9 @@ WAYS = {
     "delete": Way(stored_todo, lambda todo, session: todo.delete(session=session)),
     "delete in a batch": Way(stored_todo, delete_in_batch),
     "create": Way(nothing, lambda _, session: Todo(id="x", title="new").save(session=session)),
+    "create under a factory's id": Way(
+        nothing, lambda _, session: Named(title="new").save(session=session)
+    ),
     "create in a batch": Way(nothing, create_two_in_batch),
     "create a group": Way(nothing, lambda _, session: Group(id="g").save(session=session)),
     "save a group": Way(stored_group, join),

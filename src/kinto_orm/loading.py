@@ -5,15 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
-from typing import Any, Generic, NotRequired, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError, SchemaValidator, to_json
-from typing_extensions import TypedDict
+from pydantic_core import (
+    CoreSchema,
+    PydanticSerializationError,
+    SchemaValidator,
+    core_schema,
+    to_json,
+)
 
 from kinto_orm.collector import collector
 from kinto_orm.encoding import decode
 from kinto_orm.errors import BadReply, InvalidData
+from kinto_orm.outside import unguarded
 from kinto_orm.protocol import Reply
 
 M = TypeVar("M", bound=BaseModel)
@@ -97,13 +103,13 @@ def without(raw: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
     return kept
 
 
-class _Page(TypedDict, Generic[M]):
-    data: list[M]
-
-
-class _Single(TypedDict, Generic[M]):
-    data: M
-    permissions: NotRequired[dict[str, list[str]]]
+# The `permissions` beside an object.
+_PERMISSIONS = core_schema.typed_dict_field(
+    core_schema.dict_schema(
+        core_schema.str_schema(), core_schema.list_schema(core_schema.str_schema())
+    ),
+    required=False,
+)
 
 
 # Bytes of a page from which the pause is felt.
@@ -118,11 +124,16 @@ class Loader(Generic[M]):
     """
 
     def __init__(self, model: type[M]) -> None:
+        model.model_rebuild()
         self._model = model
-        self._page: TypeAdapter[_Page[M]] = TypeAdapter(_Page[model])  # type: ignore[valid-type]
-        self._single: TypeAdapter[_Single[M]] = TypeAdapter(
-            _Single[model]  # type: ignore[valid-type]
-        )
+        self._schema: Any = unguarded(model.__pydantic_core_schema__)
+        self._page = self._validator(core_schema.list_schema(self._schema))
+        self._single = self._validator(self._schema, permissions=_PERMISSIONS)
+
+    def _validator(self, data: CoreSchema, **beside: core_schema.TypedDictField) -> SchemaValidator:
+        """What reads the body of a reply."""
+        body = core_schema.typed_dict_schema({"data": core_schema.typed_dict_field(data), **beside})
+        return _compiled(body)
 
     def kept(self, found: list[M]) -> Kept | None:
         """How these objects are written now; None when they cannot be."""
@@ -143,7 +154,8 @@ class Loader(Generic[M]):
         """
         try:
             with collector.paused() if len(reply.body) >= _LARGE else nullcontext():
-                return self._page.validate_json(reply.body)["data"]
+                found: list[M] = self._page.validate_json(reply.body)["data"]
+                return found
         except ValidationError as error:
             raise self._explain(error, reply, page=True) from error
         except Exception as error:
@@ -176,7 +188,21 @@ class Loader(Generic[M]):
         Raises:
             pydantic.ValidationError: It does not fit the model; or what a validator raises.
         """
-        return self._single.validate_json(_json({"data": raw}))["data"]
+        made: M = self._single.validate_json(_json({"data": raw}))["data"]
+        return made
+
+    def accepts(self, text: str, *, strict: bool) -> bool:
+        """Whether an object can be loaded.
+
+        Args:
+            text: The JSON of one object.
+            strict: In Pydantic's strict mode.
+        """
+        try:
+            self._single.validate_json(f'{{"data": {text}}}', strict=strict)
+        except ValidationError:
+            return False
+        return True
 
     def partial(self, reply: Reply, fields: frozenset[str]) -> list[M]:
         """Objects that have some fields only; the others are not set at all.
@@ -215,8 +241,7 @@ class Loader(Generic[M]):
 
     def of_fields(self, names: frozenset[str]) -> SchemaValidator:
         """What validates some fields as the model would, with its settings and their validators."""
-        self._model.model_rebuild()
-        schema: Any = self._model.__pydantic_core_schema__
+        schema = self._schema
         definitions: list[Any] = []
         config = None
         while schema["type"] != "model-fields":
@@ -228,9 +253,7 @@ class Loader(Generic[M]):
                 schema = schema["schema"]
         fields = {name: each for name, each in schema["fields"].items() if name in names}
         some: Any = schema | {"fields": fields}
-        return SchemaValidator(
-            {"type": "definitions", "schema": some, "definitions": definitions}, config
-        )
+        return _compiled(core_schema.definitions_schema(some, definitions), config)
 
     def _explain(self, error: ValidationError, reply: Reply, *, page: bool) -> InvalidData:
         first = error.errors(include_url=False)[0]
@@ -260,6 +283,11 @@ class Loader(Generic[M]):
             "(a default, another type, a validation_alias for a renamed field), or read it as "
             "a plain Record to mend the data."
         )
+
+
+def _compiled(schema: CoreSchema, config: Any = None) -> SchemaValidator:
+    # Of a model that was used already Pydantic would take the guarded validator.
+    return SchemaValidator(schema, config, _use_prebuilt=False)
 
 
 def _location(error: ValidationError) -> list[Any]:

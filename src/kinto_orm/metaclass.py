@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,11 +23,19 @@ from typing import (
 )
 from uuid import UUID
 
-from pydantic import AliasChoices, BaseModel, Field, PrivateAttr, TypeAdapter, ValidationError
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic._internal._model_construction import ModelMetaclass, build_lenient_weakvaluedict
 from pydantic._internal._typing_extra import parent_frame_namespace
 from pydantic.fields import FieldInfo
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_core import InitErrorDetails, PydanticCustomError, PydanticUndefined
 from typing_extensions import TypeAliasType
 
 from kinto_orm.conditions import Column
@@ -55,11 +64,17 @@ class ResourceMeta(ModelMetaclass):
 
         def __new__(mcs, name, bases, namespace, **keywords):
             """Build a model class, refusing what could not work."""
-            options = {key: keywords.pop(key) for key in _own_keywords(bases) & keywords.keys()}
+            own = _own_keywords(bases)
+            options = {key: keywords.pop(key) for key in own & keywords.keys()}
+            if own:
+                options |= _take_extra(namespace, keywords)
+            _defer_building(namespace, keywords)
+            _refuse_unknown_keywords(name, bases, keywords)
             _refuse_clashes(name, bases, namespace)
             with _class_being_built():
                 cls = super().__new__(mcs, name, bases, namespace, **keywords)
                 _resolve_local_names(cls)
+            del cls.model_config["defer_build"]
             cls.__kinto_cache__ = {}
             cls._configure(**options)
             return cls
@@ -102,10 +117,46 @@ def _resolve_local_names(cls: Any) -> None:
 
 
 def _own_keywords(bases: Iterable[type]) -> set[str]:
-    return (
-        {"collection", "bucket", "id_factory"}
-        if any(isinstance(base, ResourceMeta) for base in bases)
-        else set()
+    """The class keywords that are ours, where the bases are models."""
+    models: list[Any] = [base for base in bases if isinstance(base, ResourceMeta)]
+    return set().union(*(base.__kinto_options__ for base in models))
+
+
+def _take_extra(namespace: Mapping[str, Any], keywords: dict[str, Any]) -> dict[str, Any]:
+    """What the class wants of `extra`; Pydantic is told to allow it: stored fields are kept."""
+    config = namespace.get("model_config") or {}
+    wanted = keywords.get("extra", config.get("extra"))
+    keywords["extra"] = "allow"
+    return {} if wanted is None else {"extra": wanted}
+
+
+def _defer_building(namespace: Mapping[str, Any], keywords: dict[str, Any]) -> None:
+    """Let a class be compiled when it is first used: importing models stays quick.
+
+    The setting is there while the class is made only. Pydantic would defer every adapter of such a
+    class too, and then speak of what is no concern of the program (under FastAPI, warnings of
+    its parameters, which that suppresses where it makes them).
+    """
+    config = namespace.get("model_config") or {}
+    keywords.setdefault("defer_build", config.get("defer_build", True))
+
+
+def _refuse_unknown_keywords(name: str, bases: Iterable[type], keywords: Iterable[str]) -> None:
+    """Refuse a misspelt class keyword, unless a base of the program may know it."""
+    own, settings = _own_keywords(bases), ConfigDict.__annotations__.keys()
+    unknown = [each for each in keywords if each not in settings and not each.startswith("_")]
+    if unknown and own and not any(map(_takes_keywords, bases)):
+        raise ModelError(
+            f"{name} cannot take the class keyword {unknown[0]!r} (there are "
+            f"{', '.join(sorted(own))} and Pydantic's settings)"
+            f"{suggestion(unknown[0], own | settings)}"
+        )
+
+
+def _takes_keywords(base: type) -> bool:
+    return any(
+        "__init_subclass__" in each.__dict__ and each.__module__ not in ("builtins", "typing")
+        for each in base.__mro__
     )
 
 
@@ -135,6 +186,21 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
+def unknown_field(model: Any, name: str) -> PydanticCustomError:
+    """What is wrong with a field that a model does not take."""
+    if name in computed_names(model):
+        return PydanticCustomError(
+            "computed_field",
+            "{model} computes this field: it cannot be given",
+            {"model": model.__name__},
+        )
+    return PydanticCustomError(
+        "unknown_field",
+        "{model} has no such field{hint}",
+        {"model": model.__name__, "hint": suggestion(name, model.model_fields)},
+    )
+
+
 def refuse_unknown(model: Any, names: Mapping[str, object]) -> None:
     """Raise the error for fields that a typed model does not declare.
 
@@ -144,19 +210,26 @@ def refuse_unknown(model: Any, names: Mapping[str, object]) -> None:
     raise ValidationError.from_exception_data(
         model.__name__,
         [
-            InitErrorDetails(
-                type=PydanticCustomError(
-                    "unknown_field",
-                    "{model} has no such field{hint}",
-                    {"model": model.__name__, "hint": suggestion(name, model.model_fields)},
-                ),
-                loc=(name,),
-                input=value,
-            )
+            InitErrorDetails(type=unknown_field(model, name), loc=(name,), input=value)
             for name, value in names.items()
         ],
         hide_input=bool(model.model_config.get("hide_input_in_errors")),
     )
+
+
+def set_default_factory(model: type[BaseModel], name: str, factory: Callable[[], Any]) -> None:
+    """Give a field another default, wherever an object of the model is made."""
+    info = copy.copy(model.model_fields[name])
+    info.default, info.default_factory = PydanticUndefined, factory
+    model.__pydantic_fields__[name] = info
+    if model.__pydantic_complete__:
+        model.model_rebuild(force=True)
+
+
+def computed_names(model: type[BaseModel]) -> set[str]:
+    """The names of a model's computed fields, in Python and in dumps."""
+    computed = model.__pydantic_decorators__.computed_fields
+    return computed.keys() | {each.info.alias or name for name, each in computed.items()}
 
 
 def stored_name(name: str, info: FieldInfo) -> str:

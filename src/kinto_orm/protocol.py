@@ -56,14 +56,22 @@ def segment(value: str, kind: str) -> str:
         InvalidData: The server would refuse this id. Kinto's rule is
             `^[a-zA-Z0-9][a-zA-Z0-9_-]*$` (accounts also `+.@`).
     """
-    rule = _ACCOUNT_ID if kind == "account" else _ID
-    if not isinstance(value, str) or not rule.fullmatch(value):
+    if not isinstance(value, str) or not _rule(kind).fullmatch(value):
         rest = _ACCOUNT_SIGNS if kind == "account" else _SIGNS
         raise InvalidData(
             f"{value!r} cannot be the id of {'an' if kind == 'account' else 'a'} {kind}: an id "
             f"starts with a letter or digit, then come letters, digits, {rest}. Nothing was sent."
         )
     return quote(value, safe="") if kind == "account" else value
+
+
+def id_pattern(kind: str) -> str:
+    """The server's rule for ids as a regular expression, as JSON schemas write it."""
+    return f"^{_rule(kind).pattern}$"
+
+
+def _rule(kind: str) -> re.Pattern[str]:
+    return _ACCOUNT_ID if kind == "account" else _ID
 
 
 def query_string(params: Iterable[tuple[str, str]]) -> str:

@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
-from kinto_orm.errors import ConfigurationError, ModelError
+from kinto_orm.errors import ConfigurationError, InvalidData, ModelError
 from kinto_orm.options import given_fields
 from kinto_orm.permissions import Permissions
 from kinto_orm.protocol import segment
@@ -37,6 +37,7 @@ class Record(Resource):
     """
 
     __kinto_kind__: ClassVar[str] = "record"
+    __kinto_options__ = frozenset({"id_factory", "collection", "bucket"})
     # The server writes `schema` into the records of a collection that has one.
     __kinto_server_made__: ClassVar[frozenset[str]] = NOT_DATA | {"schema"}
     __kinto_bucket__: ClassVar[str | None] = None
@@ -59,13 +60,15 @@ class Record(Resource):
         id_factory: Callable[[], str] | None = None,
         collection: str | None = None,
         bucket: str | None = None,
+        extra: str | None = None,
     ) -> None:
-        super()._configure(id_factory=id_factory)
+        super()._configure(id_factory=id_factory, extra=extra)
         for name, value in (("collection", collection), ("bucket", bucket)):
             if value is not None:
                 _check_keyword(cls.__name__, name, value)
                 setattr(cls, f"__kinto_{name}__", value)
-        cls.__kinto_open__ = cls.model_fields.keys() <= {"id", "last_modified"}
+        if cls.__kinto_extra__ is None:
+            cls.__kinto_open__ = cls.model_fields.keys() <= {"id", "last_modified"}
 
     @classmethod
     def _scope_path(cls, session: Session) -> str:
@@ -130,7 +133,10 @@ def _records_path(bucket: str, collection: str) -> str:
 def _check_keyword(model: str, name: str, value: object) -> None:
     if not isinstance(value, str):
         raise ModelError(f"{name}= of {model} is the id of a {name}, a text, not {value!r}")
-    segment(value, name)
+    try:
+        segment(value, name)
+    except InvalidData as error:
+        raise ModelError(f"{name}= of {model}: {error}") from error
 
 
 class Children(Generic[M]):

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from kinto_orm.errors import ConfigurationError, Forbidden, NotFound
 from kinto_orm.loading import without
 from kinto_orm.models import Bucket, Collection
@@ -184,11 +182,7 @@ def _misfits(session: Session, model: type[Record]) -> int:
 
 
 def _fits(model: type[Record], record: Record) -> bool:
-    try:
-        model.model_validate_json(record.model_dump_json(), strict=True)
-    except ValidationError:
-        return False
-    return True
+    return model._loader().accepts(record.model_dump_json(), strict=True)
 
 
 def _apply(

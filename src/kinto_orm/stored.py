@@ -7,8 +7,16 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
-from pydantic import ConfigDict, Field, JsonValue, StringConstraints
-from pydantic_core import PydanticSerializationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    JsonValue,
+    StringConstraints,
+)
+from pydantic_core import CoreSchema, PydanticSerializationError
 
 from kinto_orm.changes import (
     Changes,
@@ -20,7 +28,15 @@ from kinto_orm.errors import InvalidData, KintoError, ModelError, NotLoaded
 from kinto_orm.fidelity import lossy_fields, refuse_loss, refuse_unread_fields
 from kinto_orm.jsonvalues import as_stored
 from kinto_orm.loading import Loader, Source, page_of, without
-from kinto_orm.metaclass import ResourceMeta, accepted_names, refuse_unknown, suggestion
+from kinto_orm.metaclass import (
+    ResourceMeta,
+    accepted_names,
+    computed_names,
+    refuse_unknown,
+    set_default_factory,
+    suggestion,
+)
+from kinto_orm.outside import described, guarded
 from kinto_orm.permissions import Permissions
 from kinto_orm.pristine import align, plan
 from kinto_orm.protocol import require_id
@@ -66,8 +82,6 @@ class Stored(Holder, metaclass=ResourceMeta):
         validate_by_name=True,
         validate_by_alias=True,
         ser_json_inf_nan="constants",
-        # A class is compiled when it is first used: importing models stays quick.
-        defer_build=True,
     )
 
     # Aliases of their own: an alias generator of the model must not rename them.
@@ -88,7 +102,12 @@ class Stored(Holder, metaclass=ResourceMeta):
         def permissions(self, value: Permissions | Mapping[str, Iterable[str]]) -> None: ...
 
     __kinto_cache__: ClassVar[dict[Any, Any]]
+    # The class keywords beside Pydantic's settings.
+    __kinto_options__: ClassVar[frozenset[str]] = frozenset({"id_factory"})
     __kinto_kind__: ClassVar[str] = "record"
+    # What a program wrote for `extra`; Pydantic always has "allow".
+    __kinto_extra__: ClassVar[str | None] = None
+    # Whether fields that are not declared are taken from outside.
     __kinto_open__: ClassVar[bool] = True
     __kinto_server_made__: ClassVar[frozenset[str]] = NOT_DATA
     __kinto_id_factory__: ClassVar[Callable[[], str] | None] = None
@@ -98,18 +117,26 @@ class Stored(Holder, metaclass=ResourceMeta):
     # Making objects
 
     @classmethod
-    def _configure(cls, *, id_factory: Callable[[], str] | None = None) -> None:
-        """Take the class keywords."""
-        if cls.model_config.get("extra") != "allow":
+    def _configure(
+        cls, *, id_factory: Callable[[], str] | None = None, extra: str | None = None
+    ) -> None:
+        """Take the class keywords, and the setting `extra` that Pydantic is not told."""
+        if extra not in (None, "allow", "forbid"):
             raise ModelError(
-                f"{cls.__name__} must leave model_config['extra'] alone: fields of the server "
-                "that the model does not know are kept, misspelt ones are refused in any case"
+                f"{cls.__name__} cannot have extra={extra!r}: stored fields that the model does "
+                "not declare are kept. Leave it out or write 'forbid', so that others than "
+                "declared ones are refused from outside, or 'allow', so that they are taken"
             )
+        if extra is not None:
+            cls.__kinto_extra__ = extra
+        if cls.__kinto_extra__ is not None:
+            cls.__kinto_open__ = cls.__kinto_extra__ == "allow"
         refuse_unread_fields(cls)
         for name in RESERVED.keys() & python_names(cls).keys():
             raise ModelError(f"{cls.__name__} cannot store a field as {name!r}: {RESERVED[name]}")
         if id_factory is not None:
             cls.__kinto_id_factory__ = id_factory
+            set_default_factory(cls, "id", id_factory)
 
     @classmethod
     def _make(cls, create: Callable[[dict[str, Any]], Self], given: dict[str, Any]) -> Self:
@@ -125,8 +152,6 @@ class Stored(Holder, metaclass=ResourceMeta):
                 "stored object use copy_to(session); to keep a timestamp, as replicas do, "
                 "save(last_modified=...)"
             )
-        if cls.__kinto_id_factory__ is not None and "id" not in given:
-            given["id"] = cls.__kinto_id_factory__()
         cls._check_names(given)
         made = create(given)
         if parent is not None:
@@ -190,13 +215,66 @@ class Stored(Holder, metaclass=ResourceMeta):
 
     @classmethod
     def _check_names(cls, given: Mapping[str, Any]) -> None:
-        known = cls._field_names()
-        if given.keys() <= known:
+        """Refuse what a constructor does not take."""
+        cls._refuse_undeclared(given)
+
+    @classmethod
+    def _refuse_undeclared(cls, given: Mapping[str, Any]) -> None:
+        if given.keys() <= cls._field_names():
             return
-        for name in RESERVED.keys() & given.keys():
+        cls._refuse_reserved(given)
+        unknown = {name: given[name] for name in given if cls._is_unknown(name)}
+        if unknown:
+            refuse_unknown(cls, unknown)
+
+    @classmethod
+    def _is_unknown(cls, name: str) -> bool:
+        """Whether a field of this name is refused from outside."""
+        if name in cls._field_names():
+            return False
+        return not cls.__kinto_open__ or name in computed_names(cls)
+
+    @classmethod
+    def _refuse_reserved(cls, names: Iterable[str]) -> None:
+        """Refuse names that the server takes for something else than a field."""
+        for name in RESERVED.keys() & set(names):
             raise InvalidData(f"{cls.__name__} cannot have a field {name!r}: {RESERVED[name]}")
-        if not cls.__kinto_open__:
-            refuse_unknown(cls, {name: given[name] for name in given if name not in known})
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, source: type[BaseModel], handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return guarded(cls, handler(source), handler)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return described(cls, schema, handler)
+
+    if not TYPE_CHECKING:
+        # Checkers know both from Pydantic, with the fields of each model.
+
+        @classmethod
+        def model_construct(cls, _fields_set=None, **values):
+            """A new object without validation; the names of the fields are checked all the same."""
+            cls._refuse_undeclared(values)
+            return super().model_construct(_fields_set, **values)
+
+        def model_copy(self, *, update=None, deep=False):
+            """A copy that knows what the server has; under another id it is a new object.
+
+            Args:
+                update: Values for the copy, which are not validated; their names are.
+                deep: Copy what the fields hold, too.
+            """
+            given = {self._field_named(name) or name: update[name] for name in update or {}}
+            self._check_names(without(given, self._extra))
+            if given.get("id", self.id) != self.id:
+                given["last_modified"] = None
+            elif "last_modified" in given:
+                self._refuse_stamp(given["last_modified"])
+            return super().model_copy(update=given, deep=deep)
 
     @classmethod
     def _check_stored_name(cls, stored: str) -> None:
@@ -286,7 +364,9 @@ class Stored(Holder, metaclass=ResourceMeta):
         return self.__dict__.get(name, (self.__pydantic_extra__ or {}).get(stored))
 
     def _changes(self) -> Changes:
-        return find_changes(self, self._pristine, self._raw())
+        changes = find_changes(self, self._pristine, self._raw())
+        self._refuse_reserved(changes.changed)
+        return changes
 
     def _checked_changes(self) -> Changes:
         """What changed, to be saved.
@@ -354,8 +434,8 @@ class Stored(Holder, metaclass=ResourceMeta):
             names = changes.names | (data.keys() - raw.keys())
             data = data | changes.applied_to(kept)
         else:
-            data.pop("__permissions__", None)
             names = set(data)
+        self._refuse_reserved(names & data.keys())
         refuse_unreadable(self, data, names)
         plan(self)
         return data
@@ -369,6 +449,14 @@ class Stored(Holder, metaclass=ResourceMeta):
     def _require_id(cls, raw: Mapping[str, Any], id: str) -> None:
         """Make sure that an answer is about the object with this id."""
         require_id(raw, id)
+
+    def _refuse_stamp(self, value: object) -> None:
+        """Refuse another timestamp than the server's."""
+        if value != self.last_modified:
+            raise ModelError(
+                f"last_modified of {self._name} is the server's and cannot be assigned; to "
+                "keep a timestamp, as replicas do, give it to save(last_modified=...)"
+            )
 
     def _stamp(self, raw: Mapping[str, Any]) -> None:
         self.__dict__["id"] = raw["id"]
@@ -443,11 +531,8 @@ class Stored(Holder, metaclass=ResourceMeta):
                     f"the id of {self._name} cannot change: it is saved. Copy the object instead: "
                     "copy_to(session, id=...)"
                 )
-            if name == "last_modified" and value != self.last_modified:
-                raise ModelError(
-                    f"last_modified of {self._name} is the server's and cannot be assigned; to "
-                    "keep a timestamp, as replicas do, give it to save(last_modified=...)"
-                )
+            if name == "last_modified":
+                self._refuse_stamp(value)
             self._check_attribute(name, value)
             if id(self) in _validating.objects:
                 # By a validator of the model, which must not start all validators again.

@@ -13,6 +13,8 @@ from typing import Any
 
 from pydantic import BaseModel, JsonValue
 
+from kinto_orm.outside import unguarded
+
 Sure = Callable[[JsonValue], bool]
 """Whether this JSON value of a field is surely read back as what was written."""
 
@@ -79,7 +81,7 @@ class Traits:
 def traits_of(model: type[BaseModel]) -> Traits:
     """Look at a model."""
     model.model_rebuild()
-    above, fields, definitions = _opened(model.__pydantic_core_schema__)
+    above, fields, definitions = _opened(unguarded(model.__pydantic_core_schema__))
     data = {
         each.get("serialization_alias", name): each
         for name, each in fields["fields"].items()
