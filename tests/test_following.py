@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -12,7 +13,7 @@ from itertools import islice
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bare import bare_session
@@ -218,6 +219,25 @@ def test_what_is_no_token(session: Session, token: str) -> None:
 
 
 # Tokens
+
+
+@given(
+    parts=st.lists(
+        st.none() | st.integers() | st.floats() | st.text() | st.lists(st.integers() | st.text())
+        | st.dictionaries(st.text(max_size=1), st.none(), max_size=1),
+        min_size=5,
+        max_size=5,
+    )
+)  # fmt: skip
+@example(parts=[0, 0, "", [], {}])
+@example(parts=[0, 0, "", [], "\ud800"])
+@example(parts=[float("inf"), 0, "", [], None])
+@example(parts=[0, 0, "", [float("nan")], None])
+@example(parts=[-1, 0, "", [], None])
+def test_a_token_of_anything_is_refused_or_is_a_place(session: Session, parts: list[Any]) -> None:
+    """Whoever made it up: one of the documented errors, or changes of this collection."""
+    with contextlib.suppress(InvalidData, CollectionReset):
+        list(Todo.find().changes(since=json.dumps(parts)))
 
 
 @pytest.mark.parametrize("size", [2, 3, 100])

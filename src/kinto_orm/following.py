@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from kinto_orm.errors import CollectionReset, Forbidden, InvalidData
-from kinto_orm.jsonvalues import join
+from kinto_orm.jsonvalues import is_storable, join
 from kinto_orm.pages import next_position
 from kinto_orm.protocol import Call, Reply, Request, query_string, timestamp
 from kinto_orm.query import Listing
@@ -65,13 +65,14 @@ class _Mark:
     def of(cls, token: str) -> _Mark:
         try:
             floor, high, witness, seen, after = json.loads(token)
-            return cls(
-                int(floor), int(high), str(witness), frozenset(floor + each for each in seen), after
-            )
-        except (ValueError, TypeError):
-            raise InvalidData(
-                f"{token!r} is no token of changes(); start with since=None"
-            ) from None
+            valid = all(type(each) is int and each >= 0 for each in (floor, high, *seen))
+            ids = (witness, "" if after is None else after)
+            valid = valid and all(isinstance(each, str) and is_storable(each) for each in ids)
+        except (ValueError, TypeError, RecursionError):
+            valid = False
+        if not valid:
+            raise InvalidData(f"{token!r:.200} is no token of changes(); start with since=None")
+        return cls(floor, high, witness, frozenset(floor + each for each in seen), after)
 
     def given(self, entries: Sequence[Entry]) -> _Mark:
         """The mark after these entries of the first pass."""
