@@ -15,7 +15,6 @@ from requests import PreparedRequest
 from requests.auth import HTTPBasicAuth
 
 from conftest import Backend, Wire
-from faults import FaultyServer, answer_lost, passed_on, says
 from kinto_orm import (
     Bucket,
     Collection,
@@ -682,64 +681,7 @@ def test_a_list_is_a_queue(session: Session) -> None:
     assert session.kv["queue"] == []
 
 
-# A network that loses answers
-
-
-@pytest.fixture
-def lossy(proxy: FaultyServer, wire: Wire) -> Iterator[KeyValues]:
-    """Key values through the proxy."""
-    with Session(proxy.url, auth="alice:s3cret", bucket=wire.session.bucket, retry=FAST) as session:
-        session.kv["k"] = {"list": ["a", "b"]}
-        yield session.kv
-
-
-@pytest.mark.parametrize(
-    ("act", "left"),
-    [
-        (lambda kv: kv.set("k", 1), {"k": 1}),
-        (lambda kv: kv.set("new", 1), {"k": {"list": ["a", "b"]}, "new": 1}),
-        (lambda kv: kv.delete("k"), {}),
-    ],
-)
-def test_a_lost_answer_to_a_root_write(lossy: KeyValues, proxy: FaultyServer, act, left) -> None:
-    """The write is sent again, and meets its own work."""
-    proxy.answers.extend([answer_lost])
-    act(lossy)
-    assert dict(lossy) == left
-
-
-def test_a_lost_answer_to_a_nested_write(lossy: KeyValues, proxy: FaultyServer) -> None:
-    """The write is done again from its start, which does no harm."""
-    proxy.answers.extend([says(503), answer_lost])
-    lossy["k/a"] = 1
-    assert lossy["k"] == {"list": ["a", "b"], "a": 1}
-
-
-@pytest.mark.parametrize(
-    ("act", "left"),
-    [
-        (lambda kv: kv.set("k/list/-", "c"), ["a", "b", "c"]),
-        (lambda kv: kv.pop("k/list/0"), ["b"]),
-        (lambda kv: kv.delete("k/list/0"), ["b"]),
-    ],
-)
-def test_what_must_not_happen_twice_is_not_sent_twice(
-    lossy: KeyValues, proxy: FaultyServer, act, left
-) -> None:
-    """When the answer to an append or a removal is lost, that is an error, not a second one."""
-    get = len([each for each in proxy.received if each.method == "PATCH"])
-    proxy.answers.extend([passed_on, answer_lost])
-    with pytest.raises(ConnectFailed):
-        act(lossy)
-    assert lossy["k/list"] == left
-    assert len([each for each in proxy.received if each.method == "PATCH"]) == get + 1
-
-
-def test_a_rolled_back_append_is_sent_again(lossy: KeyValues, proxy: FaultyServer) -> None:
-    """A 503 of the database means that nothing was written."""
-    proxy.answers.extend([passed_on, says(503, {"errno": 201, "message": "rolled back"})])
-    lossy["k/list/-"] = "c"
-    assert lossy["k/list"] == ["a", "b", "c"]
+# No server
 
 
 def test_a_server_that_is_gone() -> None:

@@ -17,13 +17,12 @@ The rules:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple, NotRequired, TypedDict
 
 from pydantic import JsonValue
 
 from kinto_orm.errors import KeyNotFound, PathError
-from kinto_orm.jsonvalues import holds_beyond
 
 MAX_ID_LENGTH: Final = 2000
 """The longest record id that is made, in characters.
@@ -52,7 +51,7 @@ _REFUSED_SEGMENTS: Final = {"": "is empty", ".": "is not allowed", "..": "is not
 class JsonPatchOp(TypedDict):
     """One operation of a JSON Patch (RFC 6902)."""
 
-    op: Literal["add", "remove", "replace", "test"]
+    op: Literal["add", "remove", "replace"]
     path: str
     value: NotRequired[JsonValue]
 
@@ -200,9 +199,9 @@ def delete_operations(
 ) -> list[JsonPatchOp]:
     """Give the JSON Patch that removes what is at a path of an existing record.
 
-    An item of a list is first tested to be the one that was read, since the items after a removed
-    one move up. Apply it under If-Match as well. What cannot be sent as it was read is left out of
-    the test: PostgreSQL gives 1e300 as an integer that Kinto does not take.
+    Apply it under If-Match with the record's ETag, since the items after a removed one move up. A
+    `test` of the item would add nothing to that, and fail where Kinto's parser of floats, which
+    changes last digits, reads the item otherwise than it wrote it.
 
     Args:
         value: The root key's JSON value, as read.
@@ -219,21 +218,45 @@ def delete_operations(
     reach = _follow(value, segments, base)
     if reach.rest:
         raise _not_found(key, segments, reach)
-    remove: JsonPatchOp = {"op": "remove", "path": reach.pointer}
-    if isinstance(reach.parent, list):
-        return [*_tests(reach.pointer, reach.value), remove]
-    return [remove]
+    return [{"op": "remove", "path": reach.pointer}]
 
 
-def _tests(pointer: str, value: JsonValue) -> list[JsonPatchOp]:
-    if not holds_beyond(value):
-        return [{"op": "test", "path": pointer, "value": value}]
-    items: Iterable[tuple[object, JsonValue]] = ()
-    if isinstance(value, dict):
-        items = value.items()
-    elif isinstance(value, list):
-        items = enumerate(value)
-    return [op for name, item in items for op in _tests(_join(pointer, str(name)), item)]
+def written(value: JsonValue, segments: Sequence[str], new: JsonValue) -> JsonValue:
+    """Give what a root key holds after `write_operations` with the same arguments."""
+    if not segments:
+        return new
+    first, *rest = segments
+    if isinstance(value, list):
+        items, index = list(value), _index(first, 0)
+        if first == APPEND:
+            return [*items, nest(rest, new)]
+        items[index] = written(items[index], rest, new)
+        return items
+    members = value if isinstance(value, dict) else {}
+    inner = written(members[first], rest, new) if first in members else nest(rest, new)
+    return members | {first: inner}
+
+
+def removed(value: JsonValue, segments: Sequence[str]) -> JsonValue:
+    """Give what a root key holds after `delete_operations` with the same arguments."""
+    first, *rest = segments
+    if isinstance(value, list):
+        index = _index(first, 0)
+        inner = [removed(value[index], rest)] if rest else []
+        return [*value[:index], *inner, *value[index + 1 :]]
+    members = value if isinstance(value, dict) else {}
+    if rest:
+        return members | {first: removed(members[first], rest)}
+    return {name: item for name, item in members.items() if name != first}
+
+
+def meets_list(value: JsonValue, segments: Sequence[str]) -> bool:
+    """Whether a path that leads to something leads through a list, whose items may move."""
+    for segment in segments:
+        if isinstance(value, list):
+            return True
+        value = value.get(segment) if isinstance(value, dict) else None
+    return False
 
 
 def nest(segments: Sequence[str], value: JsonValue) -> JsonValue:

@@ -43,7 +43,7 @@ class Store(Protocol):
     def count(self, prefix: str) -> int: ...  # noqa: D102
     def write(self, key: str, segments: Sequence[str], value: JsonValue) -> None: ...  # noqa: D102
     def add(self, key: str, segments: Sequence[str], value: JsonValue) -> JsonValue: ...  # noqa: D102
-    def delete(self, key: str, segments: Sequence[str]) -> None: ...  # noqa: D102
+    def delete(self, key: str, segments: Sequence[str], missing_ok: bool) -> None: ...  # noqa: D102
     def pop(self, key: str, segments: Sequence[str]) -> JsonValue: ...  # noqa: D102
     def clear(self) -> None: ...  # noqa: D102
 
@@ -99,7 +99,8 @@ class KeyValues(MutableMapping[KeyPath, JsonValue]):
             PathError: The path is not well formed, goes through a value that is no container, or
                 names no place of a list.
             InvalidData: The server would change the value or cannot store it.
-            Conflict: Other writers were first each time.
+            Conflict: Other writers were first each time; `unconfirmed` when the answer to an
+                append was lost and the key has changed since.
         """
         key, *segments = _segments(path)
         self._store.write(key, segments, value)
@@ -118,14 +119,11 @@ class KeyValues(MutableMapping[KeyPath, JsonValue]):
         Raises:
             KeyNotFound: Nothing is there.
             Conflict: The list was changed meanwhile; `.base` is the item that was to be removed,
-                `.remote` the one that is in its place now.
+                `.remote` the one that is in its place now. `unconfirmed`: an answer was lost, and
+                whether this call or another writer removed it cannot be told.
         """
         key, *segments = _segments(path)
-        try:
-            self._store.delete(key, segments)
-        except KeyNotFound:
-            if not missing_ok:
-                raise
+        self._store.delete(key, segments, missing_ok)
 
     @overload
     def pop(self, path: KeyPath, /) -> JsonValue: ...
@@ -140,6 +138,8 @@ class KeyValues(MutableMapping[KeyPath, JsonValue]):
 
         Raises:
             KeyNotFound: Nothing is there, and no default is given.
+            Conflict: Other writers were first each time; `unconfirmed` when an answer was lost and
+                whether this call took the value away cannot be told: `.base` is the value.
         """
         key, *segments = _segments(path)
         try:

@@ -7,8 +7,9 @@ JSON-Patch with a precondition, made anew when another writer was first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, NoReturn, Self, TypeVar
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, TypeVar
 
 from pydantic import JsonValue
 
@@ -16,16 +17,38 @@ from kinto_orm import keypath
 from kinto_orm.conditions import col
 from kinto_orm.encoding import encode
 from kinto_orm.errors import (
+    BadReply,
     Conflict,
-    Forbidden,
-    InvalidData,
     KeyNotFound,
-    NotFound,
-    PathError,
+    KintoError,
     ResponseError,
-    ServerError,
+    Timeout,
+    TransportError,
 )
-from kinto_orm.jsonvalues import as_stored
+from kinto_orm.jsonvalues import alike, as_stored
+from kinto_orm.kv_changes import (
+    Change,
+    Doubt,
+    Entry,
+    Raced,
+    in_doubt,
+    lost_race,
+    no_key,
+    raced,
+    removing,
+    unconfirmed,
+    value_of,
+    writing,
+)
+from kinto_orm.kv_entries import (
+    COLLECTION,
+    ListedEntry,
+    chunks,
+    is_absent,
+    key_of,
+    keyed,
+    present,
+)
 from kinto_orm.protocol import (
     JSON_PATCH,
     Call,
@@ -34,79 +57,17 @@ from kinto_orm.protocol import (
     Request,
     if_match,
     if_none_match,
-    is_hidden,
+    require_id,
     segment,
 )
-from kinto_orm.query import Listing, Query
-from kinto_orm.record import Record
-from kinto_orm.retrying import retry_on_conflict
+from kinto_orm.query import Query
+from kinto_orm.retrying import pause
 from kinto_orm.session import Session
 
 T = TypeVar("T")
-E = TypeVar("E", bound=Record)
 
-COLLECTION: Final = "kv"
-
-_ATTEMPTS: Final = 30
-_KEYS_IN_A_REQUEST: Final = 100
-_LENGTH_OF_KEYS: Final = 3500  # characters in a URL: some servers take no more than 4,000
-_QUOTES: Final = len("%22%22%2C")  # around each of them
+_ATTEMPTS: Final = 31
 _VALUES_IN_A_PAGE: Final = 100
-
-# facts: Kinto answers 503 with this number when the database rolled the write back
-_ERRNO_BACKEND: Final = 201
-
-
-class _Entry(Record, collection=COLLECTION):
-    """The record of one root key, as far as it is needed for lists of them."""
-
-    value: JsonValue = None
-
-    @classmethod
-    def _home(cls, session: Session) -> tuple[str, Parents | None]:
-        path, parents = super()._home(session)
-        # Reading makes nothing.
-        return path, parents and parents.explaining()
-
-    @classmethod
-    def find(cls, *conditions: Any, session: Session | None = None) -> Query[Self]:
-        return UnmadeQuery(cls, session).where(*conditions)
-
-
-class UnmadeQuery(Query[E]):
-    """A query of a collection that the first write makes: it finds nothing before that."""
-
-    def count(self) -> int:
-        """How many there are."""
-        return self._or_nothing(super().count, 0)
-
-    def delete(self) -> int:
-        """Delete all of them that you may write."""
-        return self._or_nothing(super().delete, 0)
-
-    def _fetch(self, listing: Listing[E], query: str) -> Reply:
-        nothing = Reply(200, {}, b'{"data":[]}')
-        return self._or_nothing(lambda: super(UnmadeQuery, self)._fetch(listing, query), nothing)
-
-    def _or_nothing(self, ask: Callable[[], T], nothing: T) -> T:
-        try:
-            return ask()
-        except (NotFound, Forbidden) as error:
-            if not self._is_absent(error):
-                raise
-            return nothing
-
-    def _is_absent(self, error: ResponseError) -> bool:
-        if error.request is not None and error.request.method == "HEAD":
-            # Without a body it does not show whether Kinto said it.
-            return not self.exists()
-        listing = self._listing()
-        return is_absent(error, listing.session, listing.path.split("/")[2])
-
-
-def is_absent(error: ResponseError, session: Session, bucket: str) -> bool:
-    """Whether nothing is there: Kinto says 403 of a personal bucket that was never used."""
-    return isinstance(error, NotFound) or (is_hidden(error) and session.is_personal(bucket))
 
 
 class KintoStore:
@@ -122,14 +83,14 @@ class KintoStore:
 
     def read(self, key: str) -> JsonValue:
         """Fetch a root key's value (`GET`)."""
-        return _value(self._record(key), key)
+        return value_of(self._record(key), key)
 
     def read_many(self, keys: Iterable[str]) -> dict[str, JsonValue]:
         """Fetch several root keys (`GET ?in_id=...`); missing ones are left out."""
         found: dict[str, JsonValue] = {}
         for chunk in chunks(keypath.record_id(key) for key in keys):
-            entries = self._session.get_many(_Entry, chunk)
-            found.update(_present(_keyed(entries.values())))
+            entries = self._session.get_many(ListedEntry, chunk)
+            found.update(present(keyed(entries.values())))
         return found
 
     def keys(self, prefix: str) -> Iterator[str]:
@@ -138,7 +99,7 @@ class KintoStore:
 
     def items(self, prefix: str) -> Iterator[tuple[str, JsonValue]]:
         """List root keys with their values."""
-        return _present(self._found(prefix, lambda query: query.page_size(_VALUES_IN_A_PAGE)))
+        return present(self._found(prefix, lambda query: query.page_size(_VALUES_IN_A_PAGE)))
 
     def count(self, prefix: str) -> int:
         """Count root keys (`HEAD` for all of them, and a look at the ids that are encoded)."""
@@ -149,54 +110,55 @@ class KintoStore:
     def write(self, key: str, segments: Sequence[str], value: JsonValue) -> None:
         """Store a value."""
         if segments:
-            self._again(lambda: self._write_over(self._record(key), key, segments, value))
+            self._change(key, lambda entry: writing(entry, key, segments, value))
         else:
             self._put(key, value, {})
 
     def add(self, key: str, segments: Sequence[str], value: JsonValue) -> JsonValue:
         """Store a value where there is none, and give what is there now."""
 
-        def once() -> JsonValue:
-            record = self._record(key)
+        def plan(entry: Entry | None) -> Change[JsonValue]:
             try:
-                return keypath.read(_value(record, key), segments, key)
+                there = keypath.read(value_of(entry, key), segments, key)
             except KeyNotFound:
-                self._write_over(record, key, segments, value)
-                return value
+                return writing(entry, key, segments, value)
+            return Change(entry, [], None, there)
 
-        return self._again(once)
+        return self._change(key, plan)
 
-    def delete(self, key: str, segments: Sequence[str]) -> None:
+    def delete(self, key: str, segments: Sequence[str], missing_ok: bool) -> None:
         """Remove a value; an item of a list only while it is the one that was read first."""
         if not segments:
-            self._delete(key, {})
+            self._delete(key, {}, missing_ok=missing_ok)
             return
         first: list[JsonValue] = []
 
-        def once() -> Conflict | None:
-            record = self._record(key)
-            value = _value(record, key)
-            item = keypath.read(value, segments, key)
-            if first and item != first[0] and _meets_list(value, segments, key):
-                return _moved(key, segments, first[0], item)
+        def plan(entry: Entry | None) -> Change[JsonValue]:
+            try:
+                item = keypath.read(value_of(entry, key), segments, key)
+            except KeyNotFound:
+                if not missing_ok:
+                    raise
+                return Change(entry, [], None, None)
+            moves = keypath.meets_list(value_of(entry, key), segments)
+            if first and item != first[0] and moves:
+                raise _moved(key, segments, first[0], item)
             first[:] = [item]
-            self._remove_below(record, key, segments)
-            return None
+            return removing(entry, key, segments, once=moves)
 
-        moved = self._again(once)
-        if moved is not None:
-            raise moved
+        self._change(key, plan)
 
     def pop(self, key: str, segments: Sequence[str]) -> JsonValue:
         """Remove a value, and give it."""
+        if segments:
+            return self._change(
+                key, lambda entry: removing(entry, key, segments, once=True, common=True)
+            )
 
         def once() -> JsonValue:
-            record = self._record(key)
-            removed = keypath.read(_value(record, key), segments, key)
-            if segments:
-                self._remove_below(record, key, segments)
-            else:
-                self._delete(key, _unchanged(record))
+            entry = self._record(key)
+            removed = value_of(entry, key)
+            self._delete(key, _unchanged(entry), base=removed)
             return removed
 
         return self._again(once)
@@ -207,14 +169,14 @@ class KintoStore:
             self._all().delete()
             return
         for chunk in chunks([keypath.record_id(key) for key in self.keys("")]):
-            self._all().where(col(_Entry.id).in_(chunk)).delete()
+            self._all().where(col(ListedEntry.id).in_(chunk)).delete()
 
     def __repr__(self) -> str:
         return f"bucket {self._session.bucket!r} on {self._session.server_url}"
 
     # Requests
 
-    def _record(self, key: str) -> dict[str, Any] | None:
+    def _record(self, key: str) -> Entry | None:
         """Fetch a root key's record, None when there is none."""
         parents = self._parents().explaining()
 
@@ -222,85 +184,131 @@ class KintoStore:
             if not is_absent(error, self._session, parents.bucket):
                 raise error
 
-        call: Call[dict[str, Any] | None] = Call(
+        call: Call[Entry | None] = Call(
             Request("GET", self._path(key)),
-            lambda reply: reply.json["data"],
+            lambda reply: _told(reply, key),
             f"read the key {key!r}",
             refused,
             parents,
         )
         return self._session.run(call)
 
-    def _write_over(
-        self, record: dict[str, Any] | None, key: str, segments: Sequence[str], value: JsonValue
-    ) -> None:
-        """Write into what was read, if it is still so."""
-        if record is None or "value" not in record:
-            self._put(key, keypath.nest(segments, value), _unchanged(record))
-            return
-        operations = keypath.write_operations(record["value"], segments, value, key=key)
-        # An append that is sent twice would append twice.
-        self._patch(record, key, operations, repeatable=segments[-1] != keypath.APPEND)
+    def _change(self, key: str, plan: Callable[[Entry | None], Change[T]]) -> T:
+        """Read, and write what is planned below the root key; both again when it changed."""
+        doubt: Doubt | None = None
 
-    def _remove_below(
-        self, record: dict[str, Any] | None, key: str, segments: Sequence[str]
-    ) -> None:
-        if record is None or "value" not in record:
-            raise _no_key(key)
-        operations = keypath.delete_operations(record["value"], segments, key=key)
-        self._patch(record, key, operations, repeatable=False)
+        def once() -> T:
+            nonlocal doubt
+            entry = self._record(key) if doubt is None else self._looked(key, doubt)
+            doubt = doubt and doubt.left(entry)
+            try:
+                change = plan(entry)
+            except KeyNotFound:
+                if doubt is None:
+                    raise
+                raise doubt.conflict() from None
+            try:
+                self._send(key, change)
+            except KintoError as error:
+                doubt = self._doubted(error, change, doubt)
+                raise Raced(error) from error
+            return change.result
+
+        return self._again(once)
+
+    def _looked(self, key: str, doubt: Doubt) -> Entry | None:
+        """Read what became of a change; when that cannot be read, its own error counts."""
+        try:
+            return self._record(key)
+        except TransportError:
+            raise doubt.error from None
+
+    def _doubted(
+        self, error: KintoError, change: Change[Any], earlier: Doubt | None
+    ) -> Doubt | None:
+        """What is in doubt after a change failed; any other failure goes on up."""
+        doubt = Doubt(change, error, earlier)
+        if isinstance(error, ResponseError) and raced(error, change):
+            return doubt if error.lost else earlier
+        if not in_doubt(error, change) or doubt.is_too_often:
+            raise error
+        return doubt
+
+    def _send(self, key: str, change: Change[Any]) -> None:
+        """Write a change into what was read, if it is still so."""
+        if change.operations is None:
+            self._put(key, change.value, _unchanged(change.entry))
+        elif change.operations:
+            body = encode(change.operations, f"the value of {key!r}")
+            headers = _unchanged(change.entry) | {"Content-Type": JSON_PATCH}
+            request = Request("PATCH", self._path(key), "", body, headers, True, not change.once)
+            self._run(
+                request, lambda reply: _stored(reply, key, change.value), f"change the key {key!r}"
+            )
 
     def _put(self, key: str, value: JsonValue, precondition: dict[str, str]) -> None:
         body = encode({"data": {"key": key, "value": value}}, f"the value of {key!r}")
         request = Request("PUT", self._path(key), body=body, headers=precondition)
-        self._run(request, f"set the key {key!r}")
 
-    def _patch(
+        def receive(reply: Reply) -> None:
+            _require(_stored(reply, key, value).get("key") == key, reply, "stored")
+
+        self._run(request, receive, f"set the key {key!r}")
+
+    def _delete(
         self,
-        record: dict[str, Any] | None,
         key: str,
-        operations: Sequence[keypath.JsonPatchOp],
+        precondition: dict[str, str],
         *,
-        repeatable: bool,
+        missing_ok: bool = False,
+        base: JsonValue = None,
     ) -> None:
-        body = encode(operations, f"the value of {key!r}")
-        headers = _unchanged(record) | {"Content-Type": JSON_PATCH}
-        request = Request("PATCH", self._path(key), "", body, headers, True, repeatable)
-        tests = operations[0]["op"] == "test"
-
-        def refused(error: ResponseError, _: Reply) -> NoReturn:
-            lost = (
-                isinstance(error, NotFound)
-                or (isinstance(error, InvalidData) and tests)
-                or (isinstance(error, ServerError) and error.errno == _ERRNO_BACKEND)
-            )
-            raise _lost_race(error) if lost else error
-
-        self._run(request, f"change the key {key!r}", refused)
-
-    def _delete(self, key: str, precondition: dict[str, str]) -> None:
-        def refused(error: ResponseError, reply: Reply) -> None:
-            if not is_absent(error, self._session, self._session.resolve_bucket()):
-                raise error
-            # The first answer may have been lost: then this one says what we did.
-            if not reply.lost:
-                raise _no_key(key) from error
+        def refused(error: ResponseError, _: Reply) -> None:
+            gone = is_absent(error, self._session, self._session.resolve_bucket())
+            if gone and missing_ok:
+                return
+            if (gone or error.status == 412) and error.lost:
+                raise unconfirmed(error, base)
+            if gone:
+                raise no_key(key) from error
+            raise Raced(error) if error.status == 412 else error
 
         request = Request("DELETE", self._path(key), headers=precondition)
-        self._run(request, f"delete the key {key!r}", refused, self._parents().explaining())
+        parents = self._parents().explaining()
+        self._run(
+            request, lambda reply: _gone(reply, key), f"delete the key {key!r}", refused, parents
+        )
 
     def _run(
         self,
         request: Request,
+        receive: Callable[[Reply], Any],
         doing: str,
         refused: Callable[[ResponseError, Reply], None] | None = None,
         parents: Parents | None = None,
     ) -> None:
-        self._session.run(Call(request, lambda _: None, doing, refused, parents or self._parents()))
+        self._session.run(Call(request, receive, doing, refused, parents or self._parents()))
 
     def _again(self, once: Callable[[], T]) -> T:
-        """Read and write, and do both again when another writer was first."""
-        return retry_on_conflict(_ATTEMPTS)(once)()
+        """Read and write, and do both again when another writer was first.
+
+        Raises:
+            Conflict: Other writers were first each time, or the call's time is over.
+        """
+        last: KintoError | None = None
+        with self._session.one_call():
+            for attempt in range(_ATTEMPTS):
+                began = time.monotonic()
+                try:
+                    return once()
+                except Raced as raced:
+                    last = raced.error
+                except Timeout as error:
+                    if last is None or error.lost:
+                        raise
+                    break  # the call's time was over before anything was sent
+                pause(attempt, began)
+        raise lost_race(last) if last else AssertionError
 
     def _parents(self) -> Parents:
         return Parents(self._session.resolve_bucket(), COLLECTION, True)
@@ -309,55 +317,69 @@ class KintoStore:
         bucket = segment(self._session.resolve_bucket(), "bucket")
         return f"/buckets/{bucket}/collections/{COLLECTION}/records/{keypath.record_id(key)}"
 
-    def _all(self) -> Query[_Entry]:
+    def _all(self) -> Query[ListedEntry]:
         """Ask for what is a key: a record that was put there by hand may have no value."""
-        return _Entry.find(col(_Entry.value).exists(), session=self._session)
+        return ListedEntry.find(col(ListedEntry.value).exists(), session=self._session)
 
     def _strays(self) -> Iterator[str]:
         """Fetch the ids of records that were put there by hand, under ids that no key has.
 
         Those look encoded: any other id is its own key.
         """
-        encoded = self._all().where(col(_Entry.id).like(f"{keypath.ENCODED}*"))
-        return (entry.id for entry in encoded.only("id") if _key_of(entry.id) is None)
+        encoded = self._all().where(col(ListedEntry.id).like(f"{keypath.ENCODED}*"))
+        return (entry.id for entry in encoded.only("id") if key_of(entry.id) is None)
 
     def _found(
-        self, prefix: str, shape: Callable[[Query[_Entry]], Query[_Entry]]
-    ) -> Iterator[tuple[str, _Entry]]:
+        self, prefix: str, shape: Callable[[Query[ListedEntry]], Query[ListedEntry]]
+    ) -> Iterator[tuple[str, ListedEntry]]:
         """Fetch the entries of all keys with a prefix."""
         query = shape(self._all())
         if not prefix:
-            yield from _keyed(query)
+            yield from keyed(query)
         for start in keypath.id_prefixes(prefix):
-            for key, entry in _keyed(query.where(col(_Entry.id).like(f"{start}*"))):
+            for key, entry in keyed(query.where(col(ListedEntry.id).like(f"{start}*"))):
                 # An id that is encoded may look as if it began with the prefix itself.
                 if key.startswith(prefix) and (key == entry.id) == (start == prefix):
                     yield key, entry
 
 
-def _value(record: Mapping[str, Any] | None, key: str) -> JsonValue:
-    if record is None or "value" not in record:
-        raise _no_key(key)
-    return as_stored(record["value"])
+def _told(reply: Reply, key: str) -> dict[str, Any]:
+    """The record in an answer.
+
+    Raises:
+        BadReply: It is about another one.
+    """
+    data: dict[str, Any] = reply.object["data"]
+    require_id(data, keypath.record_id(key))
+    return data
 
 
-def _no_key(key: str) -> KeyNotFound:
-    return KeyNotFound(f"there is no key {key!r}")
+def _stored(reply: Reply, key: str, value: JsonValue) -> dict[str, Any]:
+    """The record in the answer to a write.
+
+    Raises:
+        BadReply: It does not say that this value is stored under this key.
+    """
+    data = _told(reply, key)
+    said = "value" in data and alike(as_stored(data["value"]), as_stored(value))
+    _require(said and data["last_modified"] > 0, reply, "stored")
+    return data
 
 
-def _unchanged(record: Mapping[str, Any] | None) -> dict[str, str]:
+def _gone(reply: Reply, key: str) -> None:
+    """Make sure that an answer says that a key was deleted."""
+    data = _told(reply, key)
+    _require(data.get("deleted") is True and data["last_modified"] > 0, reply, "deleted")
+
+
+def _require(condition: bool, reply: Reply, what: str) -> None:
+    if not condition:
+        raise BadReply(f"{reply.complaint()} It does not say that the key was {what}.")
+
+
+def _unchanged(entry: Entry | None) -> dict[str, str]:
     """The precondition that nobody wrote since the record was read."""
-    return if_none_match() if record is None else if_match(record["last_modified"])
-
-
-def _lost_race(error: ResponseError) -> Conflict:
-    return Conflict(
-        f"{error} Another writer was first.",
-        status=error.status,
-        errno=error.errno,
-        details=error.details,
-        request=error.request,
-    )
+    return if_none_match() if entry is None else if_match(entry["last_modified"])
 
 
 def _moved(key: str, segments: Sequence[str], base: JsonValue, remote: JsonValue) -> Conflict:
@@ -367,46 +389,3 @@ def _moved(key: str, segments: Sequence[str], base: JsonValue, remote: JsonValue
     )
     conflict.base, conflict.remote = base, remote
     return conflict
-
-
-def _meets_list(value: JsonValue, segments: Sequence[str], key: str) -> bool:
-    return any(
-        isinstance(keypath.read(value, segments[:depth], key), list)
-        for depth in range(len(segments))
-    )
-
-
-def _keyed(entries: Iterable[_Entry]) -> Iterator[tuple[str, _Entry]]:
-    for entry in entries:
-        key = _key_of(entry.id)
-        if key is not None:
-            yield key, entry
-
-
-def _key_of(id: str) -> str | None:
-    """The key of a record; None when it was put there by hand, under an id that no key has."""
-    try:
-        (key,) = keypath.parse((keypath.key_of(id),))
-    except PathError:
-        return None
-    return key
-
-
-def _present(entries: Iterable[tuple[str, _Entry]]) -> Iterator[tuple[str, JsonValue]]:
-    return (
-        (key, as_stored(entry.value)) for key, entry in entries if "value" in entry.model_fields_set
-    )
-
-
-def chunks(ids: Iterable[str]) -> Iterator[list[str]]:
-    """Cut a list of ids into parts that fit into a URL."""
-    chunk: list[str] = []
-    length = 0
-    for each in ids:
-        length += len(each) + _QUOTES
-        if chunk and (len(chunk) == _KEYS_IN_A_REQUEST or length > _LENGTH_OF_KEYS):
-            yield chunk
-            chunk, length = [], len(each) + _QUOTES
-        chunk.append(each)
-    if chunk:
-        yield chunk

@@ -253,13 +253,17 @@ class KvpStore:
             self.write(key, segments, value)
             return value
 
-    def delete(self, key: str, segments: Sequence[str]) -> None:
+    def delete(self, key: str, segments: Sequence[str], missing_ok: bool) -> None:
         """Remove a value and all below it (`DELETE bucket/{path}`), after a read of its root key.
 
         Raises:
-            KeyNotFound: Nothing is there.
+            KeyNotFound: Nothing is there, and that is not `missing_ok`.
         """
-        self.pop(key, segments)
+        try:
+            self.pop(key, segments)
+        except KeyNotFound:
+            if not missing_ok:
+                raise
 
     def pop(self, key: str, segments: Sequence[str]) -> JsonValue:
         """Remove a value, and give what was read just before.

@@ -68,11 +68,21 @@ def retry_on_conflict(
                 except Conflict as conflict:
                     if conflict.unconfirmed and unconfirmed == "raise":
                         raise
-                    # Measured by its own length: on a slow server the others need longer, too.
-                    longest = min(_LONGEST, (time.monotonic() - began) * 2 ** min(attempt, 10))
-                    time.sleep(random.uniform(0, longest))  # noqa: S311
+                    pause(attempt, began)
             return function(*args, **kwargs)
 
         return run
 
     return decorate
+
+
+def pause(attempt: int, began: float) -> None:
+    """Wait before running again.
+
+    Args:
+        attempt: 0 after the first run.
+        began: When the last one began, by `time.monotonic()`.
+    """
+    # Measured by its own length: on a slow server the others need longer, too.
+    longest = min(_LONGEST, (time.monotonic() - began) * 2 ** min(attempt, 10))
+    time.sleep(random.uniform(0, longest))  # noqa: S311

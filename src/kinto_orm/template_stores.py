@@ -14,8 +14,8 @@ from kinto_orm import keypath, kvp
 from kinto_orm.conditions import col
 from kinto_orm.errors import ConfigurationError, NotFound, TemplateError
 from kinto_orm.including import Included, identified
+from kinto_orm.kv_entries import UnmadeQuery, chunks
 from kinto_orm.kv_store import KintoStore as Values
-from kinto_orm.kv_store import UnmadeQuery, chunks
 from kinto_orm.permissions import Permissions
 from kinto_orm.pristine import unsaved
 from kinto_orm.protocol import Reply

@@ -17,7 +17,7 @@ from kinto_orm.errors import (
     NotFound,
     ResponseError,
 )
-from kinto_orm.kv_store import is_absent
+from kinto_orm.kv_entries import is_absent
 from kinto_orm.options import given_fields
 from kinto_orm.permissions import Permissions
 from kinto_orm.protocol import Call, Parents, Reply

@@ -1,0 +1,208 @@
+"""What is changed below a root key, and what became of a change whose answer was lost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from pydantic import JsonValue
+
+from kinto_orm import keypath
+from kinto_orm.errors import Conflict, KeyNotFound, KintoError, NotFound, ResponseError
+from kinto_orm.jsonvalues import alike, as_stored
+
+T = TypeVar("T")
+
+Entry = Mapping[str, Any]
+"""The data of a root key's record, as it was read."""
+
+# How often a change is sent once more after its answer was lost, and nothing was done.
+_MOST_LOST = 3
+
+# facts: Kinto answers 503 with this number when the database rolled the write back
+_ERRNO_BACKEND = 201
+
+
+class Raced(Exception):
+    """Another writer was first, or nothing was done: read, and try again.
+
+    Attributes:
+        error: What to raise when it was tried often enough.
+    """
+
+    def __init__(self, error: KintoError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+@dataclass(frozen=True, slots=True)
+class Change(Generic[T]):
+    """A change of the value that was read, to be sent under its precondition.
+
+    Attributes:
+        entry: What was read; None when there was no record.
+        operations: The JSON-Patch; None to store the value whole.
+        value: The root key's value when it is done.
+        result: What the caller gets.
+        base: What was at the path before; None when nothing was.
+        once: Whether doing it twice is more than doing it once.
+        common: Whether others are likely to make the very same change, as when several take the
+            first item of a list.
+    """
+
+    entry: Entry | None
+    operations: Sequence[keypath.JsonPatchOp] | None
+    value: JsonValue
+    result: T
+    base: JsonValue = None
+    once: bool = False
+    common: bool = False
+
+
+def writing(
+    entry: Entry | None, key: str, segments: Sequence[str], value: JsonValue
+) -> Change[JsonValue]:
+    """The change that stores a value; the result is the value.
+
+    Raises:
+        PathError: The path goes through what is no container, or names no place of a list.
+    """
+    if entry is None or "value" not in entry:
+        return Change(entry, None, keypath.nest(segments, value), value)
+    operations = keypath.write_operations(entry["value"], segments, value, key=key)
+    after = keypath.written(entry["value"], segments, value)
+    return Change(entry, operations, after, value, once=segments[-1] == keypath.APPEND)
+
+
+def removing(
+    entry: Entry | None, key: str, segments: Sequence[str], *, once: bool, common: bool = False
+) -> Change[JsonValue]:
+    """The change that removes what is at a path; the result is what was there.
+
+    Raises:
+        KeyNotFound: Nothing is there.
+    """
+    whole = value_of(entry, key)
+    removed = keypath.read(whole, segments, key)
+    assert entry is not None  # noqa: S101  (for the type checker)
+    operations = keypath.delete_operations(entry["value"], segments, key=key)
+    after = keypath.removed(entry["value"], segments)
+    return Change(entry, operations, after, removed, removed, once, common)
+
+
+def value_of(entry: Entry | None, key: str) -> JsonValue:
+    """A root key's value.
+
+    Raises:
+        KeyNotFound: There is none.
+    """
+    if entry is None or "value" not in entry:
+        raise no_key(key)
+    return as_stored(entry["value"])
+
+
+def no_key(key: str) -> KeyNotFound:
+    """There is no such root key."""
+    return KeyNotFound(f"there is no key {key!r}")
+
+
+class Doubt:
+    """A change that was sent, and of which nobody knows whether it was done.
+
+    Args:
+        change: What was sent.
+        error: What came instead of an answer.
+        earlier: The doubt that there was before this sending.
+    """
+
+    def __init__(self, change: Change[Any], error: KintoError, earlier: Doubt | None) -> None:
+        self._change = change
+        self._error = error
+        # Kinto's own 503 says that nothing was done; it may be, on the memory backend, or when
+        # PostgreSQL's answer to the COMMIT was lost.
+        self._lost: bool = error.lost or (earlier is not None and earlier._lost)
+        self._times: int = 1 if earlier is None else earlier._times + 1
+
+    @property
+    def error(self) -> KintoError:
+        """What came instead of an answer."""
+        return self._error
+
+    @property
+    def is_too_often(self) -> bool:
+        """Whether to give up."""
+        return self._error.lost and self._times > _MOST_LOST
+
+    def left(self, entry: Entry | None) -> Doubt | None:
+        """What is in doubt still, now that this was read.
+
+        Raises:
+            Conflict: Unconfirmed: the record was changed since, and perhaps by this change.
+        """
+        if not self._change.once or _stamp(entry) == _stamp(self._change.entry):
+            return self
+        if self._lost or (self._is_there(entry) and not self._change.common):
+            raise self.conflict()
+        return None
+
+    def _is_there(self, entry: Entry | None) -> bool:
+        wanted = as_stored(self._change.value)
+        return entry is not None and alike(as_stored(entry.get("value")), wanted)
+
+    def conflict(self) -> Conflict:
+        """That nobody knows."""
+        return unconfirmed(self._error, self._change.base)
+
+
+def raced(error: ResponseError, change: Change[Any]) -> bool:
+    """Whether a refusal says that another writer was first, so that nothing was done.
+
+    A 409 is no such one: the transport has tried again as often as it does.
+    """
+    gone = isinstance(error, NotFound) and change.operations is not None
+    return gone or error.status == 412
+
+
+def in_doubt(error: KintoError, change: Change[Any]) -> bool:
+    """Whether this leaves open what was done, and the transport does not try again."""
+    if not change.once:
+        return False
+    rolled_back = isinstance(error, ResponseError) and error.errno == _ERRNO_BACKEND
+    return error.lost or rolled_back
+
+
+def unconfirmed(error: KintoError, base: JsonValue) -> Conflict:
+    """The Conflict of a change that may have been done: its answer was lost.
+
+    Args:
+        error: What came instead of the answer, or after it.
+        base: What was at the path before.
+    """
+    conflict = Conflict(
+        f"{error} An earlier answer was lost, and what is stored has changed since: by this very "
+        "change, or by another writer. Nothing tells which. Read what is there now, and do it "
+        "again if it was not done; .base is what was there before.",
+        status=error.status if isinstance(error, ResponseError) else None,
+        errno=error.errno if isinstance(error, ResponseError) else None,
+    )
+    conflict.base = base
+    conflict.unconfirmed = conflict.lost = True
+    return conflict
+
+
+def lost_race(error: KintoError) -> KintoError:
+    """What to raise when a change did not succeed in all attempts: mostly a Conflict."""
+    if not isinstance(error, NotFound | Conflict):
+        return error
+    return Conflict(
+        f"{error} Another writer was first.",
+        status=error.status,
+        errno=error.errno,
+        details=error.details,
+        request=error.request,
+    )
+
+
+def _stamp(entry: Entry | None) -> object:
+    return None if entry is None else entry["last_modified"]
