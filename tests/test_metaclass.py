@@ -13,6 +13,8 @@ from typing import Annotated, Any, ClassVar, Generic, Literal, Optional, TypeVar
 from unittest.mock import create_autospec
 
 import pytest
+from hypothesis import given
+from hypothesis.strategies import builds, data
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -318,6 +320,64 @@ def test_tools_that_look_at_classes() -> None:
     assert dict(inspect.getmembers(Todo, callable))["save"]
     assert repr(Todo(id="x", title="a")).startswith("Todo(id='x', last_modified=None, ")
     assert Todo.__name__ == "Todo"
+
+
+def test_the_signature_of_a_constructor_before_its_first_use() -> None:
+    """It is that of the constructor, and asking for it compiles nothing."""
+
+    class Fresh(Todo):
+        made_at: datetime = Field(default_factory=datetime.now)
+        size: int = 3
+
+    class Open(Record):
+        pass
+
+    signature = inspect.signature(Fresh)
+    assert not Fresh.__pydantic_complete__
+    assert set(signature.parameters) == {
+        "id", "made", "tags", "title", "done", "parent", "due", "due_on", "made_at", "size"
+    }  # fmt: skip
+    required = [name for name, each in signature.parameters.items() if each.default is each.empty]
+    assert required == ["title"]
+    assert signature.parameters["size"].default == 3
+    assert signature.parameters["size"].annotation is int
+    Fresh(title="x")
+    assert inspect.signature(Fresh) == signature
+    kinds = [each.kind for each in inspect.signature(Open).parameters.values()]
+    assert kinds[-1] is inspect.Parameter.VAR_KEYWORD
+    assert str(inspect.signature(Open)).startswith("(*, id: ")
+    inspect.signature(type(Fresh))
+
+
+def test_a_constructor_takes_back_the_defaults_of_its_signature() -> None:
+    """As FastAPI's `Depends(Model)` gives them."""
+
+    class Fresh(Record):
+        title: str
+        made_at: list[int] = Field(default_factory=lambda: [1])
+
+    defaults = {
+        name: copy.deepcopy(each.default)
+        for name, each in inspect.signature(Fresh).parameters.items()
+        if each.default is not each.empty
+    }
+    one, other = Fresh(title="x", **defaults), Fresh(title="x", **defaults)
+    assert one.made_at == [1]
+    assert one.id != other.id
+    assert one.model_fields_set == {"title"}
+
+
+@given(data())
+def test_tools_build_models_by_their_signatures(example: Any) -> None:
+    """Hypothesis makes objects of a class that was never used."""
+
+    class Fresh(Record):
+        title: str
+        size: int
+
+    made = example.draw(builds(Fresh))
+    assert isinstance(made.title, str)
+    assert isinstance(made.size, int)
 
 
 def test_autospec() -> None:

@@ -40,6 +40,7 @@ from typing_extensions import TypeAliasType
 
 from kinto_orm.conditions import Column
 from kinto_orm.errors import InvalidData, ModelError
+from kinto_orm.signatures import ConstructorSignature
 
 _building = threading.local()
 _SCALARS = (str, int, float, Decimal, date, time, timedelta, UUID, NoneType)
@@ -61,6 +62,7 @@ class ResourceMeta(ModelMetaclass):
     """Makes classes of models whose fields are expressions at class level."""
 
     if not TYPE_CHECKING:
+        __signature__ = ConstructorSignature()
 
         def __new__(mcs, name, bases, namespace, **keywords):
             """Build a model class, refusing what could not work."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from kinto_orm.errors import InvalidData
@@ -37,54 +37,88 @@ class _Guard:
             self._model._refuse_reserved((name,))
         except InvalidData as error:
             raise PydanticCustomError("reserved_name", "{said}", {"said": str(error)}) from error
-        if self._model._is_unknown(name):
+        if self._model._is_unknown(name) and name not in _left_out(self._model):
             raise unknown_field(self._model, name)
         return name
 
 
+class _LeaveOut:
+    """Leaves out what clients send back because they got it, and what has no place in an object.
+
+    Args:
+        computed: The names of computed fields; a dump would have them twice, stored ones too.
+        servers: What the server writes into objects, to be left out of new ones.
+    """
+
+    def __init__(self, computed: Iterable[str], servers: Iterable[str]) -> None:
+        self.computed = frozenset(computed)
+        self.names = self.computed.union(servers)
+
+    def __call__(self, made: Stored) -> Stored:
+        extra = made.__pydantic_extra__
+        if extra:
+            for name in self.names if made.is_new else self.computed:
+                extra.pop(name, None)
+        return made
+
+
+def _left_out(model: type[Stored]) -> set[str]:
+    return computed_names(model) | model.__kinto_server_made__
+
+
 def guarded(model: type[Stored], schema: CoreSchema, handler: GetCoreSchemaHandler) -> CoreSchema:
     """Put the guard into the schema that Pydantic made of a model."""
-    inner: Any = handler.resolve_ref_schema(schema)
-    while inner["type"] != "model-fields":
-        inner = inner["schema"]
-    inner[_KEYS] = core_schema.no_info_plain_validator_function(_Guard(model))
+    whole: Any = handler.resolve_ref_schema(schema)
+    fields = whole
+    while fields["type"] != "model-fields":
+        fields = fields["schema"]
+    if _KEYS not in fields:
+        fields[_KEYS] = core_schema.no_info_plain_validator_function(_Guard(model))
+        servers = () if model.__kinto_open__ else model.__kinto_server_made__
+        function = _LeaveOut(computed_names(model), servers)
+        if function.names:
+            _put_around(function, whole)
     return schema
+
+
+def _put_around(function: _LeaveOut, schema: Any) -> None:
+    """Let a function have what a schema makes; the schema stays the dictionary that it is."""
+    inner, ref = dict(schema), schema.get("ref")
+    inner.pop("ref", None)
+    schema.clear()
+    schema |= core_schema.no_info_after_validator_function(function, inner, ref=ref)
 
 
 def unguarded(schema: Any) -> Any:
     """The same schema for what the server sent, records inside of it included."""
-    if isinstance(schema, dict):
-        # Beside schemas there are mappings of names to schemas, in which every name is a field's.
-        opaque = _OPAQUE if isinstance(schema.get("type"), str) else ()
-        copied = {
-            name: each if name in opaque else unguarded(each)
-            for name, each in schema.items()
-            if not (name == _KEYS and _is_guard(each))
-        }
-        return _without_computed(copied) if copied.get("type") == "model" else copied
     if isinstance(schema, list | tuple):
         return type(schema)(map(unguarded, schema))
-    return schema
-
-
-def _without_computed(schema: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what is stored under the name of a computed field: a dump would have it twice."""
-    names = computed_names(schema["cls"])
-    if not names:
+    if not isinstance(schema, dict):
         return schema
+    # Beside schemas there are mappings of names to schemas, in which every name is a field's.
+    opaque = _OPAQUE if isinstance(schema.get("type"), str) else ()
+    copied = {
+        name: each if name in opaque else unguarded(each)
+        for name, each in schema.items()
+        if not (name == _KEYS and isinstance(_function(each), _Guard))
+    }
+    function = _function(copied)
+    return _unwrapped(function, copied) if isinstance(function, _LeaveOut) else copied
 
-    def leave_out(made: BaseModel) -> BaseModel:
-        for name in names if made.__pydantic_extra__ else ():
-            made.__pydantic_extra__.pop(name, None)  # type: ignore[union-attr]
-        return made
 
-    outer = core_schema.no_info_after_validator_function(leave_out, schema)
-    return {**outer, "ref": schema.pop("ref")} if "ref" in schema else {**outer}
+def _unwrapped(function: _LeaveOut, schema: dict[str, Any]) -> dict[str, Any]:
+    inner: dict[str, Any] = schema["schema"]
+    if "ref" in schema:
+        inner["ref"] = schema["ref"]
+    if function.computed:
+        _put_around(_LeaveOut(function.computed, ()), inner)
+    return inner
 
 
-def _is_guard(schema: Any) -> bool:
-    function = schema.get("function") if isinstance(schema, dict) else None
-    return isinstance(function, dict) and isinstance(function.get("function"), _Guard)
+def _function(schema: Any) -> object:
+    """The function that a schema calls, if it is one that does."""
+    found = schema.get("function") if isinstance(schema, dict) else None
+    return found.get("function") if isinstance(found, dict) else None
 
 
 def described(

@@ -41,6 +41,7 @@ from kinto_orm.permissions import Permissions
 from kinto_orm.pristine import align, plan
 from kinto_orm.protocol import require_id
 from kinto_orm.readback import refuse_unreadable
+from kinto_orm.signatures import MADE
 from kinto_orm.state import (
     NOT_DATA,
     Holder,
@@ -141,6 +142,8 @@ class Stored(Holder, metaclass=ResourceMeta):
     @classmethod
     def _make(cls, create: Callable[[dict[str, Any]], Self], given: dict[str, Any]) -> Self:
         """Make a new object from a constructor's keywords."""
+        for name in [name for name, value in given.items() if value is MADE]:
+            del given[name]
         permissions = cls._access_list(given)
         parent = cls._placement(given)
         for name in NOT_DATA:
