@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from requests.auth import HTTPDigestAuth
 
-from faults import Answer, Exchange, FaultyServer, says
-from kinto_orm import Record, Retry, ServerError, Session, Timeout
+from faults import HTML, Answer, Exchange, FaultyServer, hangs_up, says
+from kinto_orm import (
+    BatchError,
+    Conflict,
+    ConnectFailed,
+    Record,
+    Retry,
+    ServerError,
+    Session,
+    Timeout,
+)
 
 RECORD = {"id": "x", "last_modified": 5}
 
@@ -140,3 +151,160 @@ def test_a_large_answer_and_a_large_request() -> None:
         assert Record.get("x", session=found).text == text  # type: ignore[attr-defined]
         Record(id="x", text=text).save(session=found)
         assert len(server.received[1].body) > len(text)
+
+
+# One clock for all that a call sends
+
+ROOT = {"project_version": "1", "settings": {"batch_max_requests": 25}, "capabilities": {}}
+BUSY = says(503, {"errno": 201, "message": "busy"})
+
+
+def slowly(answer: Answer, seconds: float = 0.2) -> Answer:
+    """The same answer, later."""
+
+    def later(exchange: Exchange) -> None:
+        exchange.server.closing.wait(seconds)
+        answer(exchange)
+
+    return later
+
+
+def conflict(exchange: Exchange) -> None:
+    """Refuse what is written, and give what is read."""
+    reading = exchange.received.method in ("GET", "HEAD")
+    stored = {"data": RECORD, "permissions": {"write": ["me"]}}
+    said = says(200, stored) if reading else says(412, {"errno": 114, "message": "changed"})
+    slowly(said)(exchange)
+
+
+def test_a_loop_of_conflicts_ends_at_the_deadline() -> None:
+    """Permissions are made anew from what the server has, again and again, with one clock."""
+    with (
+        FaultyServer(conflict) as server,
+        Session(server.url, retry=Retry(1, deadline=0.7)) as session,
+    ):
+        todo = session.get(Todo, "x")
+        todo.permissions.grant("read", "system.Everyone")
+        with pytest.raises((Timeout, Conflict)):
+            todo.permissions.save()
+        # Five rounds of two requests, if each of them had a deadline of its own.
+        assert len(server.received) < 7
+
+
+def test_making_what_is_missing_belongs_to_the_call() -> None:
+    """The answer that it is missing, making it and the second attempt share the deadline."""
+    missing = says(404, {"errno": 111, "details": {"id": "c", "resource_name": "collection"}})
+    root = says(200, {**ROOT, "user": {"id": "u", "bucket": "own"}})
+    ok = says(200, json.loads(BODY))
+    with (
+        FaultyServer(root, slowly(missing), slowly(ok, 0.3), ok) as server,
+        Session(server.url, auth="a:b", collection="c", retry=Retry(deadline=0.4)) as session,
+    ):
+        session.server_info()
+        with pytest.raises(Timeout):
+            Record(id="x").save(session=session)
+        assert server.methods == ["GET", "PUT", "GET"]
+
+
+def test_an_item_of_a_batch_belongs_to_its_batch() -> None:
+    """Rounds and single attempts after a batch share its deadline."""
+    clash = says(200, {"responses": [{"status": 409, "headers": {}, "body": {"errno": 122}}] * 2})
+    with (
+        FaultyServer(says(200, ROOT), slowly(clash)) as server,
+        Session(server.url, retry=Retry(1, deadline=0.5)) as session,
+    ):
+        session.server_info()
+        with pytest.raises(BatchError), session.batch() as batch:
+            batch.save(Todo(id="a"), Todo(id="b"))
+        assert len(server.received) < 6
+
+
+# A server that is gone
+
+
+def numbered(read: list[int]) -> Iterator[Todo]:
+    """Records without end."""
+    for number in itertools.count():
+        read.append(number)
+        yield Todo(id=f"t{number}", number=number)
+
+
+GONE = {"nobody": hangs_up, "busy": BUSY, "a portal": HTML}
+
+
+@pytest.mark.parametrize("gone", GONE)
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("act", ["save_all", "delete_all"])
+def test_a_bulk_operation_stops_when_the_server_is_gone(act: str, workers: int, gone: str) -> None:
+    """What would fail as well is neither sent nor read; the summary says why it ended."""
+    read: list[int] = []
+    with (
+        FaultyServer(says(200, ROOT), GONE[gone]) as server,
+        Session(server.url, retry=None) as session,
+    ):
+        options = {"force": True} if act == "delete_all" else {}
+        summary = getattr(session, act)(numbered(read), workers=workers, **options)
+    assert summary.stopped is not None
+    assert summary.total == len(summary.failed) == len(read) <= 25 * workers
+    assert len(server.received) <= 1 + 3 * workers
+    assert "what came after was not sent: cannot" in str(summary)
+    assert str(summary.stopped) in str(summary)
+
+
+def test_a_bulk_operation_that_raises_at_the_first_failure() -> None:
+    """It raises, and reads no more."""
+    read: list[int] = []
+    with (
+        FaultyServer(says(200, ROOT), hangs_up) as server,
+        Session(server.url, retry=None) as session,
+        pytest.raises(ConnectFailed),
+    ):
+        session.save_all(numbered(read), on_error="raise")
+    assert len(read) == 25
+
+
+def test_two_calls_have_to_be_silent() -> None:
+    """One that gets no answer says little: it may be the fault of what it carries."""
+    one_each = says(200, {**ROOT, "settings": {"batch_max_requests": 1}})
+    ok = says(201, {"data": {"id": "t1", "last_modified": 5}})
+    with (
+        FaultyServer(one_each, hangs_up, ok, hangs_up) as server,
+        Session(server.url, retry=None) as session,
+    ):
+        summary = session.save_all(itertools.islice(numbered([]), 9))
+    assert (summary.created, len(summary.failed)) == (1, 3)
+    assert summary.stopped is not None
+    assert len(server.received) == 5
+
+
+def test_refusals_do_not_stop_a_bulk_operation() -> None:
+    """Who refuses is there."""
+    with (
+        FaultyServer(says(200, ROOT), says(403, {"errno": 121})) as server,
+        Session(server.url, retry=None) as session,
+    ):
+        summary = session.save_all(itertools.islice(numbered([]), 60))
+    assert summary.stopped is None
+    assert len(summary.failed) == 60
+    assert len(server.received) == 4
+
+
+def test_a_large_batch_stops_when_the_server_is_gone() -> None:
+    """The rest fails with the same error, which says that it was not sent."""
+    todos = [Todo(id=f"t{number}") for number in range(300)]
+    with (
+        FaultyServer(says(200, ROOT), hangs_up) as server,
+        Session(server.url, retry=None) as session,
+    ):
+        batch = session.batch()
+        batch.save(*todos)
+        with pytest.raises(BatchError) as raised:
+            batch.run()
+        assert len(server.received) == 2
+    errors = raised.value.exceptions
+    assert len(errors) == 300
+    assert all(isinstance(error, ConnectFailed) for error in errors)
+    assert "save Todo 't299', which was not sent" in str(errors[-1])
+    assert [error.lost for error in errors if isinstance(error, ConnectFailed)] == (
+        [True] * 25 + [False] * 275
+    )

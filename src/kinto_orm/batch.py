@@ -218,13 +218,48 @@ def delete_jobs(session: Session, objects: Sequence[Resource], **options: bool) 
 def run_jobs(session: Session, jobs: Sequence[_Job]) -> None:
     """Run jobs in as few requests as the server allows; each gets its outcome."""
     session.require_kinto("send a batch")
-    chunk = _Chunk(session)
-    for job in jobs:
+    chunk, outage, begun = _Chunk(session), Outage(), 0
+    for index, job in enumerate(jobs):
         if not chunk.takes(job):
             chunk.run()
-            chunk = _Chunk(session)
+            error = outage.after(jobs[begun:index])
+            if error is not None:
+                _leave(jobs[index:], error)
+                return
+            chunk, begun = _Chunk(session), index
         chunk.add(job)
     chunk.run()
+
+
+class Outage:
+    """Notices that a server is gone: two calls or more were sent, and none was answered.
+
+    Attributes:
+        error: What the last of them ended in; None while the server is there.
+    """
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+        self._silent = 0
+
+    def after(self, jobs: Sequence[_Job]) -> Exception | None:
+        """Look at jobs that were run; give the error when the server is gone by now."""
+        errors = [job.outcome.error for job in jobs if job.call is not None]
+        self._silent = self._silent + len(errors) if all(map(_is_outage, errors)) else 0
+        if errors and self._silent > 1:
+            self.error = errors[-1]
+        return self.error
+
+
+def _leave(jobs: Sequence[_Job], error: Exception) -> None:
+    """Fail what is not even tried, because the server is gone."""
+    for job in jobs:
+        target = job.outcome.target
+        name = getattr(target, "_name", None) or repr(target)
+        failure = _like(error, f"cannot {job.outcome.act} {name}, which was not sent: {error}")
+        if isinstance(failure, KintoError):
+            failure.lost = False
+        _fail(job, failure)
 
 
 class _Chunk:
@@ -266,10 +301,11 @@ class _Chunk:
 
     def run(self) -> None:
         jobs, self._jobs, self._targets, self._size = self._jobs, [], set(), 0
-        if len(jobs) == 1:
-            _run_alone(self._session, jobs[0])
-        elif jobs:
-            _run_together(self._session, jobs)
+        with self._session.one_call():
+            if len(jobs) == 1:
+                _run_alone(self._session, jobs[0])
+            elif jobs:
+                _run_together(self._session, jobs)
 
 
 def batch_max_requests(session: Session) -> int:
@@ -404,10 +440,14 @@ def _run_each(session: Session, jobs: Sequence[_Job], *, lost: bool = False) -> 
 
 def _after(error: Exception, call: Call[Any]) -> Exception:
     """The failure of a call that was not answered because of an error."""
-    message = f"cannot {call.doing}: {error}"
+    return _like(error, f"cannot {call.doing}: {error}", call.request)
+
+
+def _like(error: Exception, message: str, request: Request | None = None) -> Exception:
+    """Another error of the same meaning."""
     if isinstance(error, ServerError):
         status, errno = error.status, error.errno
-        made = ServerError(message, status=status, errno=errno, request=call.request)
+        made = ServerError(message, status=status, errno=errno, request=request)
         made.lost = error.lost
         return made
     return again(error, message) if isinstance(error, KintoError) else type(error)(message)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from pydantic import BaseModel
 
 from kinto_orm.batch import (
+    Outage,
     Outcome,
     _Job,
     batch_max_requests,
@@ -64,6 +65,9 @@ class Summary:
         unchanged: How many had nothing to send.
         deleted: How many were deleted.
         failed: Those that could not be written, with their errors.
+        stopped: Why it ended there, when the server was gone: nobody answered whatever was sent,
+            or all answers were that it is busy. What came after the first `total` objects was
+            not sent, and not read from the iterable. None when it went on to the end.
     """
 
     created: int = 0
@@ -71,6 +75,7 @@ class Summary:
     unchanged: int = 0
     deleted: int = 0
     failed: list[Failure] = field(default_factory=list)
+    stopped: Exception | None = None
 
     @property
     def total(self) -> int:
@@ -81,7 +86,10 @@ class Summary:
         counts = {
             name: getattr(self, name) for name in ("created", "updated", "unchanged", "deleted")
         } | {"failed": len(self.failed)}
-        return ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing"
+        said = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing"
+        if self.stopped is None:
+            return said
+        return f"{said}; stopped there, what came after was not sent: {self.stopped}"
 
     def _count(self, outcomes: Iterable[Outcome[Any]]) -> list[Failure]:
         """Count outcomes; the failures among them."""
@@ -178,12 +186,14 @@ def _in_chunks(
     try:
         with _Here() if workers == 1 else ThreadPoolExecutor(workers, "kinto-orm-bulk") as pool:
             pending: set[Future[list[Failure]]] = set()
-            for chunk in chunked(iter(objects), batch_max_requests(session)):
-                # No more than can begin at once: so the summary is of the first objects given.
+            chunks = chunked(iter(objects), batch_max_requests(session))
+            # No more than can begin at once: so the summary is of the first objects given. And
+            # nothing is read of an iterable, which may have no end, when it cannot be sent.
+            while not run.is_in_vain and (chunk := next(chunks, None)):
+                pending.add(pool.submit(run.chunk, chunk))
                 if len(pending) == workers:
                     done, pending = wait(pending, return_when=FIRST_COMPLETED)
                     told.of(done)
-                pending.add(pool.submit(run.chunk, chunk))
             told.of(as_completed(pending))
     except KeyboardInterrupt:
         raise Interrupted(summary) from None
@@ -243,11 +253,18 @@ class _Run:
         self._jobs_of = jobs_of
         self._summary = summary
         self._lock = threading.Lock()
+        self._outage = Outage()
+
+    @property
+    def is_in_vain(self) -> bool:
+        """Whether the server is gone."""
+        return self._outage.error is not None
 
     def chunk(self, objects: list[Resource]) -> list[Failure]:
         jobs = self._jobs_of(objects)
         run_jobs(self._session, jobs)
         with self._lock:
+            self._summary.stopped = self._outage.after(jobs)
             return self._summary._count(job.outcome for job in jobs)
 
 

@@ -42,6 +42,11 @@ class ObjectPermissions(PermissionsOwner):
         When somebody else took one of the principals away meanwhile, the server refuses the
         whole patch; then it is made anew from what the server has.
         """
+        session = self._resource._place(None)[0]
+        with session.one_call():
+            self._send_difference(permissions)
+
+    def _send_difference(self, permissions: Permissions) -> None:
         for _ in range(_ATTEMPTS):
             patch, guard = self.patch(permissions), permissions.opened_since
             if not patch:

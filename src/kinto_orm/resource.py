@@ -104,15 +104,16 @@ class Resource(Readable):
         verb = f"get_or_create({id!r}, "
         given_fields(cls, verb, defaults, more, {"session": session}, refused=("id",))
         session = cls._session(session)
-        found = cls.get_or_none(id, session=session)
-        if found is not None:
-            return found, False
-        try:
-            return cls._of_fields(defaults, more | {"id": id}).save(session=session), True
-        except Conflict as conflict:
-            if conflict.unconfirmed:
-                raise
-            return cls.get(id, session=session), False
+        with session.one_call():
+            found = cls.get_or_none(id, session=session)
+            if found is not None:
+                return found, False
+            try:
+                return cls._of_fields(defaults, more | {"id": id}).save(session=session), True
+            except Conflict as conflict:
+                if conflict.unconfirmed:
+                    raise
+                return cls.get(id, session=session), False
 
     def save(
         self,
@@ -141,7 +142,14 @@ class Resource(Readable):
             Conflict: It exists already, was changed by somebody else, or is gone.
             InvalidData: The server refuses the data, or the library knows that it would.
         """
-        planned = self._save_call(session, force=force, last_modified=last_modified)
+        if self._has_pending_permissions():
+            # They may have to be fetched first.
+            with self._session(session, state_of(self).session).one_call():
+                return self._save(session, force, last_modified)
+        return self._save(session, force, last_modified)
+
+    def _save(self, given: Session | None, force: bool, last_modified: int | None) -> Self:
+        planned = self._save_call(given, force=force, last_modified=last_modified)
         if planned is not None:
             self._run(*planned)
         return self

@@ -235,23 +235,23 @@ class Session:
         Raises:
             KintoError: No answer came, or the server refused.
         """
-        end = self._connection.transport.end()
-        reply = self.send(call.request, call.doing)
-        if 400 <= reply.status < 500:
-            with Until(end):
+        with self.one_call():
+            reply = self._send(call.request, call.doing)
+            if 400 <= reply.status < 500:
                 reply = self._after_refusal(call, reply)
-        reply.lost |= lost
-        return call.complete(reply)
+            reply.lost |= lost
+            # What it makes of the reply may send more.
+            return call.complete(reply)
 
     def _after_refusal(self, call: Call[Any], refusal: Reply) -> Reply:
         """The answer after what stood in the way was made; else the refusal, with its reason."""
         if call.request.method == "HEAD":
             # Its answer has no body that could say why.
-            refusal = self.send(_as_get(call.request), call.doing)
+            refusal = self._send(_as_get(call.request), call.doing)
             if refusal.status < 400:
-                return self.send(call.request, call.doing)
+                return self._send(call.request, call.doing)
         if refusal.status in (401, 403, 404) and self.make_parents(call, refusal):
-            return self.send(call.request, call.doing)
+            return self._send(call.request, call.doing)
         return refusal
 
     def one_call(self) -> Until:
@@ -267,6 +267,10 @@ class Session:
         Raises:
             TransportError: No usable answer came.
         """
+        with self.one_call():
+            return self._send(request, doing)
+
+    def _send(self, request: Request, doing: str) -> Reply:
         self._check_open()
         try:
             return self._connection.transport.send(request)

@@ -25,7 +25,7 @@ from urllib3.exceptions import HTTPError
 from kinto_orm._version import __version__
 from kinto_orm.attempts import BUSY_FOR_READS, AnyRetry, Timeouts, as_pair, as_retry
 from kinto_orm.authentication import as_headers, constant_headers, refuse_bad_headers
-from kinto_orm.clock import Until, end_within
+from kinto_orm.clock import end_within
 from kinto_orm.errors import (
     BackoffError,
     BadReply,
@@ -104,6 +104,8 @@ class Transport:
     def send(self, request: Request) -> Reply:
         """Send a request, trying again where that does no harm.
 
+        Reading an answer ends with the clock of the call, which whoever calls this has set.
+
         Raises:
             TransportError: No usable answer came within the attempts and the deadline.
         """
@@ -141,20 +143,19 @@ class Transport:
     ) -> tuple[TransportError | None, Reply | None]:
         try:
             prepared = self._prepare(request)
-            with Until(deadline):
-                response = self._adapter.send(
-                    prepared, timeout=self._timeout_until(deadline), **self._send_options
+            response = self._adapter.send(
+                prepared, timeout=self._timeout_until(deadline), **self._send_options
+            )
+            if prepared.hooks["response"]:
+                # Digest and its like answer a 401 by a second request.
+                response = dispatch_hook(  # type: ignore[no-untyped-call]
+                    "response",
+                    prepared.hooks,
+                    response,
+                    timeout=self._timeout_until(deadline),
+                    **self._send_options,
                 )
-                if prepared.hooks["response"]:
-                    # Digest and its like answer a 401 by a second request.
-                    response = dispatch_hook(  # type: ignore[no-untyped-call]
-                        "response",
-                        prepared.hooks,
-                        response,
-                        timeout=self._timeout_until(deadline),
-                        **self._send_options,
-                    )
-                body = response.content
+            body = response.content
         except (requests.RequestException, HTTPError, OSError) as error:
             return self._explain(error, request), None
         self._heed(response.headers)
