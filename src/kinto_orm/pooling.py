@@ -83,12 +83,21 @@ class _TLSConnection(_Clocked, HTTPSConnection):
     pass
 
 
+# vcrpy and its like put connections of their own in the place of urllib3's; theirs are taken.
+
+
 class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
+    @property
+    def ConnectionCls(self) -> Any:  # type: ignore[override]  # noqa: N802
+        usual = HTTPConnectionPool.ConnectionCls
+        return _Connection if usual is HTTPConnection else usual
 
 
 class _TLSPool(HTTPSConnectionPool):
-    ConnectionCls = _TLSConnection
+    @property
+    def ConnectionCls(self) -> Any:  # type: ignore[override]  # noqa: N802
+        usual = HTTPSConnectionPool.ConnectionCls
+        return _TLSConnection if usual is HTTPSConnection else usual
 
 
 _POOLS = {"http": _Pool, "https": _TLSPool}
