@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from urllib.parse import quote
 
 import kvpio
 import pytest
@@ -320,12 +321,25 @@ def test_capability(memory_url):
         ("GET", "bucket/%ff", None, 400, "Invalid URL path"),
         ("POST", "bucket/" + "k" * 2001, "1", 400, "too long"),
         ("POST", "bucket/x", "{", 400, "not valid JSON"),
-        ("POST", "bucket/x", "NaN", 400, "not valid JSON"),
-        ("POST", "bucket/x", "1e999", 400, "not valid JSON"),
-        ("POST", "bucket/x", '"\\ud800"', 400, "not valid JSON"),
-        ("POST", "bucket/x", b'"\xff"', 400, "not valid JSON"),
+        ("POST", "bucket/x", "[NaN]", 400, "NaN is no number"),
+        ("POST", "bucket/x", '{"a": -Infinity}', 400, "-Infinity is no number"),
+        ("POST", "bucket/x", "[1, 1e400]", 400, "holds 1e400"),
+        ("POST", "bucket/foo/a", "18446744073709551616", 400, "18446744073709551616, an integer"),
+        ("POST", "bucket/x", '{"a": [-9223372036854775809]}', 400, "more than 64 bits"),
+        ("POST", "bucket/x", "9" * 5000, 400, "more than 64 bits"),
+        ("POST", "bucket/x", '[{"a": 1, "b": 2, "a": 3}]', 400, "the key 'a' twice"),
+        ("POST", "bucket/x", '"\\ud800"', 400, "surrogate"),
+        ("POST", "bucket/x", '{"\\udfff": 1}', 400, "surrogate"),
+        ("POST", "bucket/x", b'"\xff"', 400, "byte 1"),
+        ("POST", "bucket/x", '"text"'.encode("utf-16"), 400, "not valid JSON in UTF-8"),
+        ("POST", "bucket/x", b"\xef\xbb\xbf1", 400, "not valid JSON"),
+        ("POST", "bucket/x", " ", 400, "not valid JSON"),
+        ("POST", "bucket/x", "1 2", 400, "line 1, column 3"),
+        ("DELETE", "bucket/foo/", None, 400, "empty"),
+        ("POST", "bucket/foo/", "1", 400, "empty"),
+        ("GET", "bucket//foo", None, 400, "empty"),
         ("POST", "bucket/x", '["\\u0000"]', 400, "NUL"),
-        ("POST", "bucket/x", "[" * 100_000, 400, "not valid JSON"),
+        ("POST", "bucket/x", "[" * 100_000, 400, "deeper than 200 levels"),
         ("POST", "bucket/x", "[" * 500 + "]" * 500, 400, "deeper than 200 levels"),
         ("POST", "bucket/x", '{"a":' * 201 + "1" + "}" * 201, 400, "deeper than 200 levels"),
         ("POST", "bucket/foo/x", "[" * 201 + "]" * 201, 400, "deeper than 200 levels"),
@@ -336,6 +350,8 @@ def test_capability(memory_url):
         ("DELETE", "templates/", None, 405, "not allowed"),
         ("PUT", "bucket/foo", "1", 405, "not allowed"),
         ("POST", "account/", "1", 405, "not allowed"),
+        ("GET", "account/x/", None, 404, "nothing below"),
+        ("GET", "account//", None, 404, "nothing below"),
         ("POST", "templates/x", "[1]", 400, "JSON string"),
         ("POST", "templates/x", None, 400, "JSON string"),
         ("POST", "templates/x", '"a\\n{% if %}"', 400, "line 2"),
@@ -354,6 +370,44 @@ def test_bad_input(memory_url, method, path, body, status, says):
     assert parsed(kvpio.Bucket().list()) == ["foo"]
     assert parsed(kvpio.Templates().list()) == ["t"]
     assert parsed(kvpio.Bucket().get("foo")) == {"a": 1, "list": [1]}
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "HEAD", "OPTIONS", "TRACE", "ODD"])
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("bucket/foo", "GET, POST, DELETE"),
+        ("bucket/", "GET"),
+        ("templates/t", "GET, POST, DELETE"),
+        ("templates", "GET"),
+        ("account/", "GET"),
+    ],
+)
+def test_other_methods_are_told_which_ones_there_are(memory_url, method, path, allowed):
+    """A method that kvp.io has not is 405, with those that it has."""
+    kvpio.Bucket().set("foo", 1)
+    answer = call(memory_url, method, path, data="2")
+    assert (answer.status_code, answer.headers["Allow"]) == (405, allowed)
+    if method != "HEAD":
+        assert answer.json()["errno"] == 115
+    assert kvpio.Bucket().get("foo") == (200, "1")
+
+
+def test_a_slash_at_the_end_is_part_of_a_name(url):
+    """`t/` is another template than `t`, and no way to delete that one."""
+    templates = f"{url}/templates"
+    for name in ("t", "t/", "/", "t//"):
+        assert requests.post(f"{templates}/{quote(name, safe='')}", json=name, auth=(KEY, "")).ok
+    assert parsed(kvpio.Templates().list()) == ["/", "t", "t/", "t//"]
+    assert call(url, "DELETE", "templates/t/").status_code == 200
+    assert parsed(kvpio.Templates().list()) == ["/", "t", "t//"]
+
+
+def test_the_largest_integers_are_kept(url):
+    """What has 64 bits comes back as it is."""
+    for number in (2**64 - 1, 2**63, -(2**63), 0, 2**53 + 1):
+        assert kvpio.Bucket().set("n", [number]) == OK
+        assert kvpio.Bucket().get("n/1") == (200, str(number))
 
 
 def test_deep_values_below_the_limits(url):

@@ -46,7 +46,7 @@ from kinto_orm.server import kvp_reads, kvp_turns
 from kinto_orm.server.kvp_views import account, bucket, templates
 
 _ROUTES = {
-    "kvp-account": ("/account{path:/?}", account),
+    "kvp-account": ("/account{path:(?:/[\\s\\S]*)?}", account),
     "kvp-bucket": ("/bucket{path:(?:/[\\s\\S]*)?}", bucket),
     "kvp-templates": ("/templates{path:(?:/[\\s\\S]*)?}", templates),
 }

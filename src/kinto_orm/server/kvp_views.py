@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import re
 from collections.abc import Callable, Mapping
 from typing import Final, Literal, NoReturn, cast
 
@@ -21,10 +20,9 @@ from pyramid.response import Response
 from pyramid.settings import asbool
 
 from kinto_orm import keypath
-from kinto_orm.encoding import MOST_LEVELS, is_deep
 from kinto_orm.errors import KeyNotFound, PathError, RenderBusy, TemplateError
 from kinto_orm.rendering import Limits, Needs, Renderer, Stored
-from kinto_orm.server import kvp_reads
+from kinto_orm.server import kvp_bodies, kvp_reads
 from kinto_orm.server.kvp_store import KV, TEMPLATES, Store
 
 View = Callable[[Request], Response]
@@ -34,7 +32,6 @@ Handlers = Mapping[str, Handler]
 _RETRY_AFTER: Final = "5"
 # Clients wait for 30 seconds, mostly: they are to hear of it before.
 _LIMITS: Final = Limits(queue=20.0)
-_NUL: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 def _endpoint(view: View) -> View:
@@ -43,7 +40,7 @@ def _endpoint(view: View) -> View:
     @functools.wraps(view)
     def guarded(request: Request) -> Response:
         if request.kvp_account is None:
-            return _unknown_account()
+            return _missing("There is no such account.")
         if getattr(request, "parent", None) is not None:
             _refuse("kvp.io's endpoints cannot be part of a batch: send the request alone")
         try:
@@ -67,8 +64,10 @@ def account(request: Request) -> Response:
     `bucket` and `templates` that were answered with 200, this API's only. `size` is the number of
     bytes of all values and template sources as compact JSON.
     """
+    if request.matchdict["path"] not in ("", "/"):
+        return _missing("There is nothing below account/.")
     if request.method != "GET":
-        raise HTTPMethodNotAllowed
+        raise _not_allowed(request, ["GET"])
     principal: str = request.kvp_account
     policy, _, name = principal.partition(":")
     return _json(
@@ -95,9 +94,10 @@ def templates(request: Request) -> Response:
 
 
 def _dispatch(request: Request, collection: str, handlers: Handlers) -> Response:
-    path = request.matchdict["path"].removeprefix("/").removesuffix("/")
-    if request.method not in handlers or (request.method != "GET" and not path):
-        raise HTTPMethodNotAllowed
+    path = request.matchdict["path"].removeprefix("/")
+    allowed = list(handlers) if path else ["GET"]
+    if request.method not in allowed:
+        raise _not_allowed(request, allowed)
     store = _store(request)
     handler = handlers[request.method] if path else _list
     response = handler(request, store, path or collection)
@@ -194,16 +194,9 @@ def _body(request: Request) -> JsonValue:
     if not content:
         return None
     try:
-        value: JsonValue = json.loads(content)
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-        text.encode()
-    except (ValueError, RecursionError) as error:
-        _refuse(f"the body is not valid JSON in UTF-8: {type(error).__name__}")
-    if _NUL.search(text):
-        _refuse("the body holds the character NUL, which cannot be stored")
-    if is_deep(value):
-        _refuse(f"the body's lists and objects are nested deeper than {MOST_LEVELS} levels")
-    return value
+        return kvp_bodies.parse(content)
+    except ValueError as error:
+        _refuse(str(error))
 
 
 def _content(request: Request) -> bytes:
@@ -232,6 +225,17 @@ def _refuse(message: str, details: dict[str, str | int | None] | None = None) ->
     )
 
 
+def _not_allowed(request: Request, allowed: list[str]) -> HTTPMethodNotAllowed:
+    methods = ", ".join(allowed)
+    refusal = http_error(
+        HTTPMethodNotAllowed(),
+        errno=ERRORS.METHOD_NOT_ALLOWED,
+        message=f"{request.method} is not allowed here, only {methods}.",
+    )
+    refusal.headers["Allow"] = methods
+    return refusal
+
+
 def _busy(error: RenderBusy) -> HTTPTooManyRequests:
     refusal = http_error(
         HTTPTooManyRequests(),
@@ -247,9 +251,7 @@ def _details(error: TemplateError) -> dict[str, str | int | None]:
     return {"type": type(error).__name__, "name": error.name, "lineno": error.lineno}
 
 
-def _unknown_account() -> Response:
+def _missing(message: str) -> Response:
     # Returned, not raised: Kinto answers a 404 that is raised with a redirect to the same path
     # without its last slash.
-    return http_error(
-        HTTPNotFound(), errno=ERRORS.INVALID_RESOURCE_ID, message="There is no such account."
-    )
+    return http_error(HTTPNotFound(), errno=ERRORS.INVALID_RESOURCE_ID, message=message)
