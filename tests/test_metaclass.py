@@ -7,9 +7,10 @@ import enum
 import inspect
 import pickle
 import threading
+import uuid
 import warnings
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Generic, Literal, Optional, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, NewType, Optional, TypeVar
 from unittest.mock import create_autospec
 
 import pytest
@@ -457,3 +458,49 @@ def test_a_clash_with_a_method_of_the_program() -> None:
 
         class Bad(Acting):
             act: str = ""  # type: ignore[assignment]
+
+
+class Code(enum.StrEnum):
+    """Texts."""
+
+    GOOD = "good"
+
+
+@pytest.mark.parametrize(
+    "kind", [int, uuid.UUID, bytes, datetime, str | None, int | str, Literal[1, "a"], object]
+)
+def test_an_id_that_is_no_text_is_refused_when_the_class_is_defined(kind: Any) -> None:
+    """With what to write."""
+    with pytest.raises(ModelError, match=r"Bad\.id cannot be .*id_factory"):
+        type(Record)("Bad", (Record,), {"__annotations__": {"id": kind}, "__module__": __name__})
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [str, Annotated[str, Field(max_length=9)], Literal["good", "b"], Code, NewType("Name", str)],
+)
+def test_an_id_may_be_any_text(kind: Any, session: Session) -> None:
+    """Constraints and literals included."""
+    made = type(Record)(
+        "Good", (Record,), {"__annotations__": {"id": kind}, "__module__": __name__},
+        collection="todos",
+    )  # fmt: skip
+    made(id="good").save()
+    assert made.get("good").id == "good"
+
+
+@pytest.mark.parametrize("kind", [str, datetime, float, datetime | None, int | str])
+def test_another_timestamp_is_refused_when_the_class_is_defined(kind: Any) -> None:
+    """The server has one kind only."""
+    names = {"last_modified": kind}
+    with pytest.raises(ModelError, match=r"Bad\.last_modified cannot be .*milliseconds"):
+        type(Record)("Bad", (Record,), {"__annotations__": names, "__module__": __name__})
+
+
+@pytest.mark.parametrize("name", ["id", "last_modified"])
+def test_identity_has_its_own_stored_name(name: str) -> None:
+    """An alias would hide it."""
+    kind = str if name == "id" else int | None
+    fields = {"__annotations__": {name: kind}, name: Field(alias="other", default=None)}
+    with pytest.raises(ModelError, match="on every server"):
+        type(Record)("Bad", (Record,), {**fields, "__module__": __name__})

@@ -15,6 +15,7 @@ from kinto_orm import (
     ConfigurationError,
     Conflict,
     Everyone,
+    Forbidden,
     Group,
     InvalidData,
     NotFound,
@@ -488,3 +489,25 @@ def test_a_field_named_like_the_permissions_of_the_server(session: Session) -> N
     again = Collection(id="todos").records.get("x")
     assert again["permissions"] == "a text"
     assert again.permissions.read == set()
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda todo: todo.save(),
+        lambda todo: todo.delete(),
+        lambda todo: todo.permissions.grant("read", Everyone).save(),
+    ],
+    ids=["save", "delete", "grant"],
+)
+def test_a_reader_is_told_what_is_missing(session: Session, backend: Backend, act: Any) -> None:
+    """No bucket is to be made: what was read there shows that it exists."""
+    Todo(id="x", title="a", permissions={"read": [Authenticated]}).save()
+    with backend.session(auth="bob:pw", bucket=session.bucket):
+        todo = Todo.get("x")
+        todo.title = "b"
+        with pytest.raises(Forbidden, match="lack the permission 'write' on it") as raised:
+            act(todo)
+        assert "first" not in str(raised.value)
+        with pytest.raises(Forbidden, match="does not exist, or you may not use it"):
+            Todo(title="new").save()

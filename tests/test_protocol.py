@@ -194,6 +194,28 @@ def test_missing_parents(status: int, body: Any, missing: bool, remedy: str) -> 
     assert ("sync_schema(Article)" in str(error)) is missing
 
 
+KINTO_FORBIDS = {"errno": 121, "message": "This user cannot access this resource."}
+
+
+@pytest.mark.parametrize(("method", "verb"), [("GET", "read"), ("PATCH", "write")])
+def test_what_was_loaded_needs_no_bucket(method: str, verb: str) -> None:
+    """It is there: who may not write it is told so, and not to make a bucket."""
+    made = call(parents=PARENTS.explaining(loaded=True))
+    made.request.method = method
+    said = str(made.error(reply(403, KINTO_FORBIDS)))
+    assert f"you lack the permission '{verb}'" in said
+    assert "first" not in said
+    assert "does not exist" not in said.partition("The server said")[2]
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+def test_a_plugins_reason_stands_alone(loaded: bool) -> None:
+    """Advice about buckets and permissions would be wrong."""
+    body = {"errno": 121, "message": "Last editor cannot review"}
+    said = str(call(parents=PARENTS.explaining(loaded=loaded)).error(reply(403, body)))
+    assert said.endswith("Last editor cannot review.")
+
+
 @pytest.mark.parametrize("details", [None, [], [{"name": "title"}], {"id": "x"}, "text"])
 def test_details_are_an_object(details: Any) -> None:
     """Kinto sends a list for invalid data; it is kept under `errors`."""

@@ -219,6 +219,54 @@ def refuse_unknown(model: Any, names: Mapping[str, object]) -> None:
     )
 
 
+def refuse_other_identity(model: type[BaseModel]) -> None:
+    """Refuse an id that is no text, and a timestamp that is not the server's.
+
+    Raises:
+        ModelError: It says what to write.
+    """
+    for name, info in model.model_fields.items() if model.__pydantic_fields_complete__ else ():
+        if name not in _IDENTITY:
+            continue
+        wanted, meaning = _IDENTITY[name]
+        if not all(issubclass(each, wanted) for each in _classes(info.annotation)):
+            raise ModelError(
+                f"{model.__name__}.{name} cannot be {_type_name(info.annotation)}: {meaning}"
+            )
+        if stored_name(name, info) != name:
+            raise ModelError(
+                f"{model.__name__}.{name} is stored as {name!r} on every server: give it "
+                f"Field(alias={name!r}), or leave it out of the class"
+            )
+
+
+def _classes(annotation: Any) -> Iterator[type]:
+    """The classes of which a value may be."""
+    annotation = getattr(annotation, "__supertype__", annotation)
+    for each in _alternatives(annotation):
+        if get_origin(each) is Literal:
+            yield from map(type, get_args(each))
+        elif get_origin(each) is Annotated:
+            yield from _classes(get_args(each)[0])
+        elif isinstance(each, type):
+            yield each
+
+
+_IDENTITY: dict[str, tuple[type | tuple[type, ...], str]] = {
+    "id": (
+        str,
+        "an id is a text of letters, digits, '-' and '_'. Leave it out of the class for a random "
+        "UUID, write id_factory=lambda: str(...) into its head for others, and keep a number or a "
+        "UUID of your own in a field of another name",
+    ),
+    "last_modified": (
+        (int, NoneType),
+        "it is the server's time in milliseconds, int | None, and None until the object is saved. "
+        "Leave it out of the class; a time of your own needs another name",
+    ),
+}
+
+
 def set_default_factory(model: type[BaseModel], name: str, factory: Callable[[], Any]) -> None:
     """Give a field another default, wherever an object of the model is made."""
     info = copy.copy(model.model_fields[name])

@@ -112,7 +112,7 @@ class ObjectPermissions(PermissionsOwner):
             return perms.loaded(stored, self, self._resource.__kinto_kind__, stamp)
 
         doing = f"{verb} the permissions of {self._name} in {parent}"
-        explained = None if parents is None else parents.explaining()
+        explained = parents and parents.explaining(loaded=not self._resource.is_new)
         return session.run(Call(request, receive, doing, parents=explained))
 
     def _bump(self, raw: dict[str, Any]) -> None:

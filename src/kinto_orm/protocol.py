@@ -323,7 +323,7 @@ class Call(Generic[T]):
     def error(self, reply: Reply) -> ResponseError:
         """What a refusing reply means, with the remedy when a parent is missing."""
         error = error_for(reply, self.request, self.doing)
-        if self.parents is not None and self.parents.missing(error):
+        if self.parents is not None and self.parents.missing(error) and not _has_reason(reply):
             error.args = (f"{error} {self.parents.remedy(error)}",)
         return error
 
@@ -352,16 +352,18 @@ class Parents:
         permitted: Whether the library may make the collection, and the bucket if it is the user's
             personal one; it never makes another bucket. If not, it may explain.
         model: The model's name for the explanation; empty when it has no schema to sync.
+        loaded: Whether the object was loaded from there, so that the bucket exists.
     """
 
     bucket: str
     collection: str | None
     permitted: bool
     model: str = ""
+    loaded: bool = False
 
-    def explaining(self) -> Parents:
-        """The same, but not to be made: the object was there already."""
-        return Parents(self.bucket, self.collection, False, self.model)
+    def explaining(self, *, loaded: bool = False) -> Parents:
+        """The same, but not to be made: the object was there already, or is only read."""
+        return Parents(self.bucket, self.collection, False, self.model, loaded)
 
     def missing(self, error: ResponseError) -> bool:
         """Whether this refusal says that one of the two does not exist.
@@ -380,6 +382,13 @@ class Parents:
             return (
                 f"The collection {self.collection!r} of bucket {self.bucket!r} does not exist: "
                 f"{sync}save Collection(id={self.collection!r}, bucket={self.bucket!r}) first."
+            )
+        if self.loaded:
+            verb = "read" if error.request and error.request.method == "GET" else "write"
+            inside = f", its collection {self.collection!r}" if self.collection else ""
+            return (
+                f"It was loaded from there, so that you lack the permission {verb!r} on it{inside} "
+                f"or the bucket {self.bucket!r}."
             )
         return (
             f"The bucket {self.bucket!r} does not exist, or you may not use it (the server does "
@@ -409,9 +418,19 @@ _KINTO_ONLY = frozenset({404, 409, 412})
 _MISSING = frozenset({ERRNO_MISSING, ERRNO_MISSING_PARENT})
 
 
+# Kinto's own words for a missing permission and for a missing bucket.
+_FORBIDDEN = "This user cannot access this resource"
+
+
 def is_hidden(error: ResponseError) -> bool:
     """Whether Kinto itself forbids it, which it also does for a bucket that does not exist."""
     return isinstance(error, Forbidden) and error.errno == ERRNO_FORBIDDEN
+
+
+def _has_reason(reply: Reply) -> bool:
+    """Whether a plugin forbids it, with a reason of its own ("Last editor cannot review")."""
+    said = _problem(reply).get("message")
+    return reply.status == 403 and isinstance(said, str) and _FORBIDDEN not in said
 
 
 def error_for(reply: Reply, request: Request, doing: str) -> ResponseError:

@@ -313,7 +313,7 @@ class Resource(Readable):
             lambda reply: self._accept(reply.object, session, parent, expected, sent=bool(pending)),
             f"save {self._name} in {parent}",
             refused,
-            parents and parents.explaining(),
+            parents and parents.explaining(loaded=not self.is_new),
         )
 
     def _patch_request(self, parent: str, changes: Changes, pending: perms.JsonPatch) -> Request:
@@ -433,7 +433,7 @@ class Resource(Readable):
             lambda reply: self._bury(self._tombstone(reply)),
             f"delete {self._name} in {parent}",
             refused,
-            parents and parents.explaining(),
+            parents and parents.explaining(loaded=not self.is_new),
         )
 
     def _tombstone(self, reply: Reply) -> Tombstone:
@@ -488,7 +488,7 @@ class Resource(Readable):
             Request("GET", self._path(parent), headers=headers),
             receive,
             f"refresh {self._name} in {parent}",
-            parents=parents and parents.explaining(),
+            parents=parents and parents.explaining(loaded=not self.is_new),
         )
 
     def _reload(self, fresh: Self, state: State, keep: frozenset[str]) -> None:

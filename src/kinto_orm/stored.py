@@ -32,6 +32,7 @@ from kinto_orm.metaclass import (
     ResourceMeta,
     accepted_names,
     computed_names,
+    refuse_other_identity,
     refuse_unknown,
     set_default_factory,
     suggestion,
@@ -132,6 +133,7 @@ class Stored(Holder, metaclass=ResourceMeta):
             cls.__kinto_extra__ = extra
         if cls.__kinto_extra__ is not None:
             cls.__kinto_open__ = cls.__kinto_extra__ == "allow"
+        refuse_other_identity(cls)
         refuse_unread_fields(cls)
         for name in RESERVED.keys() & python_names(cls).keys():
             raise ModelError(f"{cls.__name__} cannot store a field as {name!r}: {RESERVED[name]}")
