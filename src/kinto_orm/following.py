@@ -130,18 +130,25 @@ class Created(Change[M]):
     """An object that was not there before."""
 
     __slots__ = ()
+    object: M
 
 
 class Updated(Change[M]):
     """An object that was changed."""
 
     __slots__ = ()
+    object: M
 
 
 class Deleted(Change[M]):
     """An object that is gone; `object` is None."""
 
     __slots__ = ()
+    object: None
+
+
+AnyChange = Created[M] | Updated[M] | Deleted[M]
+"""What checkers tell apart: the object of a Deleted is None, the others have one."""
 
 
 class Follower(Generic[M]):
@@ -164,14 +171,14 @@ class Follower(Generic[M]):
         self._mark = _Mark.of(since) if since is not None else None
         self._etag: int | None = None
 
-    def once(self) -> Iterator[Change[M]]:
+    def once(self) -> Iterator[AnyChange[M]]:
         """All changes until now."""
         mark = self._mark or self._start()
         if mark.after is not None:
             yield from self._first_pass(mark)
         yield from self._later_pass(self._mark or mark)
 
-    def forever(self, interval: float, stop: threading.Event) -> Iterator[Change[M]]:
+    def forever(self, interval: float, stop: threading.Event) -> Iterator[AnyChange[M]]:
         """The changes as they come, asking every `interval` seconds until `stop` is set."""
         last_change = time.monotonic()
         while not stop.is_set():
@@ -208,7 +215,7 @@ class Follower(Generic[M]):
                 break
         return mark
 
-    def _first_pass(self, mark: _Mark) -> Iterator[Change[M]]:
+    def _first_pass(self, mark: _Mark) -> Iterator[AnyChange[M]]:
         """Every object as it is, by id, up to the time at which the pass began.
 
         What changes meanwhile has a later timestamp and belongs to the later pass.
@@ -223,7 +230,7 @@ class Follower(Generic[M]):
             mark = self._mark = mark.given(old)
         self._mark = dataclasses.replace(mark, after=None)
 
-    def _later_pass(self, mark: _Mark) -> Iterator[Change[M]]:
+    def _later_pass(self, mark: _Mark) -> Iterator[AnyChange[M]]:
         limit: int | None = None
         for number, page in enumerate(self._pages(_since(mark.floor))):
             entries = page.objects
@@ -251,13 +258,17 @@ class Follower(Generic[M]):
                 "so that deletions cannot be told. Start again with since=None."
             )
 
-    def _changes(self, entries: list[Entry], mark: _Mark, complete: int) -> Iterator[Change[M]]:
+    def _changes(self, entries: list[Entry], mark: _Mark, complete: int) -> Iterator[AnyChange[M]]:
         there = [each for each in entries if not each.get("deleted")]
         objects = dict(zip([each["id"] for each in there], self._load(there), strict=True))
         new = self._created(list(objects), mark)
         for index, entry in enumerate(entries):
             id = entry["id"]
-            kind = Deleted if id not in objects else Created if id in new else Updated
+            kind: type[AnyChange[M]] = Updated
+            if id not in objects:
+                kind = Deleted
+            elif id in new:
+                kind = Created
             yield kind(id, entry["last_modified"], objects.get(id), mark, entries, index, complete)
 
     def _created(self, ids: list[str], mark: _Mark) -> set[str]:

@@ -57,53 +57,70 @@ def _class_being_built() -> Iterator[None]:
         _building.depth -= 1
 
 
-@dataclass_transform(kw_only_default=True, field_specifiers=(Field, PrivateAttr))
-class ResourceMeta(ModelMetaclass):
-    """Makes classes of models whose fields are expressions at class level."""
+def constructor_keyword(*, default_factory: Callable[[], Any], alias: str) -> Any:
+    """A keyword of constructors that is no field: to checkers only."""
 
-    if not TYPE_CHECKING:
-        __signature__ = ConstructorSignature()
 
-        def __new__(mcs, name, bases, namespace, **keywords):
-            """Build a model class, refusing what could not work."""
-            own = _own_keywords(bases)
-            options = {key: keywords.pop(key) for key in own & keywords.keys()}
-            if own:
-                options |= _take_extra(namespace, keywords)
-            _defer_building(namespace, keywords)
-            _refuse_unknown_keywords(name, bases, keywords)
-            _refuse_clashes(name, bases, namespace)
-            with _class_being_built():
-                cls = super().__new__(mcs, name, bases, namespace, **keywords)
-                _resolve_local_names(cls)
-            del cls.model_config["defer_build"]
-            cls.__kinto_cache__ = {}
-            cls._configure(**options)
-            return cls
+# Mypy takes this name for a constant that is True; other checkers do not.
+MYPY = False
+if MYPY:
+    # The default of a field specifier counts only when it is written default=: every
+    # `Field(0, ge=0)` would be a required argument, even for Pydantic's plugin, whose constructor
+    # is replaced by this one. The price is that mypy takes `Field(ge=0)` for a default, too.
+    @dataclass_transform(kw_only_default=True, field_specifiers=(constructor_keyword,))
+    class ResourceMeta(ModelMetaclass):
+        """Makes classes of models whose fields are expressions at class level."""
+else:
 
-        def __init__(cls, name, bases, namespace, **keywords):  # noqa: N805
-            """Keep the class keywords from `type`."""
-            own = _own_keywords(bases)
-            super().__init__(
-                name, bases, namespace, **{k: v for k, v in keywords.items() if k not in own}
-            )
+    @dataclass_transform(
+        kw_only_default=True, field_specifiers=(Field, PrivateAttr, constructor_keyword)
+    )
+    class ResourceMeta(ModelMetaclass):
+        """Makes classes of models whose fields are expressions at class level."""
 
-        def __call__(cls, /, *args, **fields):  # noqa: N805
-            """Make a new object, refusing fields that the model does not have."""
-            return cls._make(
-                lambda given: super(ResourceMeta, cls).__call__(*args, **given), fields
-            )
+        if not TYPE_CHECKING:
+            __signature__ = ConstructorSignature()
 
-        def __getattr__(cls, name):  # noqa: N805
-            """A field of the model as an expression for conditions and orders."""
-            if not name.startswith("_") and not getattr(_building, "depth", 0):
-                info = cls.model_fields.get(name)
-                if info is not None:
-                    return column(cls, name, info)
-                raise AttributeError(
-                    f"{cls.__name__} has no field {name!r}{suggestion(name, cls.model_fields)}"
+            def __new__(mcs, name, bases, namespace, **keywords):
+                """Build a model class, refusing what could not work."""
+                own = _own_keywords(bases)
+                options = {key: keywords.pop(key) for key in own & keywords.keys()}
+                if own:
+                    options |= _take_extra(namespace, keywords)
+                _defer_building(namespace, keywords)
+                _refuse_unknown_keywords(name, bases, keywords)
+                _refuse_clashes(name, bases, namespace)
+                with _class_being_built():
+                    cls = super().__new__(mcs, name, bases, namespace, **keywords)
+                    _resolve_local_names(cls)
+                del cls.model_config["defer_build"]
+                cls.__kinto_cache__ = {}
+                cls._configure(**options)
+                return cls
+
+            def __init__(cls, name, bases, namespace, **keywords):  # noqa: N805
+                """Keep the class keywords from `type`."""
+                own = _own_keywords(bases)
+                super().__init__(
+                    name, bases, namespace, **{k: v for k, v in keywords.items() if k not in own}
                 )
-            return super().__getattr__(name)
+
+            def __call__(cls, /, *args, **fields):  # noqa: N805
+                """Make a new object, refusing fields that the model does not have."""
+                return cls._make(
+                    lambda given: super(ResourceMeta, cls).__call__(*args, **given), fields
+                )
+
+            def __getattr__(cls, name):  # noqa: N805
+                """A field of the model as an expression for conditions and orders."""
+                if not name.startswith("_") and not getattr(_building, "depth", 0):
+                    info = cls.model_fields.get(name)
+                    if info is not None:
+                        return column(cls, name, info)
+                    raise AttributeError(
+                        f"{cls.__name__} has no field {name!r}{suggestion(name, cls.model_fields)}"
+                    )
+                return super().__getattr__(name)
 
 
 def _resolve_local_names(cls: Any) -> None:

@@ -31,7 +31,7 @@ from kinto_orm.session import Session
 
 if TYPE_CHECKING:
     from kinto_orm.bulk import Summary
-    from kinto_orm.following import Change, Follower
+    from kinto_orm.following import AnyChange, Follower
     from kinto_orm.reading import Readable
 
     M = TypeVar("M", bound=Readable)
@@ -359,7 +359,7 @@ class Query(Generic[M]):
             chunk = ids[start : start + IDS_IN_A_REQUEST]
             yield from here.where(Column[str](("id",)).in_(chunk))
 
-    def changes(self, since: str | None = None) -> Iterator[Change[M]]:
+    def changes(self, since: str | None = None) -> Iterator[AnyChange[M]]:
         """What was created, updated and deleted since a token, each with a token to go on from.
 
         Nothing is missed while others write. An object may come twice when it changed twice.
@@ -381,7 +381,7 @@ class Query(Generic[M]):
         *,
         interval: float = 5.0,
         stop: threading.Event | None = None,
-    ) -> Iterator[Change[M]]:
+    ) -> Iterator[AnyChange[M]]:
         """The changes as they come; asks with If-None-Match and heeds the server's Backoff.
 
         Args:

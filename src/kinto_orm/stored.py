@@ -32,6 +32,7 @@ from kinto_orm.metaclass import (
     ResourceMeta,
     accepted_names,
     computed_names,
+    constructor_keyword,
     refuse_other_identity,
     refuse_unknown,
     set_default_factory,
@@ -92,7 +93,7 @@ class Stored(Holder, metaclass=ResourceMeta):
 
     if TYPE_CHECKING:
         # A keyword of every constructor; the attribute is Resource's property.
-        _permissions: Permissions | Mapping[str, Iterable[str]] = Field(
+        _permissions: Permissions | Mapping[str, Iterable[str]] = constructor_keyword(
             default_factory=dict, alias="permissions"
         )
 

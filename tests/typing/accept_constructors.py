@@ -4,7 +4,7 @@ import uuid
 from datetime import datetime
 from typing import assert_type
 
-from models import Address, Todo, Urgent
+from models import Address, Counter, Todo, Urgent
 
 from kinto_orm import Authenticated, Bucket, Collection, Everyone, Group, Permissions, Record
 
@@ -33,6 +33,11 @@ assert_type(urgent.title, str)
 
 # A field with another stored name takes its Python name.
 assert_type(Todo(title="x", nick="al").nick, str | None)
+
+# A default beside constraints. Pyright wants it written as default=, in any model of Pydantic.
+Counter(count=1, label="x")
+Counter()  # refused: pyright
+Counter.model_validate({"count": 1})
 
 # Permissions are given as such or as a dict, and read as such.
 Todo(title="x", permissions=Permissions(read={Everyone}, record_create={Authenticated}))

@@ -6,7 +6,20 @@ from typing import assert_type
 
 from models import Todo, Urgent
 
-from kinto_orm import Column, Condition, Page, Query, Record, Session, col, field
+from kinto_orm import (
+    Change,
+    Column,
+    Condition,
+    Created,
+    Deleted,
+    Page,
+    Query,
+    Record,
+    Session,
+    Updated,
+    col,
+    field,
+)
 
 now = datetime.now()
 
@@ -52,3 +65,19 @@ assert_type(Todo.find().only(Todo.title, "done", col(Todo.due)), Query[Todo])
 # Untyped records name their fields.
 assert_type(Record.find(field("status") == "done", field("stars") > 3), Query[Record])
 Record.find(field("address")["city"].like("L*")).order_by(field("stars").desc())
+
+# What happened to an object: only what is gone has none.
+for change in Todo.find().changes():
+    if isinstance(change, Deleted):
+        assert_type(change.object, None)
+    else:
+        assert_type(change.object, Todo)
+    match change:
+        case Created(object=todo) | Updated(object=todo):
+            assert_type(todo.title, str)
+        case Deleted(id=id):
+            assert_type(id, str)
+seen: list[Change[Todo]] = list(Todo.find().changes())
+assert_type(seen[0].object, Todo | None)
+created = next(each for each in Todo.find().follow() if isinstance(each, Created))
+assert_type(created.object, Todo)

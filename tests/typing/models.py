@@ -23,5 +23,14 @@ class Todo(Record, collection="todos"):
     )
 
 
+class Counter(Record, collection="counters", extra="forbid"):
+    count: int = Field(0, ge=0)
+    label: str = Field(default="", max_length=9)
+
+
+class Named(Record, collection="named"):
+    name: str = Field(min_length=1)
+
+
 class Urgent(Todo, collection="urgent"):
     until: datetime

@@ -2,9 +2,9 @@
 
 from datetime import datetime
 
-from models import Todo, Urgent
+from models import Counter, Named, Todo, Urgent
 
-from kinto_orm import Bucket, Collection, Group, Permissions
+from kinto_orm import Bucket, Collection, Group, Permissions, Record
 
 Todo()  # refused: mypy pyright
 Todo("x")  # refused: mypy pyright
@@ -41,3 +41,18 @@ Bucket(id=3)  # refused: mypy pyright
 Group(id="writers", members="alice")  # refused: mypy pyright
 Group(id="writers", bucket=3)  # refused: mypy pyright
 Collection(id="articles", json_schema=3)  # refused: mypy pyright
+
+Counter(count="x")  # refused: mypy pyright
+Counter(counts=1)  # refused: mypy pyright
+Named(name=3)  # refused: mypy pyright
+Named()  # refused: pyright
+
+
+# What checkers cannot see, since the metaclass of every model takes any keyword: these are refused
+# when the class is defined.
+class Misspelt(Record, colection="x"):
+    pass
+
+
+class Wrong(Record, collection=3):
+    pass
