@@ -296,6 +296,35 @@ def test_an_old_name_that_is_read_first_inside_of_a_model(wire: Wire) -> None:
     assert records.get("p").model_extra == {"named": old, "chosen": old, "others": [old]}
 
 
+def test_an_old_name_that_a_validator_of_the_record_reads_first(wire: Wire) -> None:
+    """Plain texts are looked at, too, where a validator sees the whole record."""
+
+    class Person(Record, collection="todos"):
+        full: str = ""
+        age: int = 0
+
+        @model_validator(mode="before")
+        @classmethod
+        def _old(cls, data: Any) -> Any:
+            return (
+                {**data, "full": data["name"]}
+                if isinstance(data, dict) and "name" in data
+                else data
+            )
+
+    Collection(id="todos").records.new(id="p", name="Ada").save()
+    person = Person.get("p")
+    person.full = "Bob"
+    check_refused(wire, person, r"Person\.full would be read back with another value")
+    person.full = "Ada"
+    person.age = 36
+    person.save()
+    assert Person.get("p").age == 36
+    person.name = "Eve"  # type: ignore[attr-defined]
+    person.save()
+    assert person.full == Person.get("p").full == "Eve"
+
+
 def test_what_fits_is_saved(wire: Wire) -> None:
     """Whatever loads as it was is no concern of the check."""
 

@@ -114,8 +114,8 @@ def _compare(stored: Stored, read: Stored, name: str, data: Mapping[str, JsonVal
 
 def _written_alike(one: Stored, other: Stored, name: str) -> bool:
     mine, theirs = one._dump(), other._dump()
-    return (name in mine) == (name in theirs) and same_json(
-        in_order(mine.get(name)), in_order(theirs.get(name))
+    return (
+        name in mine and name in theirs and same_json(in_order(mine[name]), in_order(theirs[name]))
     )
 
 
