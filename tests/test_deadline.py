@@ -172,7 +172,10 @@ def slowly(answer: Answer, seconds: float = 0.2) -> Answer:
 def conflict(exchange: Exchange) -> None:
     """Refuse what is written, and give what is read."""
     reading = exchange.received.method in ("GET", "HEAD")
-    stored = {"data": RECORD, "permissions": {"write": ["me"]}}
+    stored = {
+        "data": {**RECORD, "key": "x", "value": {"a": 1}},
+        "permissions": {"write": ["me"]},
+    }
     said = says(200, stored) if reading else says(412, {"errno": 114, "message": "changed"})
     slowly(said)(exchange)
 
@@ -189,6 +192,26 @@ def test_a_loop_of_conflicts_ends_at_the_deadline() -> None:
             todo.permissions.save()
         # Five rounds of two requests, if each of them had a deadline of its own.
         assert len(server.received) < 7
+
+
+NESTED: dict[str, Any] = {
+    "set": lambda session: session.kv.set("x/a", 2),
+    "add": lambda session: session.kv.setdefault("x/b", 2),
+    "pop": lambda session: session.kv.pop("x/a"),
+    "delete": lambda session: session.kv.delete("x/a"),
+}
+
+
+@pytest.mark.parametrize("act", NESTED)
+def test_a_nested_key_that_others_keep_changing(act: str) -> None:
+    """Reading and writing again, up to thirty times, has one clock, too."""
+    with (
+        FaultyServer(conflict) as server,
+        Session(server.url, bucket="b", retry=Retry(1, deadline=0.7)) as session,
+    ):
+        with pytest.raises((Timeout, Conflict)):
+            NESTED[act](session)
+        assert len(server.received) < 12
 
 
 def test_making_what_is_missing_belongs_to_the_call() -> None:

@@ -239,4 +239,5 @@ def _cleaned(reply: Reply) -> Reply:
     for each in found if isinstance(found, list) else [found]:
         if isinstance(each, dict):
             each.pop("password", None)
-    return Reply(reply.status, reply.headers, json.dumps(content).encode(), reply.lost)
+    body = json.dumps(content).encode()
+    return Reply(reply.status, reply.headers, body, reply.lost, reply.mask)

@@ -394,20 +394,23 @@ def _sub_replies(reply: Reply, jobs: Sequence[_Job]) -> list[Reply]:
         )
     return [
         # Only what loads an object reads the bytes.
-        _sub_reply(each, reply.lost, as_bytes=job.outcome.act in ("get", "refresh"))
+        _sub_reply(each, reply, as_bytes=job.outcome.act in ("get", "refresh"))
         for each, job in zip(answers, jobs, strict=True)
     ]
 
 
-def _sub_reply(answer: object, lost: bool, *, as_bytes: bool) -> Reply:
+def _sub_reply(answer: object, whole: Reply, *, as_bytes: bool) -> Reply:
     """The reply to one item; of an answer that is none, one that nobody can read."""
+    unreadable = Reply(200, {}, b"", whole.lost, whole.mask)
     if not isinstance(answer, dict):
-        return Reply(200, {}, b"", lost)
+        return unreadable
     status, headers = answer.get("status"), answer.get("headers")
     if type(status) is not int or not 200 <= status < 600:
-        return Reply(200, {}, b"", lost)
+        return unreadable
     named = headers if isinstance(headers, dict) else {}
-    return Reply.parsed(status, named, answer.get("body"), lost, as_bytes=as_bytes)
+    return Reply.parsed(
+        status, named, answer.get("body"), whole.lost, mask=whole.mask, as_bytes=as_bytes
+    )
 
 
 def _finish(session: Session, job: _Job, reply: Reply) -> None:

@@ -262,7 +262,10 @@ class Loader(Generic[M]):
             # Pydantic's error shows the body, and a gateway's page may show the credentials.
             raise BadReply(reply.complaint()) from None
         del where[0]
-        raw: Any = reply.objects[where.pop(0)] if page else reply.object["data"]
+        try:
+            raw: Any = reply.objects[where.pop(0)] if page else reply.object["data"]
+        except BadReply as bad:
+            raise bad from None
         return self._unfit(error, raw, where)
 
     def _broken(self, error: Exception, raw: Mapping[str, Any]) -> InvalidData:

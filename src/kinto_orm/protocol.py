@@ -27,6 +27,7 @@ from kinto_orm.errors import (
     Unsupported,
     again,
 )
+from kinto_orm.masking import NOTHING_SENT, Mask
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -38,6 +39,9 @@ ERRNO_MISSING = 110
 ERRNO_MISSING_PARENT = 111
 ERRNO_FORBIDDEN = 121
 ERRNO_CONSTRAINT = 122
+
+# Bytes of an answer that is shown: the beginning, and what an echo of the request may be long.
+_LOOKED_AT = 10_000
 
 _ID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]*")
 _ACCOUNT_ID = re.compile(r"[a-zA-Z0-9][+.@a-zA-Z0-9_-]*")
@@ -139,17 +143,24 @@ class Reply:
         headers: Case does not matter in their names.
         body: The bytes as they came; empty for none.
         lost: Whether an earlier sending may have done the work, and its answer was lost.
+        mask: Hides the credentials that were sent, in what is shown of the answer.
     """
 
-    __slots__ = ("_json", "body", "headers", "lost", "status")
+    __slots__ = ("_json", "body", "headers", "lost", "mask", "status")
 
     def __init__(
-        self, status: int, headers: Mapping[str, str], body: bytes, lost: bool = False
+        self,
+        status: int,
+        headers: Mapping[str, str],
+        body: bytes,
+        lost: bool = False,
+        mask: Mask = NOTHING_SENT,
     ) -> None:
         self.status = status
         self.headers = headers
         self.body = body
         self.lost = lost
+        self.mask = mask
         self._json: Any = None
 
     @classmethod
@@ -160,11 +171,12 @@ class Reply:
         content: object,
         lost: bool = False,
         *,
+        mask: Mask = NOTHING_SENT,
         as_bytes: bool = True,
     ) -> Reply:
         """A reply whose body was parsed as a part of another one; its bytes only on demand."""
         body = json.dumps(content).encode() if content and as_bytes else b""
-        reply = cls(status, headers, body, lost)
+        reply = cls(status, headers, body, lost, mask)
         reply._json = content if isinstance(content, dict) else None
         return reply
 
@@ -241,8 +253,9 @@ class Reply:
 
     def complaint(self) -> str:
         """What is wrong with a body that is no JSON object."""
-        kind = self.headers.get("Content-Type", "no content type")
-        start = self.body[:60].decode("utf-8", "replace")
+        kind = self.mask(self.headers.get("Content-Type", "no content type"))
+        # Hidden before it is cut: half of a secret would not be known for one.
+        start = self.mask(self.body[:_LOOKED_AT].decode("utf-8", "replace"))[:60]
         what = f"it starts with {start!r}" if start else "it is empty"
         return (
             f"the answer ({self.status}, {kind}) is not what a Kinto server answers; {what}. "
@@ -450,13 +463,14 @@ def error_for(reply: Reply, request: Request, doing: str) -> ResponseError:
             raise BadReply(reply.complaint())
         if reply.status == 404 and errno not in _MISSING:
             cls, meaning = Unsupported, "the server does not know this path"
-    said = str(problem.get("message") or problem.get("error") or _silence(reply, request))
+    told = problem.get("message") or problem.get("error")
+    said = reply.mask(str(told)) if told else _silence(reply, request)
     details = problem.get("details")
     error = cls(
         f"cannot {doing}: {meaning}. The server said {reply.status}: {said.rstrip('.')}.",
         status=reply.status,
         errno=errno,
-        details=details if isinstance(details, dict) else _detail_of(details),
+        details=_shown(details, reply.mask),
         request=request,
     )
     error.lost = reply.lost or reply.is_lost
@@ -478,8 +492,16 @@ def _errno_of(problem: Mapping[str, Any]) -> int | None:
     return errno if type(errno) is int else None
 
 
-def _detail_of(details: object) -> dict[str, Any]:
-    return {"errors": details} if isinstance(details, list) else {}
+def _shown(details: object, mask: Mask) -> dict[str, Any]:
+    """What the server tells in detail, without credentials, as an object."""
+    if isinstance(details, list):
+        return {"errors": mask.inside(details)}
+    if not isinstance(details, dict):
+        return {}
+    # The stored object is data, which nobody may change.
+    return {
+        name: value if name == "existing" else mask.inside(value) for name, value in details.items()
+    }
 
 
 def _problem(reply: Reply) -> dict[str, Any]:

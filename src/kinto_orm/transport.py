@@ -35,6 +35,7 @@ from kinto_orm.errors import (
     TransportError,
 )
 from kinto_orm.forking import renew_in_children
+from kinto_orm.masking import Mask
 from kinto_orm.pooling import PooledAdapter
 from kinto_orm.protocol import Reply, Request
 
@@ -80,6 +81,7 @@ class Transport:
         every.update(constant or {})
         refuse_bad_headers(every)
         self._headers: dict[str, Any] = dict(every)
+        self._mask = Mask(self._headers)
         self.is_anonymous = auth is None and "Authorization" not in every
         self._adapter = adapter or PooledAdapter()
         self._send_options = _options_of_environment(base_url)
@@ -141,8 +143,11 @@ class Transport:
     def _attempt(
         self, request: Request, deadline: float
     ) -> tuple[TransportError | None, Reply | None]:
+        mask = self._mask
         try:
             prepared = self._prepare(request)
+            if self._auth is not None:
+                mask = Mask(prepared.headers)
             response = self._adapter.send(
                 prepared, timeout=self._timeout_until(deadline), **self._send_options
             )
@@ -157,9 +162,9 @@ class Transport:
                 )
             body = response.content
         except (requests.RequestException, HTTPError, OSError) as error:
-            return self._explain(error, request), None
-        self._heed(response.headers)
-        return None, Reply(response.status_code, response.headers, body)
+            return self._explain(error, request, mask), None
+        self._heed(response.headers, mask)
+        return None, Reply(response.status_code, response.headers, body, False, mask)
 
     def _prepare(self, request: Request) -> requests.PreparedRequest:
         # By hand: requests' own preparation costs as much again as the sending.
@@ -204,14 +209,14 @@ class Transport:
         pause = self._retry.wait(attempt, reply)
         return pause if time.monotonic() + pause < deadline else None
 
-    def _heed(self, headers: Mapping[str, str]) -> None:
+    def _heed(self, headers: Mapping[str, str], mask: Mask) -> None:
         backoff = headers.get("Backoff")
         if backoff is not None and backoff.isdecimal():
             with self._lock:
                 self._not_before = max(self._not_before, time.monotonic() + int(backoff))
         if "Alert" in headers:
             warnings.warn(
-                f"the Kinto server announces: {headers['Alert']}",
+                f"the Kinto server announces: {mask(headers['Alert'])}",
                 DeprecationWarning,
                 stacklevel=_levels_to_the_caller(),
             )
@@ -230,20 +235,21 @@ class Transport:
             raise error
         time.sleep(pause)
 
-    def _explain(self, error: Exception, request: Request) -> TransportError:
+    def _explain(self, error: Exception, request: Request, mask: Mask) -> TransportError:
         if isinstance(error, requests.ConnectionError) and error.args:
             # So requests calls a body that stopped.
             inner = error.args[0]
             error = inner if isinstance(inner, urllib3_errors.TimeoutError) else error
         what = f"no answer from {self.base_url} to {request!r}"
+        reason = mask(_innermost(error))
         if _is_cut_off(error):
-            return BadReply(f"{what}: the answer was cut off in the middle ({_innermost(error)})")
+            return BadReply(f"{what}: the answer was cut off in the middle ({reason})")
         for kinds, cls, meaning in _TRANSPORT_ERRORS:
             if isinstance(error, kinds):
-                found = cls(f"{what}: {meaning} ({_innermost(error)})")
+                found = cls(f"{what}: {meaning} ({reason})")
                 found.lost = not isinstance(error, _NEVER_SENT)
                 return found
-        return TransportError(f"{what}: {_innermost(error)}")
+        return TransportError(f"{what}: {reason}")
 
 
 _UNREACHABLE = "is the server running, and are host and port right?"
