@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -135,10 +136,14 @@ class Loader(Generic[M]):
         body = core_schema.typed_dict_schema({"data": core_schema.typed_dict_field(data), **beside})
         return _compiled(body)
 
+    @cached_property
+    def _written(self) -> TypeAdapter[list[M]]:
+        return TypeAdapter(list[self._model])  # type: ignore[name-defined]
+
     def kept(self, found: list[M]) -> Kept | None:
         """How these objects are written now; None when they cannot be."""
         try:
-            body = TypeAdapter(list[self._model]).dump_json(  # type: ignore[name-defined]
+            body = self._written.dump_json(
                 found, by_alias=True, exclude_computed_fields=True, warnings=False
             )
         except Exception:  # noqa: BLE001  (whatever a serializer raises: saving will say so)
