@@ -28,6 +28,7 @@ from kinto_orm import (
     Record,
     Retry,
     Session,
+    Template,
     TemplateSyntaxError,
     Unauthorized,
     UndefinedVariable,
@@ -452,6 +453,110 @@ def test_what_kvpio_has_not_is_unsupported(session: Session) -> None:
 
 
 # Other servers, and bad networks
+
+
+NO_ANSWERS = [
+    says(200, b"<html>Please log in</html>", Content_Type="text/html"),
+    says(200, {}),
+    says(200, {"error": "quota"}),
+    says(200, []),
+    says(201, b""),
+    says(204, b""),
+    says(304, b""),
+]
+
+
+@pytest.mark.parametrize("answer", NO_ANSWERS)
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda session: session.kv.set("k", 1),
+        lambda session: kvp.set_template(session, "t", "x"),
+        lambda session: kvp.delete_template(session, "t"),
+        Template(name="t", source="x").save,
+    ],
+)
+def test_writes_look_at_their_answers(act: Any, answer: Any) -> None:
+    """A kvp.io server answers 200 and nothing to a write; everything else is a BadReply."""
+    with (
+        FaultyServer(answer) as server,
+        kvp_session(server) as session,
+        pytest.raises(BadReply, match="cannot"),
+    ):
+        act(session) if act.__name__ == "<lambda>" else act(session=session)
+
+
+@pytest.mark.parametrize("answer", NO_ANSWERS)
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda kv: kv.set("k/a", 1),
+        lambda kv: kv.set("k/l/-", 1),
+        lambda kv: kv.delete("k", missing_ok=True),
+        lambda kv: kv.pop("k/a"),
+        lambda kv: kv.setdefault("k/b", 1),
+    ],
+)
+def test_writes_after_a_read_look_at_their_answers(act: Any, answer: Any) -> None:
+    """The same below a root key, and for deletions."""
+    there = says(200, {"a": 1, "l": []})
+    with (
+        FaultyServer(lambda each: (there if each.command == "GET" else answer)(each)) as server,
+        kvp_session(server) as session,
+        pytest.raises(BadReply, match="cannot"),
+    ):
+        act(session.kv)
+
+
+@pytest.mark.parametrize("status", [201, 204, 206, 304])
+def test_reads_want_a_200(status: int) -> None:
+    """Another status is no answer, and above all no missing key."""
+    with FaultyServer(says(status, b"")) as server, kvp_session(server) as session:
+        acts: list[Callable[[], Any]] = [
+            lambda: session.kv.get("k", "DEFAULT"),
+            lambda: list(session.kv),
+            lambda: Template.get_or_none("t"),
+            session.account,
+        ]
+        for act in acts:
+            with pytest.raises(BadReply):
+                act()
+
+
+@pytest.mark.parametrize("names", [["a", 1], ["\ud800"], ["a\0b"], {"a": 1}, "a", None])
+def test_lists_of_names_that_are_none(names: Any) -> None:
+    """A list of keys or templates has texts that can be asked for."""
+    with FaultyServer(says(200, names)) as server, kvp_session(server) as session:
+        for act in (session.kv.keys, lambda: Template.find().all(), session.kv.items):
+            with pytest.raises(BadReply):
+                list(act())
+
+
+@pytest.mark.parametrize(
+    "figures",
+    [{}, {"id": 5}, {"id": None}, {"id": "me", "reads": "many"}, {"id": "me", "email": 1}],
+)
+def test_an_account_of_another_shape(figures: Any) -> None:
+    """Not an account called "None"."""
+    with (
+        FaultyServer(says(200, figures)) as server,
+        kvp_session(server) as session,
+        pytest.raises(BadReply),
+    ):
+        session.account()
+
+
+@pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", '{"a": NaN}', "[" * 50_000])
+def test_texts_that_only_python_takes_for_json(old_kv: KeyValues, text: str) -> None:
+    """They are texts, and can be stored again."""
+    old_kv["k"] = text
+    assert old_kv["k"] == text
+    old_kv["copy"] = old_kv["k"]
+
+
+def kvp_session(server: FaultyServer) -> Session:
+    """A session over kvp.io's protocol."""
+    return Session("kvp+" + server.url.removesuffix("/v1"), auth=(KEY, ""), retry=FAST)
 
 
 @pytest.fixture

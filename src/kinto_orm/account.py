@@ -12,7 +12,7 @@ from pydantic import AfterValidator, ConfigDict, Field, SecretStr
 from kinto_orm import kvp
 from kinto_orm.changes import Changes
 from kinto_orm.connection import root_page
-from kinto_orm.errors import InvalidData, ResponseError, Unauthorized, Unsupported
+from kinto_orm.errors import BadReply, InvalidData, ResponseError, Unauthorized, Unsupported
 from kinto_orm.loading import Source, without
 from kinto_orm.permissions import JsonPatch, Permissions
 from kinto_orm.protocol import Call, Parents, Reply, Request
@@ -193,20 +193,30 @@ def account_of(session: Session) -> Account:
     if session.dialect == "kvp":
         figures = kvp.account(session)
         raw = {name: figures.get(name) for name in ("email", "reads", "size")}
-        return _told(session, str(figures.get("id")), raw)
+        return _told(session, str(figures["id"]), raw)
     info = session.run(root_page(session.server_url))
     if info.user is None:
         raise Unauthorized(
             f"{session.server_url} recognises no user: check the session's auth", status=401
         )
-    id = str(info.user.get("id")).removeprefix("account:")
+    id = str(info.user.get("id") or "").removeprefix("account:")
     figures = {name: info.user.get(name) for name in ("principals", "bucket")}
     return _told(session, id, figures | {"email": id if "@" in id else None})
 
 
 def _told(session: Session, id: str, figures: dict[str, Any]) -> Account:
-    """An account of which only figures are known."""
-    account = Account._loader().of({"id": id} | figures)
+    """An account of which only figures are known.
+
+    Raises:
+        BadReply: They are none.
+    """
+    try:
+        account = Account._loader().of({"id": id or None} | figures)
+    except (InvalidData, BadReply):
+        raise BadReply(
+            f"cannot read who the user of {session.server_url} is: the answer tells of an account "
+            "as neither Kinto nor a kvp.io server does. Does a proxy answer instead?"
+        ) from None
     put_state(account, State(session, None, Source(raws={id: {"id": id}}), partial=True))
     return account
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
+from typing import TYPE_CHECKING, ClassVar, NoReturn, TypeVar
 
 from pydantic import BaseModel, Field, JsonValue, TypeAdapter, ValidationError
 
 from kinto_orm.conditions import col
 from kinto_orm.errors import BadReply, NotFound, Unsupported
 from kinto_orm.pages import next_position
-from kinto_orm.protocol import Call, Parents, Reply, Request
+from kinto_orm.protocol import Call, Parents, Reply, Request, is_object, require_id
 from kinto_orm.query import Query
 from kinto_orm.resource import Resource
 from kinto_orm.session import Session
@@ -119,7 +119,10 @@ def at(resource: R, session: Session, when: int | datetime) -> R:
     entry = history_of(resource, session).where(modified <= milliseconds(when)).first()
     if entry is None or entry.action == "delete":
         raise NotFound(f"{resource._name} was not there at {when}", status=404)
-    raw: Any = entry.target["data"]
+    raw = entry.target.get("data")
+    if not is_object(raw):
+        raise BadReply(f"the history does not show {resource._name} in the entry {entry.id!r}")
+    require_id(raw, resource.id)
     return type(resource)._from_raw(raw, session, state_of(resource).parent or "")
 
 
@@ -159,9 +162,11 @@ def permission_entries(session: Session) -> Iterator[PermissionEntry]:
     session.require("permissions_endpoint", "list the permissions")
     query: str | None = ""
     while query is not None:
-        request = Request("GET", "/permissions", query)
+        request, asked = Request("GET", "/permissions", query), query
         page, query = session.run(Call(request, _permission_page, "list the permissions"))
         yield from page
+        if query == asked:
+            raise BadReply("cannot list the permissions: the same page comes again and again")
 
 
 def _permission_page(reply: Reply) -> tuple[list[PermissionEntry], str | None]:

@@ -271,7 +271,7 @@ class KintoStore:
                 raise unconfirmed(error, base)
             if gone:
                 raise no_key(key) from error
-            raise Raced(error) if error.status == 412 else error
+            raise Raced(error) if error.status == 412 and precondition else error
 
         request = Request("DELETE", self._path(key), headers=precondition)
         parents = self._parents().explaining()

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from pydantic import JsonValue
 
 from kinto_orm import errors, keypath
-from kinto_orm.encoding import encode
+from kinto_orm.encoding import decode, encode
 from kinto_orm.errors import (
     BadReply,
     KeyNotFound,
@@ -26,6 +26,7 @@ from kinto_orm.errors import (
     TemplateError,
     Unauthorized,
 )
+from kinto_orm.jsonvalues import is_storable
 from kinto_orm.kv import KeyValues
 from kinto_orm.protocol import Call, Reply, Request, query_string
 from kinto_orm.session import Session
@@ -78,7 +79,13 @@ def account(session: Session) -> dict[str, JsonValue]:
         Unauthorized: The server knows no account of this API key.
     """
     asked = request("GET", "account", ())
-    return _run(session, asked, lambda reply: reply.json, "read the account")
+    return _run(session, asked, _figures, "read the account")
+
+
+def _figures(reply: Reply) -> dict[str, JsonValue]:
+    if not isinstance(reply.json.get("id"), str):
+        raise BadReply(reply.complaint())
+    return reply.json
 
 
 # Templates
@@ -154,7 +161,7 @@ def set_template(session: Session, name: str, source: str) -> None:
     """
     body = encode(source, f"the template {name!r}")
     sent = request("POST", "templates", _template(name), body=body)
-    _run(session, sent, _text, f"save the template {name!r}")
+    _run(session, sent, _done, f"save the template {name!r}")
 
 
 def delete_template(session: Session, name: str) -> None:
@@ -162,7 +169,7 @@ def delete_template(session: Session, name: str) -> None:
     _run(
         session,
         request("DELETE", "templates", _template(name)),
-        _text,
+        _done,
         f"delete the template {name!r}",
     )
 
@@ -243,7 +250,7 @@ class KvpStore:
             path, append = _bucket(key, *_one_based(found[0], segments)), segments[-1] == "-"
         sent = request("POST", "bucket", path, body=body)
         sent.repeatable = not append
-        self._run(sent, _text, f"set {'/'.join((key, *segments))!r}")
+        self._run(sent, _done, f"set {'/'.join((key, *segments))!r}")
 
     def add(self, key: str, segments: Sequence[str], value: JsonValue) -> JsonValue:
         """Store a value where there is none yet; not atomic, since there are no preconditions."""
@@ -276,13 +283,13 @@ class KvpStore:
         sent = request("DELETE", "bucket", _bucket(key, *_one_based(value, segments)))
         # Items of a list move up: a second sending would remove another one.
         sent.repeatable = not segments
-        self._run(sent, _text, f"delete {'/'.join((key, *segments))!r}")
+        self._run(sent, _done, f"delete {'/'.join((key, *segments))!r}")
         return removed
 
     def clear(self) -> None:
         """Remove every key, each with a request of its own."""
         for key in self._keys():
-            self._run(request("DELETE", "bucket", _bucket(key)), _text, f"delete {key!r}")
+            self._run(request("DELETE", "bucket", _bucket(key)), _done, f"delete {key!r}")
 
     def __repr__(self) -> str:
         return self._session.server_url
@@ -313,7 +320,7 @@ class KvpStore:
         """Tell a bare string from JSON."""
         text = _text(reply)
         try:
-            value: JsonValue = json.loads(text)
+            value = _parsed(text)
         except ValueError:
             return text
         labelled = reply.headers.get("Content-Type", "").startswith("application/json")
@@ -368,7 +375,7 @@ def _run(session: Session, sent: Request, receive: Callable[[Reply], T], doing: 
             status=reply.status,
             request=sent,
         )
-    return Call(sent, receive, doing, _refused).complete(reply)
+    return Call(sent, lambda reply: receive(_whole(reply)), doing, _refused).complete(reply)
 
 
 def _refused(error: ResponseError, _: Reply) -> NoReturn:
@@ -383,6 +390,19 @@ def _refused(error: ResponseError, _: Reply) -> NoReturn:
     )
 
 
+def _whole(reply: Reply) -> Reply:
+    """The same reply, if it has the one status with which kvp.io answers."""
+    if reply.status != 200:
+        raise BadReply(reply.complaint())
+    return reply
+
+
+def _done(reply: Reply) -> None:
+    """Make sure that a write was done: kvp.io answers nothing then."""
+    if reply.body.strip():
+        raise BadReply(f"{reply.complaint()} A kvp.io server answers nothing to a write.")
+
+
 def _text(reply: Reply) -> str:
     try:
         return reply.body.decode()
@@ -392,9 +412,30 @@ def _text(reply: Reply) -> str:
 
 def _names(reply: Reply) -> list[str]:
     try:
-        found = json.loads(reply.body)
+        found = decode(reply.body)
     except ValueError:
         found = None
-    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
+    if not isinstance(found, list) or not all(map(_is_name, found)):
         raise BadReply(reply.complaint())
     return found
+
+
+def _is_name(name: object) -> bool:
+    """Whether a key or a template can have this name."""
+    return isinstance(name, str) and is_storable(name)
+
+
+def _parsed(text: str) -> JsonValue:
+    """JSON as its standard has it: NaN and Infinity are texts.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)  # type: ignore[no-any-return]
+    except RecursionError:
+        raise ValueError("too deep") from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(name)

@@ -159,7 +159,10 @@ def next_position(reply: Reply) -> str | None:
     url = reply.headers.get("Next-Page")
     if not url:
         return None
-    query = urlsplit(url).query
+    try:
+        query = urlsplit(url).query
+    except ValueError:
+        query = ""
     if "_token" not in dict(parse_qsl(query)):
         raise BadReply("the answer's Next-Page has no _token; does a proxy change its headers?")
     return query

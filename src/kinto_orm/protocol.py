@@ -42,6 +42,7 @@ ERRNO_CONSTRAINT = 122
 
 # Bytes of an answer that is shown: the beginning, and what an echo of the request may be long.
 _LOOKED_AT = 10_000
+_MOST_DIGITS = 20
 
 _ID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]*")
 _ACCOUNT_ID = re.compile(r"[a-zA-Z0-9][+.@a-zA-Z0-9_-]*")
@@ -100,8 +101,12 @@ def if_none_match(last_modified: int | None = None) -> dict[str, str]:
 
 def timestamp(headers: Mapping[str, str]) -> int | None:
     """The ETag of a reply in milliseconds; None where there is none."""
-    digits = headers.get("ETag", "").removeprefix("W/").strip('"')
-    return int(digits) if digits.isdecimal() else None
+    return _whole_number(headers.get("ETag", "").removeprefix("W/").strip('"'))
+
+
+def _whole_number(digits: str) -> int | None:
+    """The number that a header gives, None when it gives none or more than 64 bits."""
+    return int(digits) if digits.isdecimal() and len(digits) < _MOST_DIGITS else None
 
 
 @dataclass(slots=True)
@@ -226,13 +231,14 @@ class Reply:
         Raises:
             BadReply: The headers do not say.
         """
-        total = self.headers.get("Total-Objects") or self.headers.get("Total-Records") or ""
-        if not total.isdecimal():
+        digits = self.headers.get("Total-Objects") or self.headers.get("Total-Records") or ""
+        total = _whole_number(digits)
+        if total is None:
             raise BadReply(
                 f"the answer ({self.status}) to a HEAD has no header Total-Objects, as that of a "
                 "Kinto server; is the server URL right, and does a proxy answer instead?"
             )
-        return int(total)
+        return total
 
     @property
     def is_lost(self) -> bool:

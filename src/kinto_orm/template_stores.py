@@ -157,7 +157,8 @@ class KintoStore:
         def fetch(ids: Mapping[str, str]) -> Iterator[Stored]:
             for chunk in chunks(ids):
                 for each in query.where(col(model.id).in_(chunk)):
-                    yield each._document(ids[each.id])
+                    if each.id in ids:  # else it was not asked for
+                        yield each._document(ids[each.id])
 
         return Included(self._session, path, template._document(template.name), fetch)
 
