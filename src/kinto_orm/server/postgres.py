@@ -219,6 +219,17 @@ def _binaries(directory: Path) -> Path:
     return versions[version]
 
 
+def require_programs() -> None:
+    """Make sure that everything is installed that is needed to serve from a directory.
+
+    Raises:
+        ConfigurationError: The extra `server` is not installed.
+    """
+    with extra():
+        import kinto_orm.server.application  # noqa: F401
+    _versions()
+
+
 @cache
 def _versions() -> dict[int, Path]:
     """Find the programs of each version of PostgreSQL that is installed."""

@@ -19,6 +19,7 @@ _WARNINGS = (
 _LEVELS = {
     "kinto": logging.WARNING,
     "request.summary": logging.WARNING,
+    "subrequest.summary": logging.WARNING,
     "waitress": logging.WARNING,
     "waitress.queue": logging.ERROR,
 }
@@ -71,9 +72,15 @@ def _hush_loggers() -> None:
             logger.addHandler(logging.NullHandler())
     for name in _CONFLICTS:
         logging.getLogger(name).addFilter(_is_no_conflict)
+    logging.getLogger("kinto.config").addFilter(_has_config_file)
 
 
 def _is_no_conflict(record: logging.LogRecord) -> bool:
     """Whether this is more than two writers who met: Kinto logs those with a traceback."""
     code = getattr(getattr(record.msg, "orig", None), "pgcode", None)
     return code not in _CONFLICT_CODES
+
+
+def _has_config_file(record: logging.LogRecord) -> bool:
+    """Whether this is more than a missing kinto.ini, which the root page looks for and shows."""
+    return not record.getMessage().startswith("Could not find config file")
