@@ -325,6 +325,49 @@ def test_an_old_name_that_a_validator_of_the_record_reads_first(wire: Wire) -> N
     assert person.full == Person.get("p").full == "Eve"
 
 
+def test_a_record_with_a_serializer_of_its_own(wire: Wire) -> None:
+    """It may write anything; what it leaves out is no more lost than what others leave out."""
+
+    class Pair(Record, collection="todos"):
+        a: int = 0
+        b: int = 0
+        secret: int = 0
+
+        @model_validator(mode="before")
+        @classmethod
+        def _split(cls, data: Any) -> Any:
+            if isinstance(data, dict) and "pair" in data:
+                a, b = data.pop("pair")
+                return {**data, "a": a, "b": b}
+            return data
+
+        @model_serializer
+        def _join(self) -> dict[str, Any]:
+            return {"id": self.id, "last_modified": self.last_modified, "pair": [self.a, self.b]}
+
+    pair = Pair(id="x", a=1).save()
+    pair.b = 5
+    pair.save()
+    found = Pair.get("x")
+    assert (found.a, found.b, found.diff()) == (1, 5, {})
+    assert set(Collection(id="todos").records.get("x").model_extra or {}) == {"pair"}
+    found.secret = 1
+    check_refused(wire, found, r"Pair\.secret would be read back")
+
+
+def test_a_record_that_is_written_as_no_object(wire: Wire) -> None:
+    """The server stores objects only."""
+
+    class Flat(Record, collection="todos"):
+        a: int = 0
+
+        @model_serializer
+        def _flat(self) -> str:
+            return "a"
+
+    check_refused(wire, Flat(), "gives no object")
+
+
 def test_what_fits_is_saved(wire: Wire) -> None:
     """Whatever loads as it was is no concern of the check."""
 

@@ -98,9 +98,10 @@ def _following(stored: S, read: S, again: S) -> set[str]:
 
 def _take_forms(stored: Stored, raw: Mapping[str, JsonValue]) -> None:
     """Let fields without a type have the JSON that they were written as."""
-    loose = {each: stored._value(each) for each in stored._traits().loose}
-    if not loose and not stored.__pydantic_extra__:
+    names = stored._traits().loose
+    if not names and not stored.__pydantic_extra__:
         return
+    loose = {each: stored._value(each) for each in names}
     other = {
         name
         for name, value in (stored._extra | loose).items()

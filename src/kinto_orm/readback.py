@@ -6,7 +6,7 @@ What is to be stored is loaded with the model, and compared with the object.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from types import NoneType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,19 +24,26 @@ S = TypeVar("S", bound="Stored")
 
 
 def refuse_unreadable(
-    stored: Stored, data: Mapping[str, JsonValue], changed: Collection[str]
+    stored: Stored,
+    values: Mapping[str, JsonValue],
+    changed: Collection[str],
+    whole: Callable[[], Mapping[str, JsonValue]],
 ) -> None:
     """Refuse to save what would not be read back as the object that is saved.
 
     Args:
         stored: The object.
-        data: All that the server will have of it.
+        values: What is to be written.
         changed: The stored names of what is to be written or removed.
+        whole: Gives all that the server will have of the object.
 
     Raises:
         InvalidData: It names the field, and says what to write.
     """
-    complaint = unreadable(stored, data, changed)
+    traits = stored._traits()
+    if traits.is_plain and traits.is_sure(values, changed):
+        return
+    complaint = unreadable(stored, whole(), changed)
     if complaint is not None:
         raise InvalidData(f"{stored._name} cannot be saved: {complaint} Nothing was sent.")
 
@@ -51,8 +58,7 @@ def unreadable(
     """
     traits, declared = stored._traits(), stored._python_names()
     _refuse_untyped_secrets(stored, data, changed)
-    doubtful = set(changed) if traits.entangled else traits.doubtful(data, changed)
-    names = declared.keys() & doubtful | traits.hiding
+    names = declared.keys() & traits.doubtful(data, changed)
     if not names and not (traits.entangled and changed):
         return None
     try:

@@ -381,7 +381,9 @@ class Stored(Holder, metaclass=ResourceMeta):
             InvalidData: Something would not be read back as it is.
         """
         changes = self._changes()
-        refuse_unreadable(self, changes.applied_to(self._raw()), changes.names)
+        refuse_unreadable(
+            self, changes.changed, changes.names, lambda: changes.applied_to(self._raw())
+        )
         plan(self)
         return changes
 
@@ -415,7 +417,7 @@ class Stored(Holder, metaclass=ResourceMeta):
         if lossy_fields(type(self)):
             refuse_loss(self, self._name)
         try:
-            return self.model_dump(
+            data: dict[str, JsonValue] = self.model_dump(
                 mode="json",
                 by_alias=True,
                 exclude=set(NOT_DATA),
@@ -426,6 +428,13 @@ class Stored(Holder, metaclass=ResourceMeta):
             raise InvalidData(
                 f"{self._name} cannot be written as JSON: {error}. Nothing was sent."
             ) from error
+        if not isinstance(data, dict):
+            raise InvalidData(
+                f"{self._name} cannot be saved: the serializer of its model gives no object of "
+                "JSON, which a record is. Nothing was sent."
+            )
+        # A serializer of the model's own excludes nothing.
+        return data if data.keys().isdisjoint(NOT_DATA) else without(data, NOT_DATA)
 
     def _full_data(self) -> dict[str, JsonValue]:
         """All data for a PUT, with stored fields that the model leaves out of its dumps.
@@ -442,7 +451,7 @@ class Stored(Holder, metaclass=ResourceMeta):
         else:
             names = set(data)
         self._refuse_reserved(names & data.keys())
-        refuse_unreadable(self, data, names)
+        refuse_unreadable(self, data, names, lambda: data)
         plan(self)
         return data
 

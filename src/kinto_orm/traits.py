@@ -64,18 +64,27 @@ class Traits:
     entangled: bool
     steady: bool
 
-    def doubtful(self, values: Mapping[str, JsonValue], changed: Iterable[str]) -> set[str]:
-        """The changed fields that may be read back as something else."""
+    @property
+    def is_plain(self) -> bool:
+        """Whether each field is what is written of it, and no other."""
+        return not (self.entangled or self.hiding)
+
+    def is_sure(self, values: Mapping[str, JsonValue], changed: Iterable[str]) -> bool:
+        """Whether the types alone show that these fields are read back as they are."""
         given, checks = self.given, self.checks
-        return {
-            name
-            for name in changed
-            if (
-                values.get(name) is None
-                if name in given
-                else not (name in values and name in checks and checks[name](values[name]))
-            )
-        }
+        for name in changed:
+            if name in given:
+                if values.get(name) is None:
+                    return False
+            elif name not in checks or name not in values or not checks[name](values[name]):
+                return False
+        return True
+
+    def doubtful(self, values: Mapping[str, JsonValue], changed: Iterable[str]) -> set[str]:
+        """The changed fields that have to be looked at, and those that may hide a change."""
+        if self.entangled:
+            return {*self.hiding, *changed}
+        return {*self.hiding, *(name for name in changed if not self.is_sure(values, (name,)))}
 
 
 def traits_of(model: type[BaseModel]) -> Traits:
@@ -95,7 +104,11 @@ def traits_of(model: type[BaseModel]) -> Traits:
     return Traits(
         given=frozenset(name for name, check in checks.items() if check is _is_given),
         checks={name: check for name, check in checks.items() if check is not None},
-        hiding=frozenset(name for name, each in inside.items() if _hides(each)),
+        hiding=frozenset(
+            name
+            for name, each in inside.items()
+            if _hides(each) or _is_written_whole(above, fields)
+        ),
         loose=frozenset(
             name for name, each in inside.items() if any(node["type"] == "any" for node in each)
         ),
@@ -144,8 +157,8 @@ def _nodes(schema: Any, definitions: Mapping[str, _Schema], seen: set[str]) -> I
 
 def _is_entangled(above: Iterable[_Schema], fields: _Schema, nodes: Iterable[_Schema]) -> bool:
     return (
-        any(_has_own_function(each) or "serialization" in each for each in above)
-        or "serialization" in fields
+        any(map(_has_own_function, above))
+        or _is_written_whole(above, fields)
         or "extras_schema" in fields
         or "extras_keys_schema" in fields
         or any(isinstance(each.get("validation_alias"), list) for each in fields["fields"].values())
@@ -155,6 +168,11 @@ def _is_entangled(above: Iterable[_Schema], fields: _Schema, nodes: Iterable[_Sc
             for node in nodes
         )
     )
+
+
+def _is_written_whole(above: Iterable[_Schema], fields: _Schema) -> bool:
+    """Whether the model has a serializer of its own, which may write anything."""
+    return any("serialization" in each for each in (*above, fields))
 
 
 def _is_unsteady(node: _Schema) -> bool:
