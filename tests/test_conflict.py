@@ -377,3 +377,16 @@ def test_refresh_of_what_is_gone() -> None:
         todo.refresh()
     assert raised.value.resource == "record"
     assert todo.title == "base"
+
+
+def test_a_conflict_merges_once() -> None:
+    """Merging it again later would bring back what was true then."""
+    todo = Todo(id="x", title="base").save()
+    changed_elsewhere(todo, done=True)
+    todo.title = "mine"
+    conflict = conflict_of(todo.save)
+    conflict.merge().save()
+    changed_elsewhere(todo, title="newer")
+    todo.refresh()
+    assert conflict_of(conflict.merge) is conflict
+    assert todo.title == "newer"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from conftest import Backend
 from kinto_orm import (
     Bucket,
     Collection,
+    ConfigurationError,
     Conflict,
     Everyone,
     Group,
@@ -358,3 +360,30 @@ def test_many_permissions_come_page_by_page() -> None:
         session.save_all(Todo(id=f"t{n}", title="x") for n in range(10))
         ids = [each.id for each in session.permissions() if each.resource_name == "record"]
     assert sorted(ids) == [f"t{n}" for n in range(10)]
+
+
+@pytest.mark.parametrize("when", ["2030-01-01", 1.5, True, None, [], "x"])
+def test_a_time_is_milliseconds_or_a_datetime(session: Session, when: Any) -> None:
+    """Anything else is refused, instead of being later or earlier than everything."""
+    todo = Todo(title="x").save()
+    for act in (
+        lambda: todo.at(when),
+        lambda: todo.revert(when),
+        lambda: Collection(id="todos").snapshot(when),
+    ):
+        with pytest.raises(TypeError, match="is no time"):
+            act()
+
+
+def test_what_was_is_not_saved_by_mistake(session: Session) -> None:
+    """Saving it as it is would send nothing, and the server would keep what is there now."""
+    todo = Todo(id="x", title="first").save()
+    first = todo.last_modified or 0
+    todo.title = "second"
+    todo.save()
+    for old in (todo.at(first), *Collection(id="todos").snapshot(first)):
+        with pytest.raises(ConfigurationError, match=r"revert\(when\)"):
+            old.save()
+        assert session.save_all([old]).failed
+    assert Todo.get("x").title == "second"
+    assert todo.at(first).save(force=True).title == "first"

@@ -310,6 +310,21 @@ def test_a_copy_into_the_same_collection_needs_another_id(here: Session) -> None
     assert todo.copy_to(here, id="y").save().title == "a"
 
 
+@pytest.mark.parametrize("force", [False, True])
+def test_a_copy_goes_where_the_scope_says(here: Session, force: bool) -> None:
+    """Also that of a class which names its collection: the original stays as it is."""
+    todo = Todo(id="x", title="a").save(session=here)
+    todo.title = "changed"
+    copied = todo.copy_to(here.scoped(collection="a"), force=force)
+    assert copied.uri.endswith("/collections/a/records/x")
+    assert Todo.get("x", session=here).title == "a"
+    assert Record.get("x", session=here.scoped(collection="a"))["title"] == "changed"
+    copied.title = "again"
+    copied.save()
+    assert Todo.get("x", session=here).title == "a"
+    assert Record.get("x", session=here.scoped(collection="a"))["title"] == "again"
+
+
 def test_what_cannot_be_copied(here: Session, there: Session) -> None:
     """Half an object, and to what is no session."""
     Todo(id="x", title="a").save(session=here)

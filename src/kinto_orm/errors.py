@@ -196,7 +196,10 @@ class Conflict(ResponseError):
             raise ValueError(f"prefer must be None, 'local' or 'remote', not {prefer!r}")
         if self._merger is None:
             raise self
-        return self._merger(self, prefer)
+        merged = self._merger(self, prefer)
+        # What it knows of the other side is used up: merging again would bring back old values.
+        self._merger = None
+        return merged
 
 
 class CollectionReset(KintoError):

@@ -15,7 +15,7 @@ from kinto_orm.protocol import Call, Parents, Reply, Request, is_object, require
 from kinto_orm.query import Query
 from kinto_orm.resource import Resource
 from kinto_orm.session import Session
-from kinto_orm.state import State, set_state, state_of
+from kinto_orm.state import State, own_state, set_state, state_of
 
 if TYPE_CHECKING:
     R = TypeVar("R", bound=Resource)
@@ -123,7 +123,9 @@ def at(resource: R, session: Session, when: int | datetime) -> R:
     if not is_object(raw):
         raise BadReply(f"the history does not show {resource._name} in the entry {entry.id!r}")
     require_id(raw, resource.id)
-    return type(resource)._from_raw(raw, session, state_of(resource).parent or "")
+    found = type(resource)._from_raw(raw, session, state_of(resource).parent or "")
+    own_state(found).past = True
+    return found
 
 
 def revert(resource: R, session: Session, when: int | datetime) -> R:
@@ -138,7 +140,14 @@ def revert(resource: R, session: Session, when: int | datetime) -> R:
 
 def milliseconds(when: int | datetime) -> int:
     """A time as the server's timestamps have it."""
-    return int(when.timestamp() * 1000) if isinstance(when, datetime) else when
+    if isinstance(when, datetime):
+        return int(when.timestamp() * 1000)
+    if type(when) is not int:
+        raise TypeError(
+            f"{when!r} is no time: give milliseconds as a whole number, such as a last_modified, "
+            "or a datetime"
+        )
+    return when
 
 
 def snapshot(
@@ -148,9 +157,16 @@ def snapshot(
     session.require("history", "take a snapshot")
     parent = f"/buckets/{bucket}/collections/{collection}/records"
     path = f"/buckets/{bucket}/snapshot/collections/{collection}@{milliseconds(when)}"
+
+    def receive(reply: Reply) -> list[R]:
+        found = model._page(reply, session, parent, None)
+        for each in found:
+            state_of(each).past = True
+        return found
+
     call = Call(
         Request("GET", path),
-        lambda reply: model._page(reply, session, parent, None),
+        receive,
         f"take a snapshot of {collection} in {bucket}",
         parents=Parents(bucket, collection, False),
     )

@@ -85,6 +85,13 @@ class Record(Resource):
             )
         return _records_path(cls.__kinto_bucket__ or session.bucket, collection)
 
+    @classmethod
+    def _path_for_copies(cls, target: Session) -> str | None:
+        # What the class says is a default here: a copy goes where it is told to go.
+        bucket = target.bucket if target.bucket != "default" else cls.__kinto_bucket__ or "default"
+        collection = target.collection or cls.__kinto_collection__
+        return None if collection is None else _records_path(bucket, collection)
+
     def history(self, *, session: Session | None = None) -> Query[HistoryEntry]:
         """What was done to this record, newest first.
 

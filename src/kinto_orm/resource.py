@@ -167,7 +167,8 @@ class Resource(Readable):
         What is not saved yet is copied, too; permissions are not.
 
         Args:
-            target: On any server; `session.scoped(collection="archive")` for another scope.
+            target: On any server; `session.scoped(collection="archive")` for another scope, which
+                counts also for a class that names a collection of its own.
             id: The copy's id; by default the same.
             force: Overwrite what is there under this id.
 
@@ -185,12 +186,17 @@ class Resource(Readable):
         copied = copy.deepcopy(self)
         if id is not None:
             copied.__dict__["id"] = id
-        set_state(copied, State(target, None, None, known_id=True))
+        set_state(copied, State(target, self._path_for_copies(target), None, known_id=True))
         session, parent, parents = copied._place(target)
         precondition = {} if force else if_none_match()
         call = copied._put_call(session, parent, parents, precondition, {}, data)
         copied._run(session, call)
         return copied
+
+    @classmethod
+    def _path_for_copies(cls, target: Session) -> str | None:
+        """The plural path that a scope names more clearly than the class; None: the class's."""
+        return None
 
     def _save_call(
         self, given: Session | None, *, force: bool = False, last_modified: int | None = None
@@ -215,6 +221,7 @@ class Resource(Readable):
         changes = self._checked_changes()
         pending = self._pending_permissions()
         if not changes and not pending and not stamp:
+            self._refuse_past()
             return None
         return session, self._patch_call(session, parent, parents, changes, pending, stamp)
 
@@ -507,6 +514,14 @@ class Resource(Readable):
             raise NotLoaded(
                 f"cannot save {self._name}: it was loaded with some fields only; call "
                 "refresh(keep_changes=True) first. Nothing was sent."
+            )
+
+    def _refuse_past(self) -> None:
+        """Refuse to save what the history gave, unchanged: that would bring nothing back."""
+        if state_of(self).past:
+            raise ConfigurationError(
+                f"cannot save {self._name}: it is how it was at a time. revert(when) of the object "
+                "brings that back; copy_to() makes another object of it. Nothing was sent."
             )
 
     # Conflicts

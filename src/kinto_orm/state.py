@@ -27,6 +27,7 @@ class State:
         "known_id",
         "parent",
         "partial",
+        "past",
         "permissions",
         "planned",
         "session",
@@ -46,6 +47,7 @@ class State:
         gone: bool = False,
         doubt: bool = False,
         known_id: bool = False,
+        past: bool = False,
         planned: dict[str, Any] | None = None,
     ) -> None:
         self.session = session
@@ -57,6 +59,8 @@ class State:
         self.gone = gone
         # The answer to a write was lost: the server may have what it does not say.
         self.doubt = doubt
+        # It is how the object was at a time, by the history.
+        self.past = past
         # Others may write under this id: it was copied, or was on the server before.
         self.known_id = known_id
         # What the object was written as when its save was planned.
@@ -125,12 +129,12 @@ def pickled(stored: Stored) -> tuple[Any, ...]:
     kept: Any = state.permissions
     if isinstance(kept, Permissions):
         kept = kept._snapshot()
-    return state.parent, raw, dump, kept, state.partial, state.gone, state.doubt
+    return state.parent, raw, dump, kept, state.partial, state.gone, state.doubt, state.past
 
 
 def unpickled(stored: Stored, kept: tuple[Any, ...]) -> State:
     """The state that was pickled."""
-    parent, raw, dump, permissions, partial, gone, doubt = kept
+    parent, raw, dump, permissions, partial, gone, doubt, past = kept
     written = None if dump is None else Kept(dumps={stored.id: dump})
     source = None if raw is None else Source(raws={stored.id: raw}, kept=written)
     if isinstance(permissions, tuple):
@@ -143,5 +147,6 @@ def unpickled(stored: Stored, kept: tuple[Any, ...]) -> State:
         partial=partial,
         gone=gone,
         doubt=doubt,
+        past=past,
         known_id=True,
     )

@@ -26,7 +26,7 @@ from kinto_orm.changes import (
 )
 from kinto_orm.errors import InvalidData, KintoError, ModelError, NotLoaded
 from kinto_orm.fidelity import lossy_fields, refuse_loss, refuse_unread_fields
-from kinto_orm.jsonvalues import as_stored
+from kinto_orm.jsonvalues import alike, as_stored
 from kinto_orm.loading import Loader, Source, page_of, without
 from kinto_orm.metaclass import (
     ResourceMeta,
@@ -480,7 +480,7 @@ class Stored(Holder, metaclass=ResourceMeta):
     def _fits(self, raw: Mapping[str, Any], expected: Mapping[str, JsonValue]) -> bool:
         """Whether stored data is what was sent, but for what the server makes."""
         made = self.__kinto_server_made__
-        return without(raw, made) == without(expected, made)
+        return alike(without(raw, made), without(expected, made))
 
     def _bind_permissions(self, permissions: Permissions) -> Permissions:
         """Say to whom these permissions belong."""
