@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 
 from faults import Answer, FaultyServer, says
 from kinto_orm import BadReply, Record, Session
 
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ROOT = says(200, {"capabilities": {"permissions_endpoint": {}}, "user": {"id": "x"}})
 
 
 class Todo(Record, collection="todos"):
     title: str
+    due: datetime | None = None
 
 
 def get(session: Session) -> object:
@@ -123,3 +126,74 @@ def test_a_next_page_that_is_no_url(ask: Callable[..., str]) -> None:
     """Not Python's ValueError."""
     data = [{"id": "a", "last_modified": 1, "title": "x"}]
     ask(find, says(200, {"data": data}, Next_Page="http://["))
+
+
+NEXT = "http://x.test/v1/buckets/b/collections/todos/records?_token=1"
+SAME = says(
+    200, {"data": [{"id": "a", "last_modified": 1, "title": "x"}]}, Next_Page=NEXT, ETag='"1"'
+)
+ENDLESS: dict[str, Callable[[Session], object]] = {
+    "by id": find,
+    "by id, tested here": lambda session: Todo.find(Todo.due != NOON, session=session).all(),
+    "with an order": lambda session: Todo.find(session=session).order_by(Todo.title).all(),
+    "position by position": lambda session: _resumed(session),
+    "counted": lambda session: Todo.find(Todo.due != NOON, session=session).count(),
+    "some fields": lambda session: list(Todo.find(session=session).only("title").pages()),
+    "changes": lambda session: list(Todo.find(session=session).changes('[5,5,"",[],null]')),
+    "first pass": lambda session: list(Todo.find(session=session).changes('[5,5,"",[],""]')),
+    "start": lambda session: list(Todo.find(session=session).changes()),
+    "deleted": lambda session: Todo.find(session=session).delete(),
+    "deleted by id": lambda session: Todo.find(Todo.due != NOON, session=session).delete(),
+}
+
+
+def _resumed(session: Session) -> None:
+    query = Todo.find(session=session).order_by(Todo.title)
+    for page in query.pages():
+        list(query.resume(page.position))
+
+
+@pytest.mark.parametrize("act", ENDLESS.values(), ids=ENDLESS)
+def test_the_same_page_again(act: Callable[[Session], object], ask: Callable[..., str]) -> None:
+    """A proxy that heeds no query string, or a cache: nothing goes on for ever."""
+    ask(act, SAME)
+
+
+@pytest.mark.parametrize("turns", [2, 3, 7])
+def test_pages_in_a_circle(turns: int, ask: Callable[..., str]) -> None:
+    """However long it is."""
+
+    def page(number: int) -> Answer:
+        row = {"id": str(number), "last_modified": number + 1, "title": "x"}
+        return says(200, {"data": [row]}, Next_Page=f"{NEXT}{number % turns}", ETag='"99"')
+
+    pages = [page(number % turns) for number in range(40)]
+    ask(lambda session: Todo.find(session=session).order_by(Todo.title).all(), *pages)
+    ask(lambda session: list(Todo.find(session=session).changes('[5,5,"",[],null]')), *pages)
+
+
+def test_the_last_page_again(ask: Callable[..., str]) -> None:
+    """An answer from a cache is no next page, even if nothing is to follow it."""
+    row = {"id": "a", "last_modified": 1, "title": "x"}
+    ask(find, SAME, says(200, {"data": [row]}))
+
+
+ENTRY = {"id": "e", "last_modified": 9, "record_id": "x", "target": {"data": {"last_modified": 9}}}
+ODD: list[dict[str, object]] = [
+    *({"record_id": each} for each in (None, 1, ["x"])),
+    *({"target": each} for each in (None, 1, [], {}, {"data": None}, {"data": {}})),
+    *({"target": {"data": {"last_modified": each}}} for each in (None, "9", True, 1.5)),
+]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=str)
+def test_a_history_that_does_not_say_what_was_created(
+    odd: dict[str, object], ask: Callable[..., str]
+) -> None:
+    """Neither a KeyError nor a TypeError while changes are told."""
+    ask(
+        lambda session: list(Todo.find(session=session).changes('[5,5,"",[],null]')),
+        says(200, {"data": [{"id": "x", "last_modified": 9, "title": "x"}]}, ETag='"99999"'),
+        says(200, {"capabilities": {"history": {}}, "user": {"id": "x"}}),
+        says(200, {"data": [ENTRY | odd]}),
+    )

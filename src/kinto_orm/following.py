@@ -18,9 +18,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from kinto_orm.errors import CollectionReset, Forbidden, InvalidData
+from kinto_orm.errors import BadReply, CollectionReset, Forbidden, InvalidData
 from kinto_orm.jsonvalues import is_storable, join
-from kinto_orm.pages import next_position
+from kinto_orm.pages import Circle, next_position
 from kinto_orm.protocol import Call, Reply, Request, query_string, timestamp
 from kinto_orm.query import Listing
 
@@ -291,11 +291,7 @@ class Follower(Generic[M]):
             pages = [page.objects for page in self._pages(params, path)]
         except Forbidden:
             return set()
-        stamps = [
-            (each["record_id"], each["target"]["data"]["last_modified"])
-            for page in pages
-            for each in page
-        ]
+        stamps = [_made(each) for page in pages for each in page]
         return {id for id, made in stamps if made > mark.floor and made not in mark.seen}
 
     def _history(self) -> tuple[str, Params] | None:
@@ -308,10 +304,12 @@ class Follower(Generic[M]):
 
     def _pages(self, params: Params, path: str | None = None) -> Iterator[Reply]:
         query: str | None = query_string([*params, ("_limit", str(self._size))])
+        circle = Circle()
         while query is not None:
             reply = self._run(Request("GET", path or self._listing.path, query))
-            yield reply
             query = next_position(reply)
+            circle.check(query)
+            yield reply
 
     def _load(self, entries: list[Entry]) -> list[M]:
         return self._listing.load(Reply.parsed(200, {}, {"data": entries}), None)
@@ -332,3 +330,13 @@ class Follower(Generic[M]):
 
 def _since(floor: int) -> Params:
     return [("_since", str(floor)), ("_sort", "last_modified")]
+
+
+def _made(entry: Entry) -> tuple[str, int]:
+    """The record that an entry of the history is of, and its timestamp after that."""
+    record, target = entry.get("record_id"), entry.get("target")
+    data = target.get("data") if isinstance(target, dict) else None
+    made = data.get("last_modified") if isinstance(data, dict) else None
+    if not isinstance(record, str) or type(made) is not int:
+        raise BadReply(f"the history does not say which record the entry {entry['id']!r} is of")
+    return record, made

@@ -29,6 +29,7 @@ else:
     M = TypeVar("M")
 
 _PLACES = ("gt_id", "_token", "")
+_AGAIN = "the same objects would come again and again; does a proxy or a cache answer instead?"
 _SIZE = re.compile(r"[0-9]{0,6}")
 
 
@@ -68,8 +69,7 @@ class Place:
             return [("gt_id", json.dumps(self.value))]
         return [(self.name, self.value)] if self.name else []
 
-    @classmethod
-    def following(cls, reply: Reply, by_id: bool, last: str | None) -> Self | None:
+    def following(self, reply: Reply, by_id: bool, last: str | None) -> Place | None:
         """The place of the page after this one; None after the last one.
 
         By id it begins after the last id, which an index finds. To find the place of its own
@@ -80,13 +80,19 @@ class Place:
             reply: The page.
             by_id: Whether the order is that of the ids.
             last: The last id of the page.
+
+        Raises:
+            BadReply: This very page would be the next one, or the answer is an earlier page.
         """
         query = next_position(reply)
+        if self.name == "gt_id" and last is not None and last <= self.value:
+            raise BadReply(f"the page after {self.value!r} ends with {last!r}: {_AGAIN}")
         if query is None or last is None:
             return None
-        if by_id:
-            return cls("gt_id", last)
-        return cls("_token", dict(parse_qsl(query))["_token"])
+        found = Place("gt_id", last) if by_id else Place("_token", dict(parse_qsl(query))["_token"])
+        if (found.name, found.value) == (self.name, self.value):
+            raise BadReply(f"a page is its own next one: {_AGAIN}")
+        return found
 
     def inside(self, last: str, size: int) -> Place:
         """The place after one of the objects of this page, which has so many."""
@@ -166,6 +172,29 @@ def next_position(reply: Reply) -> str | None:
     if "_token" not in dict(parse_qsl(query)):
         raise BadReply("the answer's Next-Page has no _token; does a proxy change its headers?")
     return query
+
+
+class Circle:
+    """Notices that a server goes round in a circle, however long, and keeps one step in memory.
+
+    Compared is with the first step, the second, the fourth, the eighth and so on (Brent).
+    """
+
+    def __init__(self) -> None:
+        self._steps = 0
+        self._kept: object = None
+
+    def check(self, step: object) -> None:
+        """Take the next step.
+
+        Raises:
+            BadReply: It was made before.
+        """
+        if self._steps and step == self._kept:
+            raise BadReply(f"an answer came before: {_AGAIN}")
+        self._steps += 1
+        if self._steps & (self._steps - 1) == 0:
+            self._kept = step
 
 
 class Ahead:

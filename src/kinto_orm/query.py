@@ -25,7 +25,7 @@ from kinto_orm.errors import InvalidData, MultipleFound, NotFound, TransportErro
 from kinto_orm.filters import Filter, Param, distinct
 from kinto_orm.jsonvalues import join
 from kinto_orm.options import given_fields
-from kinto_orm.pages import Ahead, Page, Place, check_position
+from kinto_orm.pages import Ahead, Circle, Page, Place, check_position
 from kinto_orm.protocol import Call, Parents, Reply, Request, query_string
 from kinto_orm.session import Session
 
@@ -156,18 +156,20 @@ class Query(Generic[M]):
         Raises:
             InvalidData: A stored object does not fit the model, or the position is one of another
                 query.
+            BadReply: The same page comes again, as from a cache.
         """
         if self._compiled.impossible:
             return
         listing = self._listing()
         asked = self._asked(listing)
         place = Place() if self.position is None else Place.of(self.position, asked)
-        left = self.most
+        left, circle = self.most, Circle()
         upcoming: Callable[[], Reply] | None = partial(
             self._fetch, listing, self._page_query(place, left)
         )
         while upcoming is not None:
             found, following = self._read(listing, place, upcoming(), left)
+            circle.check(following)
             upcoming = None
             # How many objects a page has is the server's choice.
             left = None if left is None else left - len(found)
@@ -433,11 +435,11 @@ class Query(Generic[M]):
         by_id = self._sort == "id"
         if not self._compiled.inexact and not place.after:
             found = self._load(listing, reply)
-            return found, Place.following(reply, by_id, found[-1].id if found else None)
+            return found, place.following(reply, by_id, found[-1].id if found else None)
         call = self._page_call(listing, "", lambda reply: reply.objects)
         rows = call.complete(reply)
         kept = [each for each in _after(rows, place.after) if self._compiled.matches(each)]
-        following = Place.following(reply, by_id, rows[-1]["id"] if rows else None)
+        following = place.following(reply, by_id, rows[-1]["id"] if rows else None)
         if left is not None and len(kept) > left:
             kept = kept[:left]
             last = kept[-1]["id"]
@@ -452,11 +454,13 @@ class Query(Generic[M]):
         """What is found, as JSON with no more than the conditions need."""
         query = self._with(orders=(), most=None, fields=frozenset({"id"}), position=None)
         place: Place | None = Place()
+        circle = Circle()
         while place is not None:
             reply = query._fetch(listing, query._page_query(place, None))
             rows = self._page_call(listing, "", lambda reply: reply.objects).complete(reply)
+            place = place.following(reply, query._sort == "id", rows[-1]["id"] if rows else None)
+            circle.check(place)
             yield [each for each in rows if self._compiled.matches(each)]
-            place = Place.following(reply, query._sort == "id", rows[-1]["id"] if rows else None)
 
     def _page_query(self, place: Place, left: int | None) -> str:
         """A query string that asks for a page, and for no more than is left to be given."""
@@ -514,13 +518,17 @@ class _Deleted:
         self.total = 0
         self._doing = doing
         self._lost = False
+        self._circle = Circle()
 
     def count(self, reply: Reply) -> int:
         """Count what an answer says; an earlier one, which was lost, may have said more."""
-        found = len(reply.objects)
-        self.total += found
+        found = reply.objects
+        if found:
+            # Each deletion has a timestamp of its own, also of an object that was made anew.
+            self._circle.check((found[0]["id"], found[0]["last_modified"]))
+        self.total += len(found)
         self._lost = self._lost or reply.lost
-        return found
+        return len(found)
 
     def __enter__(self) -> Self:
         return self
