@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from enum import IntEnum, StrEnum
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from requests import PreparedRequest
 from requests.auth import HTTPBasicAuth
@@ -72,6 +74,62 @@ any_json = st.recursive(
 )
 
 
+class Point(NamedTuple):
+    """A tuple that JSON writes as a list."""
+
+    x: Any
+    y: Any
+
+
+class Colour(StrEnum):
+    """Texts."""
+
+    RED = "red"
+    AMBER = "1"
+
+
+class Level(IntEnum):
+    """Numbers."""
+
+    LOW = 1
+    HIGH = 2**40
+
+
+class Text(str):
+    """A text of another class."""
+
+
+class Whole(int):
+    """A number of another class."""
+
+
+class Fraction(float):
+    """A number of another class."""
+
+
+class Items(list[Any]):
+    """A list of another class."""
+
+
+written_otherwise = st.recursive(
+    st.sampled_from([Colour.RED, Colour.AMBER, Level.LOW, Level.HIGH])
+    | any_text.map(Text)
+    | st.integers(-1000, 1000).map(Whole)
+    | st.integers(-1000, 1000).map(lambda number: Fraction(number / 8))
+    | st.just("plain")
+    | st.none(),
+    lambda inner: (
+        st.lists(inner, max_size=3).map(tuple)
+        | st.lists(inner, max_size=3).map(Items)
+        | st.builds(Point, inner, inner)
+        | st.dictionaries(any_text.map(Text), inner, max_size=3).map(OrderedDict)
+        | st.dictionaries(st.sampled_from(list(Colour)), inner, max_size=2)
+        | st.dictionaries(any_text, inner, max_size=3).map(lambda items: defaultdict(list, items))
+    ),
+    max_leaves=8,
+)
+
+
 @pytest.fixture
 def kv(session: Session) -> KeyValues:
     """The key values of a fresh bucket."""
@@ -79,6 +137,67 @@ def kv(session: Session) -> KeyValues:
 
 
 # A mapping
+
+
+def as_json(value: object) -> Any:
+    """What JSON makes of a value."""
+    return json.loads(json.dumps(value))
+
+
+@given(value=written_otherwise)
+@example(value=(1, 2))
+@example(value=Point((1, Colour.RED), ()))
+def test_values_that_json_writes_otherwise(session: Session, value: Any) -> None:
+    """A tuple is stored as a list, an enum as what it is: every call takes it for what it sent."""
+    kv, wanted = session.kv, as_json(value)
+    kv.clear()
+    kv.update({"whole": value, "list": [], "other": {}})
+    kv["list/-"] = value
+    kv["list/0"] = value
+    kv["list/-"] = value
+    kv["other/a/b"] = value
+    kv["new/a"] = value
+    found = [kv.setdefault("fresh", value), kv.setdefault("other/c", value)]
+    assert [plain(each) for each in found] == [plain(wanted)] * 2
+    assert kv.setdefault("whole", (value,)) == wanted
+    assert dict(kv.items()) == {
+        "whole": wanted,
+        "list": [wanted, wanted],
+        "other": {"a": {"b": wanted}, "c": wanted},
+        "new": {"a": wanted},
+        "fresh": wanted,
+    }
+    assert kv.pop("list/1", (1, 2)) == wanted
+    assert kv.pop("nothing", (1, 2)) == (1, 2)
+
+
+def plain(value: Any) -> Any:
+    """A value with its types, which are JSON's own."""
+    if isinstance(value, list):
+        return list, [plain(each) for each in value]
+    if isinstance(value, dict):
+        return dict, {name: plain(each) for name, each in value.items()}
+    return type(value), value
+
+
+def test_a_listed_key_is_a_value(kv: KeyValues) -> None:
+    """What iterating gives may be stored again."""
+    kv[("a/b",)] = 1
+    (first,) = kv
+    kv["keys"] = [first]
+    kv["first"] = first
+    assert (kv["keys"], kv["first"]) == (["a/b"], "a/b")
+
+
+@pytest.mark.parametrize("value", [{1}, b"a", object, 1j, range(2), (1, {2})], ids=repr)
+def test_values_that_json_has_not(wire: Wire, value: Any) -> None:
+    """They are refused before anything is sent, by every verb that stores."""
+    kv = wire.session.kv
+    for write in (kv.set, kv.setdefault):
+        for path in ("k", "k/a", "k/-"):
+            with pytest.raises(InvalidData, match=r"the value of 'k' cannot .* Nothing was sent"):
+                write(path, value)
+    assert wire.methods == []
 
 
 def test_documented_example(kv: KeyValues) -> None:
@@ -462,6 +581,34 @@ def test_no_other_bucket_is_made(backend: Backend) -> None:
         with pytest.raises(Forbidden, match="does not exist, or you may not use it"):
             session.kv["a"]
         assert Bucket.get_or_none(session.bucket) is None
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        list,
+        len,
+        lambda kv: list(kv.values()),
+        lambda kv: list(kv.items("a")),
+        lambda kv: list(kv.keys("a b")),
+        lambda kv: len(kv.keys("a")),
+        lambda kv: kv.get_many(["a", "b"]),
+        lambda kv: kv.clear(),
+    ],
+    ids=["list", "len", "values", "items", "keys", "count", "get_many", "clear"],
+)
+def test_what_keys_are_listed_by_is_not_named(
+    backend: Backend, read: Callable[[KeyValues], object]
+) -> None:
+    """Without a bucket the message speaks of keys and of the bucket, and of no class of ours."""
+    with backend.session(bucket=backend.new_id("missing")) as session:
+        with pytest.raises(Forbidden) as caught:
+            read(session.kv)
+        said = str(caught.value)
+        assert said.startswith("cannot find the keys: ")
+        assert f"save Bucket(id='{session.bucket}') first" in said
+        assert "Entry" not in said
+        assert "sync_schema" not in said
 
 
 def test_the_personal_bucket_is_made_by_the_first_write(backend: Backend) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 from typing import Any
 
+from pydantic import JsonValue
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from kinto_orm.errors import InvalidData
@@ -68,6 +69,15 @@ def encode_dumped(value: Any, what: str) -> bytes:
     if _may_be_deep(body) or _may_be_unstorable(body) or b"NaN" in body or b"Infinity" in body:
         return encode(value, what)
     return body
+
+
+def sent(value: Any, what: str) -> JsonValue:
+    """The JSON value that reaches the server for this one: a list for a tuple, a text for its enum.
+
+    Raises:
+        InvalidData: As by `encode`.
+    """
+    return decode(encode(value, what))  # type: ignore[no-any-return]
 
 
 def decode(body: bytes) -> Any:

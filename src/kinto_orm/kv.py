@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol, TypeVar, overload
 from pydantic import JsonValue
 
 from kinto_orm import keypath
+from kinto_orm.encoding import sent
 from kinto_orm.errors import KeyNotFound, PathError
 from kinto_orm.kv_store import KintoStore
 from kinto_orm.session import Session
@@ -93,7 +94,8 @@ class KeyValues(MutableMapping[KeyPath, JsonValue]):
 
         Args:
             path: The key path.
-            value: Any JSON value; None is stored as null.
+            value: Any JSON value; None is stored as null. What Python's `json` writes as JSON is
+                taken, too, and read back as that: a tuple as a list, an enum of texts as a text.
 
         Raises:
             PathError: The path is not well formed, goes through a value that is no container, or
@@ -103,7 +105,7 @@ class KeyValues(MutableMapping[KeyPath, JsonValue]):
                 append was lost and the key has changed since.
         """
         key, *segments = _segments(path)
-        self._store.write(key, segments, value)
+        self._store.write(key, segments, _sent(key, value))
 
     def delete(self, path: KeyPath, missing_ok: bool = False) -> None:
         """Remove a value and all below it: the same as `del kv[path]`.
@@ -157,9 +159,12 @@ class KeyValues(MutableMapping[KeyPath, JsonValue]):
         Args:
             path: The key path.
             default: The JSON value to store.
+
+        Raises:
+            InvalidData: The server would change the value or cannot store it.
         """
         key, *segments = _segments(path)
-        return self._store.add(key, segments, default)
+        return self._store.add(key, segments, _sent(key, default))
 
     def get_many(self, paths: Iterable[KeyPath]) -> dict[KeyPath, JsonValue]:
         """Read several values with one request for a hundred root keys (`GET ?in_id=a,b,c`).
@@ -222,6 +227,11 @@ def _segments(path: KeyPath) -> tuple[str, ...]:
                 'as in "my_key/0" or ("my_key", "0")'
             )
     return keypath.parse(path)
+
+
+def _sent(key: str, value: JsonValue) -> JsonValue:
+    # What answers are compared with, what is put into a read value, and what the caller gets.
+    return sent(value, f"the value of {key!r}")
 
 
 class _Keys(KeysView[str]):
