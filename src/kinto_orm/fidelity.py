@@ -26,6 +26,7 @@ from typing_extensions import TypeAliasType
 
 from kinto_orm.errors import InvalidData, ModelError
 from kinto_orm.metaclass import stored_name
+from kinto_orm.state import Holder
 
 _SECRETS = (Secret, SecretStr, SecretBytes)
 _OWN_WAY = (PlainSerializer, WrapSerializer, SerializeAsAny)
@@ -120,18 +121,18 @@ def refuse_loss(model: BaseModel, owner: str | None = None) -> None:
 
     Args:
         model: The object, or one inside of it.
-        owner: What it is called in the message; by default by its class.
+        owner: What it is called in the message; by default by its class, and its id if it has one.
 
     Raises:
         InvalidData: It says how the field is written in full.
     """
     values = model.__dict__
-    owner = owner or type(model).__name__
     for name, declared in lossy_fields(type(model)).items():
         whole = values.get(name)
         kind: Any = type(whole)
         if whole is None or (kind in declared and not lossy_fields(kind)):
             continue
+        owner = owner or _title(model)
         for value in parts(whole):
             if is_secret(value):
                 raise InvalidData(
@@ -143,6 +144,11 @@ def refuse_loss(model: BaseModel, owner: str | None = None) -> None:
                 _refuse_more_than_declared(owner, name, type(value), declared)
                 if lossy_fields(type(value)):
                     refuse_loss(value, f"{owner}.{name}")
+
+
+def _title(model: BaseModel) -> str:
+    named = f" {model.__dict__['id']!r}" if isinstance(model, Holder) else ""
+    return type(model).__name__ + named
 
 
 def is_secret(value: object) -> bool:

@@ -41,7 +41,7 @@ def refuse_unreadable(
         InvalidData: It names the field, and says what to write.
     """
     traits = stored._traits()
-    if traits.is_plain and traits.is_sure(values, changed):
+    if traits.plain and traits.sure.of(values, changed):
         return
     complaint = unreadable(stored, whole(), changed)
     if complaint is not None:

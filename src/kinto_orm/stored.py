@@ -243,6 +243,8 @@ class Stored(Holder, metaclass=ResourceMeta):
     @classmethod
     def _refuse_reserved(cls, names: Iterable[str]) -> None:
         """Refuse names that the server takes for something else than a field."""
+        if RESERVED.keys().isdisjoint(names):
+            return
         for name in RESERVED.keys() & set(names):
             raise InvalidData(f"{cls.__name__} cannot have a field {name!r}: {RESERVED[name]}")
 
@@ -315,7 +317,9 @@ class Stored(Holder, metaclass=ResourceMeta):
 
     @classmethod
     def _traits(cls) -> Traits:
-        return cls._cached("traits", lambda: traits_of(cls))  # type: ignore[no-any-return]
+        # Every save asks for it.
+        found: Traits | None = cls.__kinto_cache__.get("traits")
+        return cls._cached("traits", lambda: traits_of(cls)) if found is None else found
 
     @classmethod
     def _source(
@@ -415,7 +419,7 @@ class Stored(Holder, metaclass=ResourceMeta):
     def _dump(self) -> dict[str, JsonValue]:
         """The data as JSON, by stored names."""
         if lossy_fields(type(self)):
-            refuse_loss(self, self._name)
+            refuse_loss(self)
         try:
             data: dict[str, JsonValue] = self.model_dump(
                 mode="json",
@@ -450,7 +454,7 @@ class Stored(Holder, metaclass=ResourceMeta):
             data = data | changes.applied_to(kept)
         else:
             names = set(data)
-        self._refuse_reserved(names & data.keys())
+        self._refuse_reserved(names & data.keys() if raw else data)
         refuse_unreadable(self, data, names, lambda: data)
         plan(self)
         return data

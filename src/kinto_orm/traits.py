@@ -9,18 +9,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any
 
 from pydantic import BaseModel, JsonValue
 
 from kinto_orm.outside import unguarded
 
+Kinds = frozenset[type]
+"""The types of the JSON values of a field that are surely read back as what was written."""
+
 Sure = Callable[[JsonValue], bool]
 """Whether this JSON value of a field is surely read back as what was written."""
 
 _Schema = Mapping[str, Any]
 
-_SCALARS = frozenset({"str", "int", "float", "bool", "uuid", "date"})
+# Pydantic writes a None in any place without a word, and a bool for a number.
+_SCALARS: Mapping[str, Kinds] = {
+    "str": frozenset({str}),
+    "int": frozenset({int}),
+    "float": frozenset({float}),
+    "bool": frozenset({bool}),
+    "uuid": frozenset({str}),
+    "date": frozenset({str}),
+}
 _TIMES = frozenset({"datetime", "time"})
 _LISTS = frozenset({"list", "set", "frozenset"})
 _OWN_SETTINGS = frozenset({"model", "dataclass", "typed-dict"})
@@ -43,48 +55,61 @@ _TRUSTED = frozenset({"pydantic", "pydantic_core", "kinto_orm", "builtins"})
 _EMPTY: frozenset[Any] = frozenset({list, dict, set, frozenset, tuple, str, int, float, bool})
 
 
+_ABSENT: Any = object()
+
+
+class _Sure:
+    """Of which fields it can be told whether they are surely read back.
+
+    Args:
+        found: By stored name, what is sure of a field.
+    """
+
+    __slots__ = ("_checks", "_kinds")
+
+    def __init__(self, found: Mapping[str, Kinds | Sure | None]) -> None:
+        self._kinds = {n: each for n, each in found.items() if isinstance(each, frozenset)}
+        self._checks = {n: each for n, each in found.items() if callable(each)}
+
+    def of(self, values: Mapping[str, JsonValue], names: Iterable[str]) -> bool:
+        """Whether the types alone show that these fields are read back as they are."""
+        kinds = self._kinds
+        for name in names:
+            value = values.get(name, _ABSENT)
+            if name in kinds:
+                if type(value) not in kinds[name]:
+                    return False
+            elif name not in self._checks or not self._checks[name](value):
+                return False
+        return True
+
+
 @dataclass(frozen=True, slots=True)
 class Traits:
     """What is known of a model.
 
     Attributes:
-        given: The fields, by stored names, of which every value but null is surely read back.
-        checks: By stored name, for the other fields of which it can be told.
+        sure: Of which fields it can be told whether they are surely read back.
         hiding: The fields, by stored names, that may change without changing what is written:
             those that are left out, or have a serializer of their own.
         loose: The fields, by stored names, that take values of any type.
         entangled: Whether the value of a field may depend on those of others.
         steady: Whether loading the same data twice gives the same values.
+        plain: Whether each field is what is written of it, and no other.
     """
 
-    given: frozenset[str]
-    checks: Mapping[str, Sure]
+    sure: _Sure
     hiding: frozenset[str]
     loose: frozenset[str]
     entangled: bool
     steady: bool
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether each field is what is written of it, and no other."""
-        return not (self.entangled or self.hiding)
-
-    def is_sure(self, values: Mapping[str, JsonValue], changed: Iterable[str]) -> bool:
-        """Whether the types alone show that these fields are read back as they are."""
-        given, checks = self.given, self.checks
-        for name in changed:
-            if name in given:
-                if values.get(name) is None:
-                    return False
-            elif name not in checks or name not in values or not checks[name](values[name]):
-                return False
-        return True
+    plain: bool
 
     def doubtful(self, values: Mapping[str, JsonValue], changed: Iterable[str]) -> set[str]:
         """The changed fields that have to be looked at, and those that may hide a change."""
         if self.entangled:
             return {*self.hiding, *changed}
-        return {*self.hiding, *(name for name in changed if not self.is_sure(values, (name,)))}
+        return {*self.hiding, *(name for name in changed if not self.sure.of(values, (name,)))}
 
 
 def traits_of(model: type[BaseModel]) -> Traits:
@@ -99,21 +124,19 @@ def traits_of(model: type[BaseModel]) -> Traits:
     inside = {name: list(_nodes(each, definitions, set())) for name, each in data.items()}
     look = _Look(definitions)
     config: _Schema = next((each["config"] for each in reversed(above) if "config" in each), {})
-    checks = {name: look.of_field(each, config) for name, each in data.items()}
     nodes = [*above, *(node for each in inside.values() for node in each)]
+    entangled = _is_entangled(above, fields, nodes)
+    whole = _is_written_whole(above, fields)
+    hiding = frozenset(name for name, each in inside.items() if whole or _hides(each))
     return Traits(
-        given=frozenset(name for name, check in checks.items() if check is _is_given),
-        checks={name: check for name, check in checks.items() if check is not None},
-        hiding=frozenset(
-            name
-            for name, each in inside.items()
-            if _hides(each) or _is_written_whole(above, fields)
-        ),
+        sure=_Sure({name: look.of_field(each, config) for name, each in data.items()}),
+        hiding=hiding,
         loose=frozenset(
             name for name, each in inside.items() if any(node["type"] == "any" for node in each)
         ),
-        entangled=_is_entangled(above, fields, nodes),
+        entangled=entangled,
         steady=not any(map(_is_unsteady, nodes)),
+        plain=not (entangled or hiding),
     )
 
 
@@ -224,7 +247,7 @@ class _Look:
         self._definitions = definitions
         self._open: set[str] = set()
 
-    def of_field(self, field: _Schema, config: _Schema) -> Sure | None:
+    def of_field(self, field: _Schema, config: _Schema) -> Kinds | Sure | None:
         """The check of a field; None when nothing is sure."""
         stored, read = field.get("serialization_alias"), field.get("validation_alias")
         if field.keys() - _HARMLESS_OF_FIELDS or stored != read or isinstance(read, list):
@@ -233,7 +256,7 @@ class _Look:
             return None
         return self._of(field["schema"], config)
 
-    def _of(self, schema: _Schema, config: _Schema) -> Sure | None:
+    def _of(self, schema: _Schema, config: _Schema) -> Kinds | Sure | None:
         kind = schema["type"]
         if kind == "default":
             return None if "serialization" in schema else self._of(schema["schema"], config)
@@ -246,25 +269,27 @@ class _Look:
         if schema.keys() - _HARMLESS:
             return None
         if kind in _SCALARS:
-            return _is_given
+            return _SCALARS[kind]
         if kind in _TIMES:
             return _is_whole_zone
         return self._items(schema, config) if kind in _LISTS else None
 
-    def _nullable(self, schema: _Schema, config: _Schema) -> Sure | None:
+    def _nullable(self, schema: _Schema, config: _Schema) -> Kinds | Sure | None:
         inner = self._of(schema["schema"], config)
         if inner is None or "serialization" in schema:
             return None
         if schema["schema"]["type"] == "float" and config.get("ser_json_inf_nan") != "constants":
             return inner  # an infinity is written as null
+        if isinstance(inner, frozenset):
+            return inner | {NoneType}
         return lambda value: value is None or inner(value)
 
     def _items(self, schema: _Schema, config: _Schema) -> Sure | None:
         inner = self._of(schema.get("items_schema", {"type": "any"}), config)
         if inner is None:
             return None
-        if inner is _is_given:
-            return lambda value: isinstance(value, list) and None not in value
+        if isinstance(inner, frozenset):
+            return lambda value: isinstance(value, list) and inner.issuperset(map(type, value))
         return lambda value: isinstance(value, list) and all(map(inner, value))
 
     def _model(self, schema: _Schema) -> Sure | None:
@@ -284,19 +309,12 @@ class _Look:
             for python_name, each in fields["fields"].items()
         }
         self._open.discard(name)
-        checks = [(stored, check) for stored, check in found.items() if check is not None]
-        if len(checks) < len(found):
+        if None in found.values():
             return None
+        sure = _Sure(found).of
         return lambda value: (
-            isinstance(value, dict)
-            and value.keys() == found.keys()
-            and all(check(value[stored]) for stored, check in checks)
+            isinstance(value, dict) and value.keys() == found.keys() and sure(value, value)
         )
-
-
-def _is_given(value: JsonValue) -> bool:
-    # Pydantic writes a None in any place without a word.
-    return value is not None
 
 
 def _is_whole_zone(value: JsonValue) -> bool:
