@@ -46,6 +46,7 @@ from typing import Any, Final, Generic, NoReturn, TypeVar, overload
 
 from pydantic import JsonValue
 
+from kinto_orm.encoding import MOST_LEVELS, is_deep
 from kinto_orm.errors import InvalidData
 from kinto_orm.filters import (
     ID,
@@ -69,6 +70,7 @@ from kinto_orm.jsonvalues import (
     join,
     kind,
     matcher,
+    shown,
     spellings,
     to_json,
     twins,
@@ -145,6 +147,7 @@ class Column(Generic[T]):
         child: Makes the column of a field inside this one; without it the name is
             taken as it is.
         kinds: The types that a value may have, as far as they are known.
+        stored: Whether the server has it at all.
     """
 
     __iter__ = None
@@ -159,6 +162,7 @@ class Column(Generic[T]):
         scalar: bool = False,
         child: Callable[[str], Column[Any]] | None = None,
         kinds: Iterable[type] = (),
+        stored: bool = True,
     ) -> None:
         self.path = path
         self._encode = encode
@@ -167,6 +171,7 @@ class Column(Generic[T]):
         self._scalar = scalar
         self._child = child
         self._kinds = tuple(kinds)
+        self._stored = stored
 
     def __repr__(self) -> str:
         return ".".join((self._owner, *self.path)) if self._owner else f"field({self.name!r})"
@@ -186,8 +191,12 @@ class Column(Generic[T]):
 
     def __getitem__(self, name: str) -> Column[Any]:
         """A field inside this one, which holds an object: `col(Todo.address)["city"]`."""
+        self._refuse_unstored()
         if not isinstance(name, str):
-            raise TypeError(f"Kinto looks into objects by name, not into arrays by place: {name!r}")
+            raise TypeError(
+                "Kinto looks into objects by name, not into arrays by place; for a key of a "
+                f"dictionary write its text, as in col({self!r})[str(key)], not {shown(name)}"
+            )
         return self._child(name) if self._child else Column((*self.path, name), owner=self._owner)
 
     def __eq__(self, other: object) -> Condition:  # type: ignore[override]
@@ -270,7 +279,7 @@ class Column(Generic[T]):
             InvalidData: The field is last_modified.
         """
         if not isinstance(pattern, str):
-            raise TypeError(f"like takes a pattern, a str, not {pattern!r}")
+            raise TypeError(f"like takes a pattern, a str, not {shown(pattern)}")
         if self.path == LAST_MODIFIED:
             raise InvalidData("last_modified is a number: like is for strings")
         # A memory Kinto fails on what is no string, unless an earlier filter keeps it out.
@@ -326,6 +335,7 @@ class Column(Generic[T]):
 
     def exists(self, yes: bool = True) -> Condition:
         """The field is there at all, even as null, false, 0 or ""; or is not, for `False`."""
+        self._refuse_unstored()
         if self.path in OWN_TYPES:
             return self._condition(lambda _: True) if yes else self._never()
         bounds = (("min", "null"), ("max", "true")) if yes else (("gt", "true"),)
@@ -339,20 +349,28 @@ class Column(Generic[T]):
     def asc(self) -> Order:
         """Sort by this field upwards: null, strings, numbers, booleans, last those without it.
 
+        Datetimes sort as the server sorts their texts: right for those of one zone and one form,
+        and not refused.
+
         Raises:
-            InvalidData: Its values are stored as texts that have another order.
+            InvalidData: Its values are texts of another order (decimals, time spans, addresses,
+                paths), or it is never stored.
         """
         return self._order(False)
 
     def desc(self) -> Order:
         """Sort by this field downwards: first those without it, booleans, numbers, strings.
 
+        Datetimes sort as the server sorts their texts; see `asc`.
+
         Raises:
-            InvalidData: Its values are stored as texts that have another order.
+            InvalidData: Its values are texts of another order (decimals, time spans, addresses,
+                paths), or it is never stored.
         """
         return self._order(True)
 
     def _order(self, descending: bool) -> Order:
+        self._refuse_unstored()
         for each in self._kinds:
             if sorts_wrongly(each, self._encode):
                 raise InvalidData(
@@ -360,10 +378,19 @@ class Column(Generic[T]):
                 )
         return Order(self.path, descending)
 
+    def _refuse_unstored(self) -> None:
+        if not self._stored:
+            raise InvalidData(
+                f"{self!r} is never stored (exclude=True), so that the server can neither find nor "
+                "sort by it: choose among the objects in Python"
+            )
+
     def _condition(self, test: Callable[[Stored], bool], *filters: Param) -> Condition:
+        self._refuse_unstored()
         return Condition(self.path, test, self._named(filters))
 
     def _never(self) -> Condition:
+        self._refuse_unstored()
         return Condition(self.path, lambda _: False, impossible=True)
 
     def _equal(self, given: Operand) -> Condition:
@@ -413,7 +440,7 @@ class Column(Generic[T]):
         """Refuse a bound that has no order in Python, or another one as it is stored."""
         if kind(given.json) not in FLOOR:
             raise InvalidData(
-                f"{self!r} cannot be ordered against {value!r}: Kinto orders strings, numbers "
+                f"{self!r} cannot be ordered against {shown(value)}: Kinto orders strings, numbers "
                 "and booleans"
             )
         if given.kind is not None and given.kind.ordered:
@@ -423,13 +450,13 @@ class Column(Generic[T]):
             return
         if isinstance(value, Enum):
             raise InvalidData(
-                f"{self!r} cannot be ordered against {value!r}: a {name} has no order in Python; "
-                "use in_ with those that are meant, or make it an IntEnum or a StrEnum"
+                f"{self!r} cannot be ordered against {shown(value)}: a {name} has no order in "
+                "Python; use in_ with those that are meant, or make it an IntEnum or a StrEnum"
             )
         kept = given.kind is not ZONED_TIME and keeps_order(type(value), self._encode)
         if kept is False or (isinstance(given.json, str) and not kept):
             raise InvalidData(
-                f"{self!r} cannot be ordered against {value!r}: {_NO_ORDER.format(name)}"
+                f"{self!r} cannot be ordered against {shown(value)}: {_NO_ORDER.format(name)}"
             )
 
     def _operands(
@@ -437,7 +464,7 @@ class Column(Generic[T]):
     ) -> list[Operand]:
         """The values, each once."""
         if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
-            raise TypeError(f"{self!r} wants a list of values here, not {values!r}")
+            raise TypeError(f"{self!r} wants a list of values here, not {shown(values)}")
         given: list[Operand] = []
         for each in (self._operand(value, encode) for value in values):
             if not any(other.equals(each.json) for other in given):
@@ -447,11 +474,17 @@ class Column(Generic[T]):
     def _operand(self, value: object, encode: Callable[[Any], JsonValue] | None = None) -> Operand:
         if isinstance(value, Column | Condition):
             raise TypeError(f"Kinto compares a field with a value, not {self!r} with {value!r}")
+        self._refuse_unstored()
         given = operand(value, encode or self._encode, repr(self))
         encoded = given.json
+        if is_deep(encoded):
+            raise InvalidData(
+                f"{self!r} cannot be compared with this {type(value).__name__}: its lists and "
+                f"objects are nested deeper than {MOST_LEVELS} levels, and nothing such is stored"
+            )
         own = OWN_TYPES.get(self.path)
         if own and (type(encoded) is not own or (isinstance(encoded, int) and encoded < 0)):
-            raise InvalidData(f"{self.name} is always {own.__name__}, never {value!r}")
+            raise InvalidData(f"{self.name} is always {own.__name__}, never {shown(value)}")
         dump(encoded)
         return given
 

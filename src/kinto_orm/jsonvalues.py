@@ -50,8 +50,16 @@ def to_json(value: object) -> JsonValue:
     """
     try:
         return to_jsonable_python(value)  # type: ignore[no-any-return]
-    except (PydanticSerializationError, ValueError) as error:
-        raise InvalidData(f"{value!r} has no form in JSON: {error}") from None
+    except (PydanticSerializationError, ValueError, TypeError, ArithmeticError) as error:
+        raise InvalidData(f"{shown(value)} has no form in JSON: {error}") from None
+
+
+def shown(value: object) -> str:
+    """A value in a message: Python writes neither what is nested deeply nor very long numbers."""
+    try:
+        return f"{value!r:.200}"
+    except (RecursionError, ValueError):
+        return f"this {type(value).__name__}"
 
 
 def kind(value: Stored) -> str:
@@ -110,7 +118,7 @@ def dump(value: JsonValue) -> str:
     try:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     except ValueError:
-        raise InvalidData(f"JSON has neither NaN nor infinities: {value!r}") from None
+        raise InvalidData(f"JSON has neither NaN nor infinities: {shown(value)}") from None
 
 
 def _check(value: JsonValue) -> None:
@@ -121,9 +129,9 @@ def _check(value: JsonValue) -> None:
         for item in (*value.keys(), *value.values()):
             _check(item)
     elif isinstance(value, str) and not is_storable(value):
-        raise InvalidData(f"Kinto stores neither NUL nor lone surrogates: {value!r}")
+        raise InvalidData(f"Kinto stores neither NUL nor lone surrogates: {shown(value)}")
     elif is_beyond(value):
-        raise InvalidData(f"Kinto turns integers beyond 64 bits into floats: {value!r}")
+        raise InvalidData(f"Kinto turns integers beyond 64 bits into floats: {shown(value)}")
 
 
 def is_beyond(value: Stored) -> bool:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import date, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from functools import cache
 from types import NoneType, UnionType
 from typing import (
     TYPE_CHECKING,
@@ -28,6 +29,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    JsonValue,
     PrivateAttr,
     TypeAdapter,
     ValidationError,
@@ -40,10 +42,15 @@ from typing_extensions import TypeAliasType
 
 from kinto_orm.conditions import Column
 from kinto_orm.errors import InvalidData, ModelError
+from kinto_orm.jsonvalues import shown
 from kinto_orm.signatures import ConstructorSignature
+from kinto_orm.spelled import is_other
 
 _building = threading.local()
 _SCALARS = (str, int, float, Decimal, date, time, timedelta, UUID, NoneType)
+_UNTYPED = (Any, object, JsonValue)
+# Of numbers and of nesting.
+_LIMITS = (ArithmeticError, RecursionError)
 
 
 @contextmanager
@@ -324,16 +331,52 @@ def _column(
     above: tuple[str, ...], model: Any, name: str, info: FieldInfo, owner: str
 ) -> Column[Any]:
     path = (*above, stored_name(name, info))
-    inner = next((each for each in _alternatives(info.annotation) if _is_model(each)), None)
+    return _typed(path, info.annotation, _encoder(model, name), owner, stored=not info.exclude)
+
+
+def _typed(
+    path: tuple[str, ...],
+    annotation: Any,
+    encode: Callable[[Any], Any],
+    owner: str,
+    *,
+    stored: bool = True,
+) -> Column[Any]:
+    kinds = _alternatives(annotation)
     return Column(
         path,
-        encode=_encoder(model, name),
-        encode_item=_item_encoder(info.annotation),
+        encode=encode,
+        encode_item=_item_encoder(annotation, ".".join((owner, *path))),
         owner=owner,
-        scalar=all(_is_scalar(each) for each in _alternatives(info.annotation)),
-        kinds=[each for each in _alternatives(info.annotation) if isinstance(each, type)],
-        child=None if inner is None else lambda below: _child(path, inner, below, owner),
+        scalar=all(map(_is_scalar, kinds)),
+        kinds=[each for each in kinds if isinstance(each, type)],
+        child=_children(path, kinds, owner),
+        stored=stored,
     )
+
+
+def _children(
+    path: tuple[str, ...], kinds: list[Any], owner: str
+) -> Callable[[str], Column[Any]] | None:
+    """What makes the columns of what a field holds: the fields of a model, or a dict's values."""
+    inner = next((each for each in kinds if _is_model(each)), None)
+    if inner is not None:
+        return lambda below: _child(path, inner, below, owner)
+    held = next((get_args(each)[1] for each in kinds if _is_typed_dict(each)), None)
+    if held is None:
+        return None
+
+    def value(below: str) -> Column[Any]:
+        name = ".".join((owner, *path, below))
+        return _typed((*path, below), held, _adapted(held, name), owner)
+
+    return value
+
+
+def _is_typed_dict(annotation: Any) -> bool:
+    """Whether this is a dict whose values are declared to be of a type."""
+    arguments = get_args(annotation)
+    return get_origin(annotation) in (dict, Mapping) and arguments[1] not in _UNTYPED
 
 
 def _child(above: tuple[str, ...], model: Any, name: str, owner: str) -> Column[Any]:
@@ -372,23 +415,55 @@ def _is_scalar(annotation: Any) -> bool:
 
 
 def _encoder(cls: Any, name: str) -> Callable[[Any], Any]:
-    kinds = _alternatives(cls.model_fields[name].annotation)
-    numeric = int in kinds and bool not in kinds
+    annotation = cls.model_fields[name].annotation
 
-    def encode(value: object) -> Any:
+    def dump(value: object) -> Any:
         # A model with this one field, so that the field's own serializers are used.
         single = cls.model_construct({name}, **{name: value})
+        dumped = single.model_dump(mode="json", include={name}, by_alias=False, warnings="error")
+        if not isinstance(dumped, dict) or name not in dumped:
+            raise ValueError("it writes no such value")
+        return dumped[name]
+
+    return _guarded(dump, annotation, f"{cls.__name__}.{name}")
+
+
+def _adapted(annotation: Any, name: str) -> Callable[[Any], Any]:
+    """What writes a value of a type that is no field's by itself: an item, a dict's value."""
+    adapter = _adapter_of(annotation)
+
+    def dump(value: object) -> Any:
+        return adapter().dump_python(value, mode="json", warnings="error")
+
+    return _guarded(dump, annotation, name)
+
+
+def _adapter_of(annotation: Any) -> Callable[[], TypeAdapter[Any]]:
+    """What reads and writes values of a type; it is made when it is needed, and once."""
+    return cache(lambda: TypeAdapter[Any](annotation))
+
+
+def _guarded(dump: Callable[[Any], Any], annotation: Any, name: str) -> Callable[[Any], Any]:
+    kinds = _alternatives(annotation)
+    numeric = int in kinds and bool not in kinds
+    adapter = _adapter_of(annotation)
+
+    def encode(value: object) -> Any:
         try:
-            dumped = single.model_dump(
-                mode="json", include={name}, by_alias=False, warnings="error"
-            )
-        except ValueError as error:
+            json = dump(value)
+        # A serializer meets what it does not expect.
+        except (ValueError, TypeError, AttributeError, LookupError, *_LIMITS) as error:
             raise InvalidData(
-                f"{value!r} cannot be compared with {cls.__name__}.{name}, which is "
-                f"{_type_name(cls.model_fields[name].annotation)}"
+                f"{shown(value)} cannot be compared with {name}, which is {_type_name(annotation)}"
             ) from error
+        if type(value) not in kinds and is_other(value, json, adapter):
+            raise InvalidData(
+                f"{shown(value)} cannot be compared with {name}, which is "
+                f"{_type_name(annotation)}: in Python no such value equals it. Write a value "
+                "of its type"
+            )
         # Where true is no value, it is Python's 1.
-        return int(dumped[name]) if numeric and isinstance(dumped[name], bool) else dumped[name]
+        return int(json) if numeric and isinstance(json, bool) else json
 
     return encode
 
@@ -397,10 +472,9 @@ def _type_name(annotation: Any) -> str:
     return annotation.__name__ if isinstance(annotation, type) else str(annotation)
 
 
-def _item_encoder(annotation: Any) -> Callable[[Any], Any] | None:
+def _item_encoder(annotation: Any, name: str) -> Callable[[Any], Any] | None:
     for part in (annotation, *get_args(annotation)):
         arguments = get_args(part)
         if get_origin(part) in (list, set, frozenset, tuple) and arguments:
-            adapter = TypeAdapter[Any](arguments[0])
-            return lambda value: adapter.dump_python(value, mode="json")
+            return _adapted(arguments[0], f"an item of {name}")
     return None

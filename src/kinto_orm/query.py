@@ -108,7 +108,12 @@ class Query(Generic[M]):
         """Sort by these fields; `col(Todo.due).desc()` for descending.
 
         While others write, a streamed order other than by id may skip or repeat objects that
-        move. Raises InvalidData for a field that the model does not have.
+        move. Datetimes sort as the server sorts their texts: right for those of one zone and one
+        form.
+
+        Raises:
+            InvalidData: The model does not have the field or never stores it, or its values are
+                texts of another order (decimals, time spans, addresses, paths).
         """
         found = tuple(_order(each) for each in orders)
         for each in found:

@@ -13,14 +13,22 @@ import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
-from decimal import Decimal
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
 from functools import cache
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface
 from pathlib import Path, PurePath
 from typing import Any, Final
 from uuid import UUID
 
-from pydantic import BaseModel, JsonValue, Secret, SecretBytes, SecretStr, TypeAdapter
+from pydantic import (
+    BaseModel,
+    JsonValue,
+    PydanticUserError,
+    Secret,
+    SecretBytes,
+    SecretStr,
+    TypeAdapter,
+)
 
 from kinto_orm.errors import InvalidData
 from kinto_orm.jsonvalues import ABSENT, Stored, contains, same, to_json
@@ -30,6 +38,7 @@ Bounds = tuple[tuple[str, str], ...]
 
 Encode = Callable[[Any], JsonValue]
 
+_ALL_DIGITS: Final = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
 _DAY: Final = timedelta(days=1)
 _NOON: Final = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -124,10 +133,10 @@ def _minutes(lower: time, upper: time) -> Bounds:
 
 def _digits(value: Decimal, _: Decimal) -> Bounds:
     """Every spelling of a number has its first digits in front, but for that of zero."""
-    plain = value.normalize()
-    exponent = plain.as_tuple().exponent
     if not value.is_finite() or not value:
         return ()
+    plain = value.normalize(_ALL_DIGITS)
+    exponent = plain.as_tuple().exponent
     if isinstance(exponent, int) and exponent <= 0 and plain.adjusted() >= -6:
         return (("like", f"{plain:f}*"),)
     return (("like", f"{'-' * (plain < 0)}{plain.as_tuple().digits[0]}*"),)
@@ -158,7 +167,10 @@ def operand(value: Any, encode: Encode, name: str) -> Operand:
         InvalidData: There is no JSON for it, or none that says which value it is.
     """
     json = encode(value)
-    if isinstance(value, Secret | SecretStr | SecretBytes) and json == "*" * 10:
+    if isinstance(value, Decimal) and value.is_nan():
+        raise InvalidData(f"{name} cannot be compared with {value!r}: no value equals it")
+    secret = any(isinstance(e, Secret | SecretStr | SecretBytes) for e in (value, *_inside(value)))
+    if secret and "*" * 10 in (json, *_inside(json)):
         raise InvalidData(
             f"{name} cannot be compared: a secret is written as asterisks, unless the field has a "
             "serializer of its own"
@@ -167,13 +179,37 @@ def operand(value: Any, encode: Encode, name: str) -> Operand:
         _refuse_inside(value, name)
     if isinstance(value, Decimal) and encode is to_json:
         raise InvalidData(
-            f"{name} is not declared in a model: write the JSON that it has, a number such as "
-            f"{float(value)!r} or a text such as {str(value)!r}"
+            f"the values of {name} have no declared type: write the JSON that it has, a "
+            f"number such as {float(value)!r} or a text such as {str(value)!r}"
         )
     # A form of the field's own is taken to be the only one of each value.
     kind = _kind(value) if isinstance(json, str) and to_json(value) == json else None
     value = _in_utc(value, name) if kind is AWARE else value
     return Operand(value, json, kind, _is_unordered_set(value))
+
+
+def is_other(value: Any, json: JsonValue, adapter: Callable[[], TypeAdapter[Any]]) -> bool:
+    """Whether what is read back is of another type, and not equal.
+
+    Pydantic writes the text of an address or a path as it writes these themselves.
+    """
+    try:
+        return _differs(value, adapter().validate_python(json))
+    # No type by itself, or no such value; a validator meets what it does not expect.
+    except (PydanticUserError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError):
+        return False
+
+
+def _differs(given: Any, loaded: Any) -> bool:
+    if isinstance(given, Mapping) and isinstance(loaded, Mapping):
+        return _differs([*given, *given.values()], [*loaded, *loaded.values()])
+    if isinstance(given, list | tuple) and isinstance(loaded, list | tuple):
+        return any(map(_differs, given, loaded))
+    if isinstance(given, set | frozenset) and isinstance(loaded, set | frozenset):
+        return bool(given - loaded) and set(map(type, given)) != set(map(type, loaded))
+    if given is None or isinstance(given, BaseModel | int | float | Decimal):
+        return False
+    return type(loaded) is not type(given) and bool(loaded != given)
 
 
 def _kind(value: Any) -> Kind | None:
