@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import re
+from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
@@ -23,8 +24,10 @@ from pydantic import (
     PrivateAttr,
     RootModel,
     SecretStr,
+    SerializerFunctionWrapHandler,
     ValidationError,
     ValidationInfo,
+    create_model,
     field_validator,
     model_serializer,
     model_validator,
@@ -700,6 +703,170 @@ def test_untyped_values_become_what_they_are_stored_as(wire: Wire) -> None:
     assert loose == Loose.get(loose.id)
     record["secret"] = [SecretStr("hunter2")]
     check_refused(wire, record, r"secret.*asterisks")
+
+
+class Loose(Record, collection="todos", extra="allow"):
+    anything: Any = None
+    several: list[Any] = []
+    numbered: dict[int, Any] = {}
+
+
+ODD_NAMES: list[dict[Any, Any]] = [
+    {1: "a", "1": "b"},
+    {None: 1, "None": 2},
+    {True: 1, "true": 2},
+    {1.5: 2},
+    {(1, 2): 3},
+    {datetime(2020, 1, 1): 3},
+]
+
+
+def _put_any(loose: Loose, value: Any) -> None:
+    loose.anything["a"] = [value]
+
+
+def _put_several(loose: Loose, value: Any) -> None:
+    loose.several.append((value,))
+
+
+def _put_numbered(loose: Loose, value: Any) -> None:
+    loose.numbered[1] = value
+
+
+def _put_extra(loose: Loose, value: Any) -> None:
+    loose["extra"] = {"a": value}
+
+
+PLACES = [_put_any, _put_several, _put_numbered, _put_extra]
+
+
+@pytest.mark.parametrize("odd", ODD_NAMES, ids=repr)
+@pytest.mark.parametrize("put", PLACES)
+def test_names_that_are_no_text_are_refused(
+    wire: Wire, put: Callable[[Loose, Any], None], odd: dict[Any, Any]
+) -> None:
+    """Where nothing says their type they would become text, and two of them perhaps one."""
+    for loose in (Loose(anything={}), Loose(anything={}).save()):
+        put(loose, odd)
+        check_refused(wire, loose, r"has the name .*, which is no text")
+
+
+def test_a_name_that_is_no_text_beside_its_text(wire: Wire) -> None:
+    """What is written stays the same; the object does not."""
+    loose = Loose(id="x", anything={"1": "b"}).save()
+    loose["extra"] = {"1": "b"}
+    loose.save()
+    for held in (loose.anything, loose["extra"]):
+        held[1] = "b"
+        check_refused(wire, loose, "has the name 1, which is no text")
+        del held[1]
+    assert loose.save().diff() == {}
+
+
+def test_untyped_values_become_what_is_stored_without_a_request(wire: Wire) -> None:
+    """Nothing has to be sent, and the object is what everybody reads all the same."""
+    loose = Loose(id="x", anything=Decimal(1)).save()
+    loose["pair"] = [1, 2]
+    loose.save()
+    loose.anything, loose["pair"] = Decimal(1), (1, 2)
+    wire.clear()
+    loose.save()
+    assert wire.methods == []
+    assert (loose.anything, loose["pair"]) == ("1", [1, 2])
+    assert loose == Loose.get("x")
+
+
+@pytest.mark.parametrize("annotation", ["bare", "full", "nested", "inner"])
+def test_the_order_of_names_is_no_data(wire: Wire, annotation: str) -> None:
+    """The server does not keep it: PostgreSQL has an order of its own."""
+
+    class Inner(BaseModel):
+        order: OrderedDict[str, int] = OrderedDict()
+
+    types: dict[str, Any] = {
+        "full": OrderedDict[str, int],
+        "nested": list[OrderedDict[str, int]],
+        "inner": Inner,
+    }
+    with pytest.raises(ModelError, match=r"Ranked\.ranks .* does not keep the order of names"):
+        create_model(
+            "Ranked",
+            __base__=Record,
+            __cls_kwargs__={"collection": "todos"},
+            ranks=(types.get(annotation, OrderedDict), ...),
+        )(ranks={"order": {}}).save(session=wire.session)
+
+
+class Numbers(Record, collection="todos"):
+    one: int = 0
+    some: list[int] = []
+    named: dict[str, float] = {}
+    unlike: set[int] = set()
+
+
+def _append(numbers: Numbers) -> None:
+    numbers.some.append(True)
+
+
+def _name(numbers: Numbers) -> None:
+    numbers.named["a"] = True
+
+
+def _add(numbers: Numbers) -> None:
+    numbers.unlike.add(True)
+
+
+@pytest.mark.parametrize("put", [_append, _name, _add])
+def test_true_is_no_number(wire: Wire, put: Callable[[Numbers], None]) -> None:
+    """In JSON it is not, so that it would be stored as another value than the one that is read."""
+    for numbers in (Numbers(), Numbers().save()):
+        put(numbers)
+        check_refused(wire, numbers, "is a bool, and would be read back as an? (int|float)")
+
+
+def test_what_was_taken_away_has_its_default_after_the_save(wire: Wire) -> None:
+    """As for everybody who loads it."""
+    for numbers in (Numbers(), Numbers(one=7).save(), Numbers().save()):
+        del numbers.one
+        numbers.save()
+        assert numbers == Numbers.get(numbers.id)
+        assert (numbers.one, numbers.diff()) == (0, {})
+
+
+# Models that write less than they have
+
+
+class Truthy(Record, collection="todos"):
+    done: bool = True
+    n: int = 3
+
+    @model_serializer(mode="wrap")
+    def _short(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in write(self).items() if value}
+
+
+class Halved(Record, collection="todos"):
+    done: bool = True
+    n: int = 3
+
+    @model_serializer
+    def _half(self) -> dict[str, Any]:
+        return {"done": self.done}
+
+
+@pytest.mark.parametrize("model", [Truthy, Halved])
+def test_a_serializer_of_a_record_that_leaves_out(wire: Wire, model: type[Any]) -> None:
+    """It may leave out what a load gives anyway; the rest is refused, and shown by diff()."""
+    assert model.get(model().save().id).n == 3
+    fresh, saved = model(n=0), model().save()
+    saved.n = 0
+    assert fresh.diff()["n"] == (None, 0)
+    assert saved.diff() == {"n": (3, 0)}
+    for each in (fresh, saved, model.get(saved.id)):
+        each.n = 0
+        check_refused(wire, each, rf"{model.__name__}\.n would be read back")
+    saved.n = 3
+    assert saved.diff() == {}
 
 
 # What the messages say
