@@ -6,7 +6,7 @@ BASE := $(VENV)/.base
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: install demo test explore lint types layers record docs bench against wheel check clean
+.PHONY: install demo test trust explore lint types layers record docs bench against wheel check clean
 
 install: $(READY)
 
@@ -26,6 +26,12 @@ demo: $(BASE)
 
 test: install
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+# Every operation meets every fault, and the races are run often; `make test` has a part of both.
+# MATRIX=--write=docs/reliability.md puts the tables into the documentation.
+trust: install
+	PYTHONPATH=tests $(BIN)/python -W ignore -m trust $(MATRIX)
+	$(BIN)/python -m pytest tests/trust/test_races.py --rounds 200
 
 # Other examples than those of `make test`, and ten times as many; name what to test by TESTS=...
 explore: install

@@ -43,10 +43,11 @@ _numbers = itertools.count(1)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option of `make record`."""
+    """Add the options of `make record` and of `make trust`."""
     parser.addoption(
         "--record", action="store_true", help="record the cassettes anew from a real Kinto"
     )
+    parser.addoption("--rounds", type=int, default=20, help="how often each race is run")
 
 
 class Backend:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from faults import Answer, FaultyServer, says
-from kinto_orm import BadReply, Record, Session
+from kinto_orm import BadReply, Conflict, Record, Session
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ROOT = says(200, {"capabilities": {"permissions_endpoint": {}}, "user": {"id": "x"}})
@@ -197,3 +197,25 @@ def test_a_history_that_does_not_say_what_was_created(
         says(200, {"capabilities": {"history": {}}, "user": {"id": "x"}}),
         says(200, {"data": [ENTRY | odd]}),
     )
+
+
+def test_a_precondition_that_was_not_sent() -> None:
+    """A root key is deleted without one; a 412 all the same is a Conflict like any other."""
+    refused = says(412, {"code": 412, "errno": 114, "error": "Precondition Failed"})
+    with (
+        FaultyServer(refused) as server,
+        Session(server.url, auth=("alice", "s3cret"), bucket="b", retry=None) as session,
+        pytest.raises(Conflict),
+    ):
+        del session.kv["a"]
+
+
+@pytest.mark.parametrize("user", [{}, {"id": ""}, {"id": None}, {"id": 5}])
+def test_a_root_page_that_names_nobody(user: object) -> None:
+    """A user without an id is no user, and no answer of a Kinto."""
+    with (
+        FaultyServer(says(200, {"capabilities": {}, "user": user})) as server,
+        Session(server.url, auth=("alice", "s3cret"), retry=None) as session,
+        pytest.raises(BadReply),
+    ):
+        session.server_info()

@@ -511,3 +511,23 @@ def test_a_reader_is_told_what_is_missing(session: Session, backend: Backend, ac
         assert "first" not in str(raised.value)
         with pytest.raises(Forbidden, match="does not exist, or you may not use it"):
             Todo(title="new").save()
+
+
+def test_a_refresh_loads_what_was_never_asked_for(session: Session) -> None:
+    """Also when nothing changed since the object was loaded from a list, or merged."""
+    Todo(id="x", title="x", permissions={"read": {Everyone}}).save()
+    listed = Todo.find().one()
+    with pytest.raises(NotLoaded):
+        listed.permissions.read
+    assert listed.refresh().permissions.read == {Everyone}
+
+    mine = Todo.get("x")
+    theirs = Todo.get("x")
+    theirs.title = "theirs"
+    theirs.save()
+    mine.permissions.read
+    mine.title = "mine"
+    with pytest.raises(Conflict) as refused:
+        mine.save()
+    merged = refused.value.merge(prefer="local")
+    assert merged.refresh(keep_changes=True).permissions.read == {Everyone}

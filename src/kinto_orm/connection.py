@@ -55,7 +55,7 @@ def root_page(url: str) -> Call[ServerInfo]:
     def receive(reply: Reply) -> ServerInfo:
         # A null says as much as nothing.
         page = {name: value for name, value in reply.json.items() if value is not None}
-        if not any(name in page for name in _ROOT):
+        if not any(name in page for name in _ROOT) or _is_nameless(page.get("user")):
             raise BadReply(reply.complaint())
         try:
             return ServerInfo.model_validate(page)
@@ -64,6 +64,14 @@ def root_page(url: str) -> Call[ServerInfo]:
             raise BadReply(f"{reply.complaint()} What is wrong: {wrong}.") from None
 
     return Call(Request("GET", "/"), receive, f"read the root page of {url}")
+
+
+def _is_nameless(user: object) -> bool:
+    """Whether a root page speaks of a user without saying who it is."""
+    if not isinstance(user, dict):
+        return False
+    id = user.get("id")
+    return not isinstance(id, str) or not id
 
 
 class Connection:

@@ -159,12 +159,18 @@ class Permitted(Placed):
         held = state_of(self).permissions
         if not isinstance(held, Permissions):
             return stored
-        fresh = perms.loaded(stored or {}, held._owner, self.__kinto_kind__, as_of)
+        fresh = perms.loaded(stored, held._owner, self.__kinto_kind__, as_of)
         if keep:
             held._rebase(fresh)
         else:
             held._take(fresh)
         return held
+
+    def _has_fetched_permissions(self) -> bool:
+        permissions = state_of(self).permissions
+        if isinstance(permissions, Permissions):
+            return permissions.is_fetched
+        return permissions is not None
 
     def _has_pending_permissions(self) -> bool:
         permissions = state_of(self).permissions
@@ -177,10 +183,10 @@ class Permitted(Placed):
         return ObjectPermissions(self).patch(permissions)
 
     def _known_permissions(self, state: State) -> Permissions:
-        stored = state.permissions or {}
+        stored = state.permissions
         if isinstance(stored, Permissions):
             return stored
-        if state.permissions is None and (state.source is None or state.gone):
+        if stored is None and (state.source is None or state.gone):
             return self._bind_permissions(Permissions())
         owner = ObjectPermissions(self)
         return perms.loaded(stored, owner, self.__kinto_kind__, self.last_modified)

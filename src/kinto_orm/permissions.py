@@ -157,6 +157,11 @@ class Permissions(BaseModel):
         return self._stored is not None
 
     @property
+    def is_fetched(self) -> bool:
+        """Whether the server was asked for them; it hides them from those who may not write."""
+        return self._as_of is not None
+
+    @property
     def is_changed(self) -> bool:
         """Whether there is something to save."""
         return bool(self.patch() if self.is_loaded else self._edits)
@@ -325,15 +330,17 @@ def unknown(owner: Any, kind: str) -> Permissions:
 
 
 def loaded(
-    stored: Mapping[str, Iterable[str]], owner: Any, kind: str, as_of: int | None
+    stored: Mapping[str, Iterable[str]] | None, owner: Any, kind: str, as_of: int | None
 ) -> Permissions:
     """Permissions as a reply shows them.
 
     An empty object means that the server does not show them: whoever may write the object is
-    listed in `write`, and others get `{}`.
+    listed in `write`, and others get `{}`. None means that it was not asked for them.
     """
     if not stored:
-        return unknown(owner, kind)
+        hidden = unknown(owner, kind)
+        hidden._as_of = None if stored is None else as_of
+        return hidden
     known = {name: set(who) for name, who in stored.items() if name in _PYTHON_NAMES}
     permissions = Permissions.model_validate(known)
     permissions._stored = {name: set(who) for name, who in known.items()}

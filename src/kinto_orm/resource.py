@@ -490,7 +490,7 @@ class Resource(Readable):
             own_state(self).permissions = renewed
             return self
 
-        current = known and state.permissions is not None and not pending
+        current = known and self._has_fetched_permissions() and not pending
         headers = if_none_match(self.last_modified) if current else {}
         return session, Call(
             Request("GET", self._path(parent), headers=headers),

@@ -1,0 +1,117 @@
+"""Run the fault matrix and print it; `--only operation:fault:number` shows single cells."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from fnmatch import fnmatch
+from pathlib import Path
+
+from trust import table
+from trust.cells import Cell, Laboratory, chosen
+from trust.operations import OPERATIONS
+
+Entry = dict[str, object]
+
+
+def _entry(cell: Cell, laboratory: Laboratory) -> Entry:
+    outcome = laboratory.run(cell)
+    error = outcome.error
+    return {
+        "cell": str(cell),
+        "operation": cell.operation.name,
+        "fault": cell.fault.name,
+        "group": cell.fault.group,
+        "number": cell.number,
+        "error": type(error).__name__ if error is not None else "",
+        "requests": len(outcome.received),
+        "plain": len(laboratory.plain(cell.operation).received),
+        "seconds": round(outcome.seconds, 3),
+        "wrong": outcome.wrong,
+    }
+
+
+def row(name: str, faults: Sequence[str]) -> list[Entry]:
+    """Run all cells of one operation, in a process of its own."""
+    laboratory = Laboratory()
+    try:
+        (operation,) = (each for each in OPERATIONS if each.name == name)
+        return [
+            _entry(cell, laboratory)
+            for cell in laboratory.cells(operation)
+            if any(fnmatch(cell.fault.name, each) for each in faults)
+        ]
+    finally:
+        laboratory.close()
+
+
+def everything(
+    names: Iterable[str], processes: int, faults: Sequence[str], written: Path | None
+) -> list[Entry]:
+    """Run all cells of operations, several operations at a time."""
+    entries: list[Entry] = []
+    with ProcessPoolExecutor(processes) as pool:
+        under_way = {pool.submit(row, name, faults): name for name in names}
+        for done in as_completed(under_way):
+            cells = done.result()
+            wrong = sum(1 for each in cells if each["wrong"])
+            print(f"{under_way[done]}: {wrong} of {len(cells)} wrong", file=sys.stderr, flush=True)
+            entries += cells
+            if written:
+                written.write_text(json.dumps(entries, indent=1))
+    return entries
+
+
+def show(names: list[str]) -> int:
+    """Run single cells and show all of them."""
+    laboratory = Laboratory()
+    wrong = 0
+    try:
+        for cell in chosen(names, laboratory):
+            outcome = laboratory.run(cell)
+            wrong += bool(outcome.wrong)
+            print(f"== {cell} {outcome.seconds:.2f} s: {'WRONG' if outcome.wrong else 'ok'}")
+            for each in outcome.wrong:
+                print("   WRONG", each)
+            print("  ", *outcome.received, sep="\n   ")
+            print("   result:", outcome.result, "stored:", json.dumps(outcome.stored))
+            if outcome.error is not None:
+                traceback.print_exception(outcome.error)
+    finally:
+        laboratory.close()
+    return wrong
+
+
+def main() -> None:
+    """Read the arguments and run."""
+    parser = argparse.ArgumentParser(prog="trust", description=__doc__)
+    parser.add_argument("--only", nargs="+", help="cells to show: operation:fault:number")
+    parser.add_argument("--operations", nargs="+", help="rows; by default all")
+    parser.add_argument("--faults", nargs="+", default=["*"], help="columns; by default all")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 2)
+    parser.add_argument("--json", type=Path, help="where to write all cells")
+    parser.add_argument("--write", type=Path, help="the page in which the tables stand")
+    options = parser.parse_args()
+    if options.only:
+        sys.exit(show(options.only) > 0)
+    start = time.monotonic()
+    names = options.operations or [each.name for each in OPERATIONS]
+    entries = everything(names, options.processes, options.faults, options.json)
+    print("\n".join(table.lines(entries)))
+    if options.write:
+        table.write(options.write, entries)
+    wrong = [each for each in entries if each["wrong"]]
+    for each in wrong:
+        print("WRONG", each["cell"], each["error"], each["wrong"])
+    print(f"{len(wrong)} of {len(entries)} cells are WRONG; {time.monotonic() - start:.0f} s")
+    sys.exit(bool(wrong))
+
+
+if __name__ == "__main__":
+    main()

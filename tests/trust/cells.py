@@ -1,0 +1,214 @@
+"""One cell of the matrix: an operation, a fault, and the number of the request that meets it."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from kinto_orm.server import EmbeddedServer, LoopbackServer, open_memory, serve
+from trust.direct import Direct
+from trust.faults import FAULTS, Fault
+from trust.operations import OPERATIONS, Operation
+from trust.proxy import Exchange, Proxy, Received
+from trust.verdict import Judge, Outcome, Plain, mark
+from trust.world import PASSWORD, World
+
+MOST_REQUESTS = 5
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell.
+
+    Attributes:
+        operation: The row.
+        fault: The column.
+        number: Which request meets the fault, 1-based.
+    """
+
+    operation: Operation
+    fault: Fault
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.operation.name}:{self.fault.name}:{self.number}"
+
+
+class Laboratory:
+    """A Kinto, a proxy in front of it, and what the operations do when nothing goes wrong."""
+
+    def __init__(self) -> None:
+        self._kinto: EmbeddedServer = open_memory()
+        self._http: LoopbackServer = serve(self._kinto)
+        self._proxy = Proxy(self._http.url)
+        self._direct = Direct(self._http.url, ("alice", PASSWORD))
+        self._plain: dict[str, Plain] = {}
+        self._log = _Log()
+        logging.getLogger().addHandler(self._log)
+
+    def close(self) -> None:
+        logging.getLogger().removeHandler(self._log)
+        self._direct.close()
+        self._proxy.close()
+        self._http.close()
+        self._kinto.close()
+
+    def cells(self, operation: Operation) -> Iterator[Cell]:
+        """All cells of an operation."""
+        received = self.plain(operation).received[:MOST_REQUESTS]
+        for fault in FAULTS:
+            if fault.other and not self._can_meet(operation, fault.other):
+                continue
+            if fault.other in operation.excused:
+                continue
+            for number, request in enumerate(received, 1):
+                if fault.only(request):
+                    yield Cell(operation, fault, number)
+
+    def _can_meet(self, operation: Operation, other: str) -> bool:
+        """Whether others can know the object that is written, and can write to it like that."""
+        plain, target = self.plain(operation), operation.target
+        if "<" in target or target not in plain.changed:
+            return False
+        before, after = plain.before.get(target), plain.after.get(target)
+        if other != "data" or not after:
+            return other != "data"
+        return (
+            after["permissions"] != (before or {"permissions": {"write": ["<me>"]}})["permissions"]
+        )
+
+    def plain(self, operation: Operation) -> Plain:
+        """What an operation does when nothing goes wrong."""
+        if operation.name not in self._plain:
+            self._plain[operation.name] = self._without_fault(operation)
+        return self._plain[operation.name]
+
+    def _without_fault(self, operation: Operation) -> Plain:
+        world = self._world(operation, patient=True)
+        try:
+            subject = operation.prepare(world)
+            before = world.look(operation.target)
+            self._proxy.arm(None)
+            result = operation.act(world, subject)
+            received = self._proxy.disarm()
+            after = world.look(operation.target)
+            return Plain(before, after, world.named(result), world.named(world.read), received)
+        finally:
+            world.close()
+
+    def _world(self, operation: Operation, *, patient: bool) -> World:
+        direct = self._direct
+        if operation.personal:
+            # A personal bucket is the user's only one.
+            direct = Direct(self._http.url, (f"alice{next(_numbers)}", PASSWORD))
+        return World(self._proxy, direct, personal=operation.personal, patient=patient)
+
+    def run(self, cell: Cell) -> Outcome:
+        """Try one cell and judge it."""
+        plain = self.plain(cell.operation)
+        world = self._world(cell.operation, patient=False)
+        try:
+            subject = cell.operation.prepare(world)
+            outcome = self._act(cell, world, subject, plain)
+            judge = Judge(cell.operation, cell.fault, plain, world)
+            judge.all(subject, outcome)
+            return outcome
+        finally:
+            world.close()
+
+    def told(self, cell: Cell) -> list[str]:
+        """Try one cell, and say only what is wrong with what the user is told."""
+        plain = self.plain(cell.operation)
+        world = self._world(cell.operation, patient=False)
+        try:
+            subject = cell.operation.prepare(world)
+            outcome = self._act(cell, world, subject, plain)
+            return list(Judge(cell.operation, cell.fault, plain, world).errors(outcome))
+        finally:
+            world.close()
+
+    def _act(self, cell: Cell, world: World, subject: Any, plain: Plain) -> Outcome:
+        outcome = Outcome()
+        self._log.records = outcome.records
+        other = partial(_write_as_another, cell, world, plain) if cell.fault.other else None
+        first = cell.number if cell.fault.refuses else None
+        self._proxy.arm(partial(_choice, cell, other), refuse_from=first)
+        start = time.monotonic()
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                outcome.result = world.named(cell.operation.act(world, subject))
+        except Exception as error:
+            outcome.error = error
+        outcome.seconds = time.monotonic() - start
+        outcome.received = self._proxy.disarm()
+        self._log.records = []
+        outcome.stored = world.look(cell.operation.target, plain.lists)
+        return outcome
+
+
+def _choice(cell: Cell, other: Any, number: int, request: Received) -> Any:
+    """The fault of a request, if it is its turn."""
+    turn = number >= cell.number if cell.fault.lasting else number == cell.number
+    if not turn or cell.fault.refuses or not cell.fault.only(request):
+        return None
+    if other is None:
+        return cell.fault.play
+    return partial(_with_another, cell.fault, other)
+
+
+def _with_another(fault: Fault, other: Any, exchange: Exchange) -> None:
+    if fault.done:
+        exchange.after = other
+    else:
+        other()
+    fault.play(exchange)
+
+
+def _write_as_another(cell: Cell, world: World, plain: Plain) -> None:
+    """What another writer does to the object of the operation."""
+    target = cell.operation.target
+    path = world.real(target)
+    wanted = plain.after.get(target)
+    if cell.fault.other == "different":
+        if "/kv" in target:
+            world.put("collections/kv", {})
+        if "/templates" in target:
+            world.put("collections/templates", {})
+        now = world.direct.read(world.bucket, target)
+        world.direct.ask("PUT", path, {"data": mark(now, target)})
+    elif cell.fault.other == "deleted" or wanted is None:
+        world.direct.ask("DELETE", path)
+    else:
+        if "/kv" in target or "/templates" in target:
+            world.put(target.rsplit("/", 2)[0], {})
+        body = {"data": wanted["data"]} if cell.fault.other == "data" else wanted
+        world.direct.ask("PUT", path, world.as_sent(body))
+
+
+class _Log(logging.Handler):
+    """Keeps what is logged meanwhile."""
+
+    records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+def chosen(names: list[str], laboratory: Laboratory) -> Iterator[Cell]:
+    """The cells that are named: `operation`, `operation:fault` or `operation:fault:number`."""
+    for name in names:
+        operation, fault, number = (*name.split(":"), "", "")[:3]
+        for each in OPERATIONS:
+            if operation not in ("", each.name):
+                continue
+            for cell in laboratory.cells(each):
+                if fault in ("", cell.fault.name) and number in ("", str(cell.number)):
+                    yield cell

@@ -1,0 +1,194 @@
+"""Queries, batches, and many objects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kinto_orm import (
+    col,
+)
+from trust.operation import nothing, operation
+from trust.world import Todo, World, seen
+
+
+def several(world: World, count: int = 5) -> list[Todo]:
+    names = [f"t{number}" for number in range(count)]
+    world.put_all({f"collections/todos/records/{n}": {"title": n, "done": False} for n in names})
+    return sorted(Todo.find(session=world.session).all(), key=lambda each: each.id)
+
+
+def only_stored(world: World) -> None:
+    world.put_all({f"collections/todos/records/t{n}": {"title": f"t{n}"} for n in range(5)})
+
+
+# Queries
+
+
+@operation(prepare=only_stored)
+def query_all(world: World, _: None) -> Any:
+    return seen(Todo.find(session=world.session).all())
+
+
+@operation(prepare=only_stored)
+def query_pages(world: World, _: None) -> Any:
+    found = Todo.find(session=world.session).page_size(2)
+    return seen([list(page) for page in found.pages()])
+
+
+@operation(prepare=only_stored)
+def query_pages_in_order(world: World, _: None) -> Any:
+    found = Todo.find(session=world.session).order_by(col(Todo.title).desc()).page_size(2)
+    return seen([each for page in found.pages() for each in page])
+
+
+@operation(prepare=only_stored)
+def query_first(world: World, _: None) -> Any:
+    return seen(Todo.find(Todo.title == "t1", session=world.session).first())
+
+
+@operation(prepare=only_stored)
+def query_one(world: World, _: None) -> Any:
+    return seen(Todo.find(Todo.title == "t1", session=world.session).one())
+
+
+@operation(prepare=only_stored)
+def query_count(world: World, _: None) -> Any:
+    return Todo.find(session=world.session).count()
+
+
+@operation(prepare=only_stored)
+def query_exists(world: World, _: None) -> Any:
+    return Todo.find(Todo.title == "t1", session=world.session).exists()
+
+
+@operation(prepare=only_stored)
+def query_only(world: World, _: None) -> Any:
+    return [each.title for each in Todo.find(session=world.session).only(Todo.title)]
+
+
+@operation("collections/todos/records/t1", prepare=only_stored, overwrites=True, claims=nothing)
+def query_delete(world: World, _: None) -> Any:
+    return Todo.find(session=world.session).delete()
+
+
+@operation("collections/todos/records/t1", prepare=only_stored)
+def query_update(world: World, _: None) -> Any:
+    summary = Todo.find(session=world.session).update(note="new")
+    failed = {each.target.id: each.error for each in summary.failed}
+    world.settle(
+        (f"collections/todos/records/t{n}", failed.get(f"t{n}"))
+        for n in range(5)
+        if failed or summary.total == 5
+    )
+    return seen(summary)
+
+
+@operation(prepare=only_stored)
+def changes(world: World, _: None) -> Any:
+    found = Todo.find(session=world.session).page_size(2).changes()
+    return [[type(each).__name__, each.id] for each in found]
+
+
+def _followed(world: World) -> str:
+    only_stored(world)
+    token = [each.token for each in Todo.find(session=world.session).changes()][-1]
+    world.direct.ask("DELETE", f"/buckets/{world.bucket}/collections/todos/records/t0")
+    world.put("collections/todos/records/t1", {"title": "new"})
+    return token
+
+
+@operation(prepare=_followed)
+def changes_since(world: World, token: str) -> Any:
+    found = Todo.find(session=world.session).changes(token)
+    return sorted({f"{type(each).__name__} {each.id}" for each in found} - {"Updated t4"})
+
+
+# Batches and many objects
+
+
+def _mixture(world: World) -> list[Todo]:
+    changed, deleted, outdated, _ = several(world, 4)
+    changed.note = "changed"
+    new = Todo(id="tn", title="new")
+    world.put("collections/todos/records/t2", {"title": "theirs"})
+    return [changed, deleted, outdated, new]
+
+
+def _outcomes(world: World, batch: Any) -> None:
+    """Note what the outcomes of a batch acknowledge."""
+    for each in batch.outcomes:
+        if each.error is not None or each.status in ("queued", "failed"):
+            continue
+        id = each.target if isinstance(each.target, str) else each.target.id
+        if each.act in ("save", "delete"):
+            world.done.add(f"collections/todos/records/{id}")
+        if each.act == "get":
+            world.read[id] = seen(each.result)
+
+
+@operation("collections/todos/records/t0", prepare=_mixture)
+def batch_mixed(world: World, objects: list[Todo]) -> Any:
+    changed, deleted, outdated, new = objects
+    batch = world.session.batch()
+    try:
+        with batch:
+            batch.save(changed, new)
+            batch.delete(deleted, missing_ok=True)
+            batch.refresh(outdated)
+            there = batch.get(Todo, "t3")
+    finally:
+        _outcomes(world, batch)
+    return seen([changed, outdated, new, there.result])
+
+
+@operation("collections/todos/records/t1", prepare=several)
+def batch_delete(world: World, objects: list[Todo]) -> Any:
+    batch = world.session.batch()
+    try:
+        with batch:
+            batch.delete(*objects)
+    finally:
+        _outcomes(world, batch)
+    return seen([each.result for each in batch.outcomes])
+
+
+def _new_ones(world: World) -> list[Todo]:
+    return [Todo(id=f"t{number}", title="new") for number in range(5)]
+
+
+def _bulk(world: World, objects: list[Todo], summary: Any) -> Any:
+    failed = {each.target.id: each.error for each in summary.failed}
+    world.settle((f"collections/todos/records/{o.id}", failed.get(o.id)) for o in objects)
+    return seen(summary)
+
+
+@operation("collections/todos/records/t1", prepare=_new_ones)
+def save_all_create(world: World, objects: list[Todo]) -> Any:
+    return _bulk(world, objects, world.session.save_all(objects))
+
+
+def _changed_ones(world: World) -> list[Todo]:
+    objects = several(world)
+    for each in objects:
+        each.note = "changed"
+    return objects
+
+
+@operation("collections/todos/records/t1", prepare=_changed_ones)
+def save_all_update(world: World, objects: list[Todo]) -> Any:
+    return _bulk(world, objects, world.session.save_all(objects))
+
+
+@operation("collections/todos/records/t1", prepare=_changed_ones, overwrites=True)
+def save_all_force(world: World, objects: list[Todo]) -> Any:
+    return _bulk(world, objects, world.session.save_all(objects, force=True))
+
+
+@operation("collections/todos/records/t1", prepare=several)
+def delete_all(world: World, objects: list[Todo]) -> Any:
+    return _bulk(world, objects, world.session.delete_all(objects))
+
+
+@operation(prepare=only_stored)
+def get_many(world: World, _: None) -> Any:
+    return seen(world.session.get_many(Todo, ["t0", "t3", "none"]))

@@ -1,0 +1,73 @@
+"""One operation: how it is prepared, what is done, and what it is about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from trust.world import World
+
+Prepare = Callable[[World], Any]
+Act = Callable[[World, Any], Any]
+
+ONE = "collections/todos/records/one"
+NEW = "collections/todos/records/<new>"
+KEY = "collections/kv/records/a"
+TEMPLATE = "collections/templates/records/page"
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One row of the table.
+
+    Attributes:
+        name: Unique.
+        prepare: Makes what is there before; gives what `act` works with.
+        act: Does it; gives what a user sees of it.
+        target: The path of the object that other writers write to; empty for none.
+        overwrites: Whether it sets no precondition, so that another's write may be lost.
+        claims: Whether its result claims that this program did it (not merely that it is so).
+        appends: Whether doing it twice stores twice, so that after an error it is not done again
+            when it was done.
+        takes: Whether it removes what is there by then, and gives it.
+        keeps: Whether the object keeps changes that are not saved.
+        steps: Whether it writes one object in several steps, so that an error may come between.
+        personal: Whether it works in the user's personal bucket.
+        excused: What other writers may do that is left out, and why.
+    """
+
+    name: str
+    prepare: Prepare
+    act: Act
+    target: str = ""
+    overwrites: bool = False
+    claims: Callable[[Any], bool] = lambda result: True
+    appends: bool = False
+    takes: bool = False
+    keeps: bool = False
+    steps: bool = False
+    personal: bool = False
+    excused: Mapping[str, str] = field(default_factory=dict)
+
+
+OPERATIONS: list[Operation] = []
+
+
+def operation(
+    target: str = "",
+    *,
+    prepare: Prepare = lambda world: None,
+    **options: Any,
+) -> Callable[[Act], Act]:
+    def add(act: Act) -> Act:
+        name = act.__name__.strip("_")
+        OPERATIONS.append(Operation(name, prepare, act, target, **options))
+        return act
+
+    return add
+
+
+def nothing(result: Any) -> bool:
+    """The result claims only that it is so, not that this program did it."""
+    return False

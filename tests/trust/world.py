@@ -1,0 +1,185 @@
+"""What one operation works in: a bucket and a user of its own, and the session that is tested."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from kinto_orm import Record, Retry, Session, Summary, Tombstone
+from kinto_orm.resource import Resource
+from trust.direct import LISTS, Direct, Stored
+from trust.proxy import Proxy
+
+PASSWORD = "p4ssw0rd-that-nobody-may-see"
+DEADLINE = 1.5
+_numbers = itertools.count(1)
+
+
+class Todo(Record, collection="todos"):
+    """The typed record of the operations."""
+
+    title: str
+    done: bool = False
+    note: str | None = None
+    tags: list[str] = []
+
+
+class World:
+    """One bucket, one user.
+
+    Attributes:
+        session: What is tested; its requests go through the proxy.
+        direct: The way around it.
+        bucket: The real id of its bucket.
+        done: Paths whose writing was acknowledged one by one, as in a batch.
+        read: What was acknowledged one by one, by name.
+    """
+
+    def __init__(self, proxy: Proxy, direct: Direct, *, personal: bool, patient: bool) -> None:
+        self.secrets = _secrets(direct.auth)
+        self.direct = direct
+        self.personal = personal
+        self.bucket = direct.user["bucket"] if personal else f"w{next(_numbers)}"
+        self._names = {direct.user["id"]: "<me>", self.bucket: "<bucket>"}
+        inside = f"/buckets/{'default' if personal else self.bucket}"
+        first = ("GET" if personal else "PUT", inside, None)
+        self.direct.batch([first, ("PUT", f"{inside}/collections/todos", None)])
+        patience: dict[str, Any] = {"timeout": (20.0, 20.0)}
+        if not patient:
+            patience = {
+                "timeout": (0.5, 0.4),
+                "retry": Retry(
+                    3,
+                    deadline=DEADLINE,
+                    backoff_factor=0.005,
+                    backoff_max=0.02,
+                    retry_after_max=0.05,
+                ),
+            }
+        self.session = Session(
+            proxy.url, auth=direct.auth, bucket="default" if personal else self.bucket, **patience
+        )
+        self.done: set[str] = set()
+        self.read: dict[str, Any] = {}
+
+    def close(self) -> None:
+        self.session.close()
+        if self.personal:
+            self.direct.close()
+
+    # For operations
+
+    def name(self, random: str, name: str) -> None:
+        """Remember what stands for a random id."""
+        self._names[random] = f"<{name}>"
+
+    def put(self, path: str, data: Mapping[str, Any], **permissions: list[str]) -> None:
+        """Store an object without kinto-orm."""
+        body: dict[str, Any] = {"data": data}
+        if permissions:
+            body["permissions"] = permissions
+        status, answer = self.direct.ask("PUT", f"/buckets/{self.bucket}/{path}", body)
+        assert status in (200, 201), answer
+
+    def put_all(self, objects: Mapping[str, Mapping[str, Any]]) -> None:
+        """Store several."""
+        inside = f"/buckets/{self.bucket}"
+        answers = self.direct.batch(
+            ("PUT", f"{inside}/{path}", {"data": data}) for path, data in objects.items()
+        )
+        assert all(each["status"] in (200, 201) for each in answers), answers
+
+    def todo(self, id: str = "one", **fields: Any) -> Todo:
+        """A stored record, loaded by the session that is tested."""
+        self.put(f"collections/todos/records/{id}", {"title": id, "tags": ["a"], **fields})
+        return Todo.get(id, session=self.session)
+
+    def key(self, key: str, value: object) -> None:
+        """Store a root key."""
+        self.put("collections/kv", {})
+        self.put(f"collections/kv/records/{key}", {"key": key, "value": value})
+
+    def template(self, name: str, source: str) -> None:
+        """Store a template."""
+        self.put("collections/templates", {})
+        self.put(f"collections/templates/records/{name}", {"name": name, "source": source})
+
+    def settle(self, outcomes: Iterable[tuple[str, Exception | None]]) -> None:
+        """Note what was acknowledged one by one; raise what failed."""
+        failed = []
+        for path, error in outcomes:
+            if error is None:
+                self.done.add(path)
+            else:
+                failed.append(error)
+        if failed:
+            raise ExceptionGroup("some failed", failed)
+
+    # For the verdict
+
+    def look(self, target: str, lists: Sequence[str] = LISTS) -> Stored:
+        """What the server has, with names for random ids."""
+        found: Stored = self.named(self.direct.look(self.bucket, self._real(target), lists))
+        return found
+
+    def path_of(self, path: str) -> str:
+        """A path as it is named."""
+        return str(self.named(path))
+
+    def named(self, value: Any) -> Any:
+        """The same JSON value with names for random ids, and without timestamps."""
+        text = json.dumps(value)
+        for random, name in self._names.items():
+            text = text.replace(random, name)
+        return comparable(json.loads(text))
+
+    def as_sent(self, stored: Any) -> Any:
+        """What to send so that the server has it."""
+        return json.loads(self._real(json.dumps(stored)))
+
+    def _real(self, target: str) -> str:
+        for random, name in self._names.items():
+            target = target.replace(name, random)
+        return target
+
+    def real(self, target: str) -> str:
+        """The server's path of a target."""
+        return f"/buckets/{self.bucket}/{self._real(target)}"
+
+
+def comparable(value: Any) -> Any:
+    """The value without any `last_modified`, and with sorted lists of principals."""
+    if isinstance(value, dict):
+        found = {k: comparable(v) for k, v in value.items() if k != "last_modified"}
+        if "permissions" in found and isinstance(found["permissions"], dict):
+            found["permissions"] = {k: sorted(v) for k, v in found["permissions"].items()}
+        return found
+    if isinstance(value, list):
+        return [comparable(each) for each in value]
+    return value
+
+
+def seen(value: Any) -> Any:
+    """A result as a JSON value."""
+    if isinstance(value, Resource):
+        return value.model_dump(mode="json", exclude={"last_modified"})
+    if isinstance(value, Tombstone):
+        return {"deleted": value.id}
+    if isinstance(value, Summary):
+        return {n: getattr(value, n) for n in ("created", "updated", "unchanged", "deleted")}
+    if isinstance(value, Mapping):
+        return {str(k): seen(v) for k, v in value.items()}
+    if isinstance(value, set | frozenset):
+        return sorted(seen(each) for each in value)
+    if isinstance(value, list | tuple):
+        return [seen(each) for each in value]
+    return value
+
+
+def _secrets(auth: tuple[str, str]) -> frozenset[str]:
+    """What no text may hold: the password, and any twelve characters of the credentials."""
+    token = base64.b64encode(":".join(auth).encode()).decode()
+    return frozenset(token[i : i + 12] for i in range(len(token) - 11)) | {PASSWORD}
