@@ -210,9 +210,12 @@ def test_a_precondition_that_was_not_sent() -> None:
         del session.kv["a"]
 
 
-@pytest.mark.parametrize("user", [{"id": 1}, {"id": "x", "bucket": 2}, {"id": "x", "bucket": []}])
-def test_a_user_who_has_no_name(user: object, ask: Callable[..., str]) -> None:
-    """Such a page is not kept, nor does it mean that there are no personal buckets."""
-    page = says(200, {"capabilities": {}, "user": user})
-    ask(lambda session: session.server_info(), page)
-    ask(lambda session: session.scoped(bucket="default").kv.get("a"), page)
+@pytest.mark.parametrize("user", [{}, {"id": ""}, {"id": None}, {"id": 5}])
+def test_a_root_page_that_names_nobody(user: object) -> None:
+    """A user without an id is no user, and no answer of a Kinto."""
+    with (
+        FaultyServer(says(200, {"capabilities": {}, "user": user})) as server,
+        Session(server.url, auth=("alice", "s3cret"), retry=None) as session,
+        pytest.raises(BadReply),
+    ):
+        session.server_info()

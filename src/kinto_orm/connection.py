@@ -55,19 +55,23 @@ def root_page(url: str) -> Call[ServerInfo]:
     def receive(reply: Reply) -> ServerInfo:
         # A null says as much as nothing.
         page = {name: value for name, value in reply.json.items() if value is not None}
-        if not any(name in page for name in _ROOT):
+        if not any(name in page for name in _ROOT) or _is_nameless(page.get("user")):
             raise BadReply(reply.complaint())
         try:
-            info = ServerInfo.model_validate(page)
+            return ServerInfo.model_validate(page)
         except ValidationError as error:
             wrong = ", ".join(str(each["loc"][0]) for each in error.errors(include_input=False))
             raise BadReply(f"{reply.complaint()} What is wrong: {wrong}.") from None
-        named = {name: (info.user or {}).get(name, "") for name in ("id", "bucket")}
-        if not all(isinstance(name, str) for name in named.values()):
-            raise BadReply(f"{reply.complaint()} What is wrong: user.")
-        return info
 
     return Call(Request("GET", "/"), receive, f"read the root page of {url}")
+
+
+def _is_nameless(user: object) -> bool:
+    """Whether a root page speaks of a user without saying who it is."""
+    if not isinstance(user, dict):
+        return False
+    id = user.get("id")
+    return not isinstance(id, str) or not id
 
 
 class Connection:

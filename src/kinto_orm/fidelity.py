@@ -6,9 +6,10 @@ class only. And some fields of a class could never be read from where they are s
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import (
     AliasChoices,
@@ -36,12 +37,17 @@ Lossy = dict[str, frozenset[type[BaseModel]]]
 
 
 def refuse_unread_fields(model: type[BaseModel]) -> None:
-    """Refuse a field that is stored under a name from which it is not read, or not at all.
+    """Refuse a field that is not read from where it is stored, or of which the server loses a part.
 
     Raises:
         ModelError: It says what to write.
     """
     for name, info in model.model_fields.items():
+        if _is_ordered(info.annotation):
+            raise ModelError(
+                f"{model.__name__}.{name} is an OrderedDict, but the server does not keep the "
+                "order of names: declare a dict, or a list of pairs, whose order is kept"
+            )
         if info.exclude and info.is_required():
             raise ModelError(
                 f"{model.__name__}.{name} is required, but never stored (exclude=True), so that "
@@ -70,6 +76,11 @@ def read_earlier(model: type[BaseModel]) -> dict[str, list[str]]:
         if earlier:
             found[name] = earlier
     return found
+
+
+def _is_ordered(annotation: Any) -> bool:
+    origin = get_origin(annotation) or annotation
+    return origin is OrderedDict or any(map(_is_ordered, get_args(annotation)))
 
 
 def _read_from(info: FieldInfo) -> list[str | AliasPath]:

@@ -63,10 +63,29 @@ def settle(stored: Stored, raw: Mapping[str, JsonValue], expected: Mapping[str, 
     elif traits.entangled and written is not None:
         written = _follow(stored, raw, written)
     _take_forms(stored, raw)
+    _take_defaults(stored, raw)
     if not traits.steady:
         state.source = Source(
             raws={stored.id: dict(raw)}, kept=Kept(dumps={stored.id: written or stored._dump()})
         )
+
+
+def settle_unchanged(stored: Stored) -> None:
+    """Become what the server has, of which nothing has to be sent."""
+    source = state_of(stored).source
+    if source is not None and (stored._traits().loose or stored.__pydantic_extra__):
+        _take_forms(stored, source.raw(stored.id))
+    if source is not None:
+        _take_defaults(stored, source.raw(stored.id))
+
+
+def _take_defaults(stored: Stored, raw: Mapping[str, JsonValue]) -> None:
+    """Let fields that were taken away have what a load gives in their place."""
+    missing = type(stored).model_fields.keys() - stored.__dict__.keys()
+    if missing:
+        read = stored._loader().of(raw).__dict__
+        stored.__dict__.update({name: read[name] for name in missing & read.keys()})
+        stored.__pydantic_fields_set__.difference_update(missing)
 
 
 def _follow(

@@ -41,7 +41,7 @@ def refuse_unreadable(
         InvalidData: It names the field, and says what to write.
     """
     traits = stored._traits()
-    if traits.plain and traits.sure.of(values, changed):
+    if traits.plain and not stored.__pydantic_extra__ and traits.sure.of(values, changed):
         return
     complaint = unreadable(stored, whole(), changed)
     if complaint is not None:
@@ -57,7 +57,7 @@ def unreadable(
     the types alone show that nothing can differ are not loaded.
     """
     traits, declared = stored._traits(), stored._python_names()
-    _refuse_untyped_secrets(stored, data, changed)
+    _refuse_untyped_loss(stored, data)
     names = declared.keys() & traits.doubtful(data, changed)
     if not names and not (traits.entangled and changed):
         return None
@@ -74,18 +74,79 @@ def unreadable(
     return None
 
 
-def _refuse_untyped_secrets(
-    stored: Stored, data: Mapping[str, JsonValue], changed: Iterable[str]
-) -> None:
+def _refuse_untyped_loss(stored: Stored, data: Mapping[str, JsonValue]) -> None:
     extra = stored.__pydantic_extra__ or {}
-    for name in extra.keys() & changed:
+    for name in extra:
         if extra[name] == data.get(name):
             continue
+        odd = _odd_name(extra[name], data.get(name), name)
+        if odd is not None:
+            raise InvalidData(f"{stored._name} cannot be saved: {odd} Nothing was sent.")
         if any(map(is_secret, parts(extra[name]))):
             raise InvalidData(
                 f"{stored._name} cannot be saved: {name} holds a secret, which is written as "
                 "asterisks. Give its text (.get_secret_value()). Nothing was sent."
             )
+
+
+def _odd_name(mine: Any, read: Any, path: str) -> str | None:
+    """Say which name of an untyped value is no text, and not read back as it is."""
+    ones, others = _named(mine), _named(read)
+    if ones is None:
+        if isinstance(mine, list | tuple):
+            ones, others = (
+                _numbered(mine),
+                _numbered(read if isinstance(read, list | tuple) else ()),
+            )
+        else:
+            return None
+    elif isinstance(mine, dict):
+        for name in mine.keys() - (others or {}).keys():
+            if not isinstance(name, str):
+                return (
+                    f"{path} has the name {name!r}, which is no text: JSON has no other names, and "
+                    f"two that are written alike would become one. Write {str(name)!r}."
+                )
+    for name, each in ones.items():
+        found = _odd_name(each, (others or {}).get(name), f"{path}[{name!r}]")
+        if found is not None:
+            return found
+    return None
+
+
+def _named(value: Any) -> dict[Any, Any] | None:
+    """The parts of a value that have names."""
+    if isinstance(value, BaseModel):
+        return _stored_parts(value, type(value))
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {each.name: getattr(value, each.name, None) for each in dataclasses.fields(value)}
+    return value if isinstance(value, dict) else None
+
+
+def hidden_changes(stored: S, load: Callable[[], S]) -> list[str]:
+    """The stored names of fields that were changed without changing what is written.
+
+    Args:
+        stored: The object.
+        load: Loads what it was.
+    """
+    names = stored._traits().hiding & stored._python_names().keys()
+    if not names:
+        return []
+    then, again = load(), load()
+    return sorted(name for name in names if _is_changed(stored, then, again, name))
+
+
+def _is_changed(stored: Stored, then: Stored, again: Stored, name: str) -> bool:
+    python_name = stored._python_names()[name]
+    if not all(python_name in each.__dict__ for each in (stored, then, again)):
+        return False
+    mine, old, other = (each.__dict__[python_name] for each in (stored, then, again))
+    found = _of_field(stored, python_name, difference(mine, old))
+    if found is None or found.maybe:
+        return False
+    # What each load makes anew was never this object's own.
+    return found.given or difference(old, other) is None
 
 
 def load_again(stored: S, data: Mapping[str, JsonValue]) -> S:
@@ -107,6 +168,10 @@ def _compare(stored: Stored, read: Stored, name: str, data: Mapping[str, JsonVal
     found = _of_field(stored, python_name, difference(mine, read.__dict__[python_name]))
     if found is None:
         return None
+    if name in stored._traits().loose:
+        odd = _odd_name(mine, read.__dict__[python_name], f"{type(stored).__name__}.{python_name}")
+        if odd is not None:
+            return odd
     untyped = name in stored._traits().loose and not any(map(is_secret, parts(mine)))
     if (found.maybe or untyped) and _written_alike(stored, read, name):
         return None
@@ -197,7 +262,7 @@ def difference(mine: Any, read: Any, path: str = "") -> Difference | None:
         return None
     same = equal(mine, read)
     if same:
-        return None
+        return _other_truth(mine, read, path)
     if type(mine) is not type(read) and not _is_declared_base(mine, read):
         return Difference(path, (type(mine), type(read)))
     if same is None:
@@ -209,6 +274,17 @@ def difference(mine: Any, read: Any, path: str = "") -> Difference | None:
         found = difference(one, other, path + step)
         if found is not None:
             return _of_field(mine, step[1:], found)
+    return None
+
+
+def _other_truth(mine: Any, read: Any, path: str) -> Difference | None:
+    """Where equal values have true or false in the place of a number: JSON tells them apart."""
+    if isinstance(mine, bool) != isinstance(read, bool):
+        return Difference(path, (type(mine), type(read)))
+    for step, one, other in _inside(mine, read) or ():
+        found = difference(one, other, path + step)
+        if found is not None:
+            return found
     return None
 
 
@@ -241,6 +317,8 @@ def _inside(mine: Any, read: Any) -> Iterable[tuple[str, Any, Any]] | None:
         ones, others, step = mine, read, "[{!r}]"
     elif isinstance(mine, list | tuple):
         ones, others, step = _numbered(mine), _numbered(read), "[{}]"
+    elif isinstance(mine, set | frozenset):
+        ones, others, step = {each: each for each in mine}, {each: each for each in read}, "[{!r}]"
     else:
         return None
     if ones.keys() != others.keys():

@@ -26,7 +26,7 @@ from kinto_orm.errors import (
 from kinto_orm.loading import Source, without
 from kinto_orm.options import given_fields
 from kinto_orm.permissions import Permissions
-from kinto_orm.pristine import reload, restore, settle, unsaved
+from kinto_orm.pristine import reload, restore, settle, settle_unchanged, unsaved
 from kinto_orm.protocol import (
     JSON_PATCH,
     Call,
@@ -222,6 +222,7 @@ class Resource(Readable):
         pending = self._pending_permissions()
         if not changes and not pending and not stamp:
             self._refuse_past()
+            settle_unchanged(self)
             return None
         return session, self._patch_call(session, parent, parents, changes, pending, stamp)
 

@@ -42,7 +42,7 @@ from kinto_orm.outside import described, guarded
 from kinto_orm.permissions import Permissions
 from kinto_orm.pristine import align, plan
 from kinto_orm.protocol import require_id
-from kinto_orm.readback import refuse_unreadable
+from kinto_orm.readback import hidden_changes, refuse_unreadable
 from kinto_orm.signatures import MADE
 from kinto_orm.state import (
     NOT_DATA,
@@ -360,14 +360,25 @@ class Stored(Holder, metaclass=ResourceMeta):
         """What is not saved yet, by field: (old, new); a missing value is None."""
         if self.is_new or state_of(self).gone:
             empty: dict[str, tuple[Any, Any]] = {}
-            return empty | {name: (None, self._value(name)) for name in self._dump()}
+            given = sorted(each for each in self._traits().hiding if self._is_given(each))
+            written = dict.fromkeys((*self._dump(), *given))
+            return empty | {name: (None, self._value(name)) for name in written}
         pristine = self._pristine()
         names = self._python_names()
         changes = self._changes()
         return {
             names.get(name, name): (pristine._value(name), self._value(name))
-            for name in (*changes.changed, *sorted(changes.removed))
+            for name in dict.fromkeys(
+                (
+                    *changes.changed,
+                    *sorted(changes.removed),
+                    *hidden_changes(self, self._pristine),
+                )
+            )
         }
+
+    def _is_given(self, stored: str) -> bool:
+        return self._python_names().get(stored) in self.__pydantic_fields_set__
 
     def _value(self, stored: str) -> Any:
         name = self._python_names().get(stored, stored)

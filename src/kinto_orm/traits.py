@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, JsonValue
 
+from kinto_orm.errors import ModelError
 from kinto_orm.outside import unguarded
 
 Kinds = frozenset[type]
@@ -24,7 +25,7 @@ Sure = Callable[[JsonValue], bool]
 
 _Schema = Mapping[str, Any]
 
-# Pydantic writes a None in any place without a word, and a bool for a number.
+# Pydantic writes a None in any place without a word.
 _SCALARS: Mapping[str, Kinds] = {
     "str": frozenset({str}),
     "int": frozenset({int}),
@@ -55,7 +56,7 @@ _TRUSTED = frozenset({"pydantic", "pydantic_core", "kinto_orm", "builtins"})
 _EMPTY: frozenset[Any] = frozenset({list, dict, set, frozenset, tuple, str, int, float, bool})
 
 
-_ABSENT: Any = object()
+_JSON: Kinds = frozenset({str, int, float, bool, list, dict, NoneType})
 
 
 class _Sure:
@@ -68,20 +69,20 @@ class _Sure:
     __slots__ = ("_checks", "_kinds")
 
     def __init__(self, found: Mapping[str, Kinds | Sure | None]) -> None:
-        self._kinds = {n: each for n, each in found.items() if isinstance(each, frozenset)}
-        self._checks = {n: each for n, each in found.items() if callable(each)}
+        self._checks = [(name, each) for name, each in found.items() if callable(each)]
+        self._kinds = {name: each for name, each in found.items() if isinstance(each, frozenset)}
+        self._kinds |= {name: _JSON for name, _ in self._checks}
 
-    def of(self, values: Mapping[str, JsonValue], names: Iterable[str]) -> bool:
+    def of(self, values: Mapping[str, JsonValue], names: Collection[str]) -> bool:
         """Whether the types alone show that these fields are read back as they are."""
         kinds = self._kinds
-        for name in names:
-            value = values.get(name, _ABSENT)
-            if name in kinds:
-                if type(value) not in kinds[name]:
+        try:
+            for name in names:
+                if type(values[name]) not in kinds[name]:
                     return False
-            elif name not in self._checks or not self._checks[name](value):
-                return False
-        return True
+        except KeyError:  # it is removed, or nothing is known of it
+            return False
+        return all(check(values[name]) for name, check in self._checks if name in names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +109,12 @@ class Traits:
     def doubtful(self, values: Mapping[str, JsonValue], changed: Iterable[str]) -> set[str]:
         """The changed fields that have to be looked at, and those that may hide a change."""
         if self.entangled:
-            return {*self.hiding, *changed}
-        return {*self.hiding, *(name for name in changed if not self.sure.of(values, (name,)))}
+            return {*self.hiding, *self.loose, *changed}
+        return {
+            *self.hiding,
+            *self.loose,
+            *(name for name in changed if not self.sure.of(values, (name,))),
+        }
 
 
 def traits_of(model: type[BaseModel]) -> Traits:
@@ -125,19 +130,30 @@ def traits_of(model: type[BaseModel]) -> Traits:
     look = _Look(definitions)
     config: _Schema = next((each["config"] for each in reversed(above) if "config" in each), {})
     nodes = [*above, *(node for each in inside.values() for node in each)]
+    _refuse_orders(model, inside)
     entangled = _is_entangled(above, fields, nodes)
     whole = _is_written_whole(above, fields)
     hiding = frozenset(name for name, each in inside.items() if whole or _hides(each))
+    loose = frozenset(
+        name for name, each in inside.items() if any(node["type"] == "any" for node in each)
+    )
     return Traits(
         sure=_Sure({name: look.of_field(each, config) for name, each in data.items()}),
         hiding=hiding,
-        loose=frozenset(
-            name for name, each in inside.items() if any(node["type"] == "any" for node in each)
-        ),
+        loose=loose,
         entangled=entangled,
         steady=not any(map(_is_unsteady, nodes)),
-        plain=not (entangled or hiding),
+        plain=not (entangled or hiding or loose),
     )
+
+
+def _refuse_orders(model: type[BaseModel], inside: Mapping[str, Iterable[_Schema]]) -> None:
+    for name, nodes in inside.items():
+        if any(node["type"] == "ordered-dict" for node in nodes):
+            raise ModelError(
+                f"{model.__name__}.{name} holds an OrderedDict, but the server does not keep the "
+                "order of names: declare a dict, or a list of pairs, whose order is kept"
+            )
 
 
 def _opened(schema: _Schema) -> tuple[list[_Schema], _Schema, dict[str, _Schema]]:
@@ -289,6 +305,8 @@ class _Look:
         if inner is None:
             return None
         if isinstance(inner, frozenset):
+            if inner & {int, float}:
+                return None  # true may have been put in the place of a number, and is written as 1
             return lambda value: isinstance(value, list) and inner.issuperset(map(type, value))
         return lambda value: isinstance(value, list) and all(map(inner, value))
 
