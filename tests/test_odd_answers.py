@@ -210,11 +210,21 @@ def test_a_precondition_that_was_not_sent() -> None:
         del session.kv["a"]
 
 
-@pytest.mark.parametrize("user", [{}, {"id": ""}, {"id": None}, {"id": 5}])
-def test_a_root_page_that_names_nobody(user: object) -> None:
-    """A user without an id is no user, and no answer of a Kinto."""
+@pytest.mark.parametrize(
+    "page",
+    [
+        {"capabilities": {}, "user": {}},
+        {"capabilities": {}, "user": {"id": ""}},
+        {"capabilities": {}, "user": {"id": None}},
+        {"capabilities": {}, "user": {"id": 5}},
+        {"capabilities": {}, "user": {"id": "x", "bucket": 2}},
+        {"capabilities": None, "user": {"id": "x"}},
+    ],
+)
+def test_a_root_page_that_no_kinto_has(page: object) -> None:
+    """A user without an id is no user, and every Kinto tells its plugins."""
     with (
-        FaultyServer(says(200, {"capabilities": {}, "user": user})) as server,
+        FaultyServer(says(200, page)) as server,
         Session(server.url, auth=("alice", "s3cret"), retry=None) as session,
         pytest.raises(BadReply),
     ):

@@ -53,8 +53,12 @@ def root_page(url: str) -> Call[ServerInfo]:
     """
 
     def receive(reply: Reply) -> ServerInfo:
-        # A null says as much as nothing.
-        page = {name: value for name, value in reply.json.items() if value is not None}
+        # A null says as much as nothing, but for the plugins: every Kinto has some.
+        page = {
+            name: value
+            for name, value in reply.json.items()
+            if value is not None or name == "capabilities"
+        }
         if not any(name in page for name in _ROOT) or _is_nameless(page.get("user")):
             raise BadReply(reply.complaint())
         try:
@@ -70,8 +74,8 @@ def _is_nameless(user: object) -> bool:
     """Whether a root page speaks of a user without saying who it is."""
     if not isinstance(user, dict):
         return False
-    id = user.get("id")
-    return not isinstance(id, str) or not id
+    id, bucket = user.get("id"), user.get("bucket", "")
+    return not isinstance(id, str) or not id or not isinstance(bucket, str)
 
 
 class Connection:
