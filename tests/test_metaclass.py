@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis.strategies import builds, data
 from pydantic import (
     AfterValidator,
+    AliasChoices,
     BaseModel,
     ConfigDict,
     Field,
@@ -504,3 +505,39 @@ def test_identity_has_its_own_stored_name(name: str) -> None:
     fields = {"__annotations__": {name: kind}, name: Field(alias="other", default=None)}
     with pytest.raises(ModelError, match="on every server"):
         type(Record)("Bad", (Record,), {**fields, "__module__": __name__})
+
+
+@pytest.mark.parametrize("name", ["id", "last_modified"])
+@pytest.mark.parametrize(
+    "aliases",
+    [
+        lambda name: {"alias": name},
+        lambda name: {"validation_alias": name},
+        lambda name: {"serialization_alias": name},
+        lambda name: {"validation_alias": AliasChoices("a", name)},
+        lambda name: {"alias": name, "exclude": True},
+    ],
+    ids=["alias", "validation", "serialization", "choices", "excluded"],
+)
+def test_no_alias_stands_for_the_servers_own_names(name: str, aliases: Any) -> None:
+    """Such a field would be taken for the id or the timestamp, or these for it."""
+    with pytest.raises(ModelError, match=rf"Bad\.a cannot .*'{name}'.*the server's own {name}"):
+        bad({"a": Field(default=0, **aliases(name))})
+
+
+@pytest.mark.parametrize("aliases", [("b", None), (None, "a"), ("c", "c")])
+def test_two_fields_are_not_stored_under_one_name(aliases: tuple[str | None, str | None]) -> None:
+    """One of them would be lost."""
+    fields = {
+        name: Field(default=0, alias=alias) for name, alias in zip("ab", aliases, strict=True)
+    }
+    with pytest.raises(ModelError, match=r"Bad\.b cannot be stored as .* Bad\.a is"):
+        bad(fields)
+
+
+def bad(fields: dict[str, Any]) -> Any:
+    """Define a class of records with these fields, which are numbers."""
+    kinds = dict.fromkeys(fields, int)
+    return type(Record)(
+        "Bad", (Record,), {"__annotations__": kinds, "__module__": __name__, **fields}
+    )

@@ -531,3 +531,35 @@ def test_a_refresh_loads_what_was_never_asked_for(session: Session) -> None:
         mine.save()
     merged = refused.value.merge(prefer="local")
     assert merged.refresh(keep_changes=True).permissions.read == {Everyone}
+
+
+@pytest.mark.parametrize("verb", ["grant", "revoke"])
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ([BOB], r"not as a list: write \*principals"),
+        ({BOB}, r"not as a set: write \*principals"),
+        ((BOB, EVE), r"not as a tuple: write \*principals"),
+        ({BOB: 1}, r"not as a dict: write \*principals"),
+        (Group(id="g"), r"is a text such as 'account:alice' \(\.principal of a group"),
+        (None, "is a text"),
+        (5, "is a text"),
+        (b"bob", "is a text"),
+        ("", "is a text"),
+    ],
+    ids=repr,
+)
+def test_principals_are_texts_one_by_one(verb: str, given: Any, complaint: str) -> None:
+    """Everything else is refused with what to write, and changes nothing."""
+    todo = Todo(title="a")
+    with pytest.raises(InvalidData, match=complaint):
+        getattr(todo.permissions, verb)("read", BOB, given)
+    assert todo.permissions.wanted() == {}
+
+
+@pytest.mark.parametrize("verb", ["grant", "revoke"])
+@pytest.mark.parametrize("name", [["read"], {"read"}, None, 5, Group(id="g")], ids=repr)
+def test_a_permission_is_named_by_a_text(verb: str, name: Any) -> None:
+    """Whatever else is given is refused by name."""
+    with pytest.raises(InvalidData, match="a permission has a name such as 'read'"):
+        getattr(Todo(title="a").permissions, verb)(name, BOB)

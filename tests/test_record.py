@@ -6,6 +6,7 @@ import contextvars
 import itertools
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +14,17 @@ from hypothesis import strategies as st
 from pydantic import Field, ValidationError
 
 from conftest import Backend, Wire
-from kinto_orm import Bucket, Collection, Group, InvalidData, ModelError, NotFound, Record, Session
+from kinto_orm import (
+    Bucket,
+    Collection,
+    Group,
+    InvalidData,
+    ModelError,
+    NotFound,
+    Record,
+    Session,
+    Template,
+)
 
 
 class Todo(Record, collection="todos"):
@@ -247,6 +258,31 @@ def test_class_keywords_are_checked(keyword: str, value: Any) -> None:
     """An id that cannot be one is refused when the class is defined."""
     with pytest.raises(ModelError, match=f"{keyword}= of Bad"):
         type(Record)("Bad", (Record,), {"__module__": __name__}, **{keyword: value})
+
+
+@pytest.mark.parametrize("factory", [5, "x", ["x"], True])
+def test_an_id_factory_is_a_function(factory: Any) -> None:
+    """What cannot be called is refused when the class is defined."""
+    with pytest.raises(ModelError, match=r"id_factory= of Bad is a function .* not"):
+        type(Record)("Bad", (Record,), {"__module__": __name__}, id_factory=factory)
+
+
+@pytest.mark.parametrize("id", [UUID(int=1), 5, ("a",), Record(id="x"), b"x"], ids=repr)
+def test_an_id_is_a_text(session: Session, id: Any) -> None:
+    """What is no text is refused as that, and not by the rule for the signs in it."""
+    todos = session.scoped(collection="todos")
+    for read in (
+        lambda: Record.get(id, session=todos),
+        lambda: Record.get_or_none(id, session=todos),
+        lambda: Bucket.get(id),
+        lambda: session.scoped(bucket=id),
+        lambda: session.scoped(collection=id),
+        lambda: Record(id="x").copy_to(todos, id=id),
+        lambda: Template.get(id),
+        lambda: Template.get_or_none(id),
+    ):
+        with pytest.raises(ValueError, match=r"is a text.*rite str\(\.\.\.\)"):
+            read()
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from kinto_orm import (
     Everyone,
     Forbidden,
     InvalidData,
+    ModelError,
     Record,
     Session,
     Unsupported,
@@ -367,3 +368,16 @@ def test_a_refusal_names_the_models_field(fresh: Session) -> None:
     with pytest.raises(InvalidData, match=r"'theLevel' is inside of the field inner") as raised:
         older.save()
     assert raised.value.names == ["theLevel"]
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_field_that_the_server_overwrites(wire: Wire, dry_run: bool) -> None:
+    """Collections with a schema have their version in each record, as `schema`."""
+
+    class Drawing(Record, collection="drawings"):
+        schema_: str = Field(default="", alias="schema")
+
+    wire.clear()
+    with pytest.raises(ModelError, match=r"overwrites the field 'schema_', which is stored as"):
+        wire.session.sync_schema(Drawing, dry_run=dry_run)
+    assert wire.methods == []

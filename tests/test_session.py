@@ -32,6 +32,7 @@ from kinto_orm import (
     NotFound,
     Record,
     Session,
+    Template,
     Unauthorized,
     Unsupported,
 )
@@ -822,3 +823,37 @@ def test_threads_share_a_session(session: Session) -> None:
         assert list(pool.map(work, range(8))) == [5] * 8
     assert Todo.find().count() == 32
     assert Todo.find(Todo.title == "changed").count() == 8
+
+
+@pytest.mark.parametrize("given", ["memory://", 5, Session, object, False], ids=repr)
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda todo, given: todo.save(session=given),
+        lambda todo, given: todo.save(session=given, force=True),
+        lambda todo, given: todo.delete(session=given, force=True),
+        lambda todo, given: todo.refresh(session=given),
+        lambda todo, given: todo.history(session=given),
+        lambda todo, given: todo.at(5, session=given),
+        lambda todo, given: todo.revert(5, session=given),
+        lambda todo, given: type(todo).get("x", session=given),
+        lambda todo, given: type(todo).get_or_none("x", session=given),
+        lambda todo, given: type(todo).find(session=given).all(),
+        lambda todo, given: type(todo).find(session=given).count(),
+        lambda todo, given: Bucket(id="b").history(session=given),
+        lambda todo, given: Collection(id="c").snapshot(5, session=given),
+        lambda todo, given: Template(name="t", source="").save(session=given),
+        lambda todo, given: Template(name="t", source="").delete(session=given),
+        lambda todo, given: Template(name="t", source="").refresh(session=given),
+        lambda todo, given: Template.get("t", session=given),
+        lambda todo, given: Account(id="a", password="pw").save(session=given),
+    ],
+)
+def test_every_verb_takes_a_session_only(wire: Wire, act: Any, given: Any) -> None:
+    """What is no session is refused with what to write, and nothing is sent."""
+    todo = Record(id="x").save(session=wire.session.scoped(collection="todos"))
+    wire.clear()
+    for each in (todo, Record(id="new")):
+        with pytest.raises(ConfigurationError, match=r"session=.* is no Session but a .*open one"):
+            act(each, given)
+    assert wire.methods == []

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
 
 import pytest
 
-from kinto_orm import Conflict, Record, Session, retry_on_conflict
+from kinto_orm import BatchError, Conflict, NotFound, Record, Session, retry_on_conflict
 
 THREADS, TIMES = 8, 40
 
@@ -127,3 +128,74 @@ def test_functions_that_only_start_are_refused() -> None:
     for function in functions:
         with pytest.raises(TypeError, match=r"generator|async|coroutine"):
             retry_on_conflict()(function)
+
+
+def test_a_batch_that_conflicts_runs_again(session: Session) -> None:
+    """Another writer is first for one of two in a batch: the next run reads both, and saves."""
+    Counter(id="a").save()
+    Counter(id="b").save()
+    runs = 0
+
+    @retry_on_conflict(times=3)
+    def count_both() -> None:
+        nonlocal runs
+        runs += 1
+        both = Counter.get("a"), Counter.get("b")
+        if runs < 3:
+            Counter(id="b", value=10 * runs).save(force=True)
+        with session.batch() as batch:
+            for each in both:
+                each.value += 1
+            batch.save(*both)
+
+    count_both()
+    assert runs == 3
+    # What was saved beside the conflict stays, and is read by the next run.
+    assert (Counter.get("a").value, Counter.get("b").value) == (3, 21)
+
+
+def test_a_batch_that_still_conflicts_is_raised(session: Session) -> None:
+    """The last BatchError gets out, after all repetitions."""
+    runs = 0
+
+    @retry_on_conflict(times=2)
+    def create() -> None:
+        nonlocal runs
+        runs += 1
+        with session.batch() as batch:
+            batch.save(Counter(id="taken"))
+
+    Counter(id="taken").save()
+    with pytest.raises(BatchError) as caught:
+        create()
+    assert [type(each) for each in caught.value.exceptions] == [Conflict]
+    assert runs == 3
+
+
+@pytest.mark.parametrize(
+    ("unconfirmed", "others", "runs"),
+    [
+        ("raise", [Conflict("unconfirmed")], 1),
+        ("again", [Conflict("unconfirmed")], 3),
+        ("again", [Conflict("unconfirmed"), NotFound("gone")], 1),
+        ("raise", [NotFound("gone")], 1),
+        ("raise", [Conflict("first"), Conflict("second")], 3),
+    ],
+)
+def test_a_batch_with_anything_else_is_raised(
+    unconfirmed: Literal["raise", "again"], others: list[Exception], runs: int
+) -> None:
+    """Only conflicts run it again, unconfirmed ones only where the program says so."""
+    for each in others:
+        if isinstance(each, Conflict):
+            each.unconfirmed = str(each) == "unconfirmed"
+    ran: list[int] = []
+
+    @retry_on_conflict(times=2, unconfirmed=unconfirmed)
+    def fail() -> None:
+        ran.append(1)
+        raise BatchError("failed", [Conflict("another"), *others])
+
+    with pytest.raises(BatchError):
+        fail()
+    assert len(ran) == runs

@@ -97,9 +97,11 @@ def record_id(key: str) -> str:
     keys share an id.
 
     Raises:
-        PathError: The key holds a NUL or half of a surrogate pair, which servers cannot store,
-            or is too long for an id of `MAX_ID_LENGTH` characters.
+        PathError: The key is no text, holds a NUL or half of a surrogate pair, which servers
+            cannot store, or is too long for an id of `MAX_ID_LENGTH` characters.
     """
+    if not isinstance(key, str):
+        raise PathError(f"a name is a text, not {key!r:.80}: write str(...)")
     _check_text(key)
     # A legal key that looks like an encoded one would collide with what it stands for.
     if _LEGAL_ID.fullmatch(key) and not key.startswith(ENCODED):

@@ -264,6 +264,28 @@ def refuse_other_identity(model: type[BaseModel]) -> None:
             )
 
 
+def refuse_shared_names(model: type[BaseModel]) -> None:
+    """Refuse a field with an alias that stands for another field, such as the server's id.
+
+    Raises:
+        ModelError: It says what to write.
+    """
+    owners = {name: name for name in _IDENTITY}
+    for name, info in model.model_fields.items():
+        written = set() if info.exclude else {stored_name(name, info)}
+        for each in sorted(written | accepted_names(name, info) & _IDENTITY.keys()):
+            owner = owners.setdefault(each, name)
+            if owner != name:
+                raise ModelError(
+                    f"{model.__name__}.{name} cannot be stored as {each!r} or read from there: "
+                    f"{_owner(model, owner)} is. Give it another alias"
+                )
+
+
+def _owner(model: type[BaseModel], name: str) -> str:
+    return f"the server's own {name}" if name in _IDENTITY else f"{model.__name__}.{name}"
+
+
 def _classes(annotation: Any) -> Iterator[type]:
     """The classes of which a value may be."""
     annotation = getattr(annotation, "__supertype__", annotation)

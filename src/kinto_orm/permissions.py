@@ -116,7 +116,7 @@ class Permissions(BaseModel):
             *principals: Such as Everyone, "account:alice" or `group.principal`.
 
         Raises:
-            InvalidData: The object has no such permission.
+            InvalidData: The object has no such permission, or a principal is no text.
         """
         self._edit("grant", self._server_name(name), _principals(principals))
         return self
@@ -127,7 +127,7 @@ class Permissions(BaseModel):
         Those who do not have it are ignored.
 
         Raises:
-            InvalidData: The object has no such permission.
+            InvalidData: The object has no such permission, or a principal is no text.
         """
         self._edit("revoke", self._server_name(name), _principals(principals))
         return self
@@ -216,6 +216,8 @@ class Permissions(BaseModel):
         return self.__dict__[_PYTHON_NAMES[server_name]]  # type: ignore[no-any-return]
 
     def _server_name(self, name: str) -> str:
+        if not isinstance(name, str):
+            raise InvalidData(f"a permission has a name such as 'read', not {name!r:.80}")
         server_name = _SERVER_NAMES.get(name, name)
         allowed = BY_KIND[self._kind] if self._kind else _PYTHON_NAMES.keys()
         if server_name not in allowed:
@@ -359,11 +361,19 @@ def _copied(stored: dict[str, set[str]] | None) -> dict[str, set[str]] | None:
 
 
 def _principals(principals: Iterable[str]) -> frozenset[str]:
-    found = frozenset(principals)
-    for each in found:
+    given = tuple(principals)
+    for each in given:
+        if isinstance(each, list | tuple | set | frozenset | Mapping):
+            raise InvalidData(
+                f"principals are given one by one, not as a {type(each).__name__}: write "
+                "*principals, as in grant('read', *principals)"
+            )
         if not isinstance(each, str) or not each:
-            raise InvalidData(f"a principal is a text such as 'account:alice', not {each!r}")
-    return found
+            raise InvalidData(
+                f"a principal is a text such as 'account:alice' (.principal of a group or an "
+                f"account), not {each!r:.80}"
+            )
+    return frozenset(given)
 
 
 def _operation(op: str, name: str, principal: str) -> dict[str, Any]:

@@ -88,9 +88,16 @@ class Placed(Stored):
             )
 
     def _is_foreign(self, given: Session | None) -> bool:
-        """Whether what is known of the object does not hold in the scope of this session."""
+        """Whether what is known of the object does not hold in the scope of this session.
+
+        Raises:
+            ConfigurationError: What is given is no session.
+        """
         state = state_of(self)
-        if given is None or given is state.session or self.is_new:
+        if given is None or given is state.session:
+            return False
+        refuse_other(given, "session=")
+        if self.is_new:
             return False
         if state.session is not None and not given.shares_server(state.session):
             return True

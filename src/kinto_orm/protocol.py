@@ -61,7 +61,13 @@ def segment(value: str, kind: str) -> str:
         InvalidData: The server would refuse this id. Kinto's rule is
             `^[a-zA-Z0-9][a-zA-Z0-9_-]*$` (accounts also `+.@`).
     """
-    if not isinstance(value, str) or not _rule(kind).fullmatch(value):
+    if not isinstance(value, str):
+        raise InvalidData(
+            f"{value!r:.80} cannot be the id of {'an' if kind == 'account' else 'a'} {kind}: an id "
+            f"is a text, and this is of the type {type(value).__name__}. Write str(...), or .id of "
+            "an object. Nothing was sent."
+        )
+    if not _rule(kind).fullmatch(value):
         rest = _ACCOUNT_SIGNS if kind == "account" else _SIGNS
         raise InvalidData(
             f"{value!r} cannot be the id of {'an' if kind == 'account' else 'a'} {kind}: an id "

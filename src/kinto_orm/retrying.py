@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Literal, ParamSpec, TypeVar
 
-from kinto_orm.errors import Conflict
+from kinto_orm.errors import BatchError, Conflict
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -35,6 +35,9 @@ def retry_on_conflict(
             page.visits += 1
             page.save()
 
+    A BatchError of nothing but conflicts runs it again, too. What else the batch did stays done,
+    as after any save before a Conflict: the next run reads it, and does it once more.
+
     Args:
         times: How often to run it again after the first time, 0 or more. The waits between are
             random and grow, from the time that one run takes up to a second.
@@ -45,6 +48,7 @@ def retry_on_conflict(
 
     Raises:
         Conflict: The last one, when it still conflicts; an unconfirmed one at once.
+        BatchError: The last one; one that holds anything but a Conflict at once.
         TypeError: What is decorated is a generator or a coroutine function.
     """
     if not isinstance(times, int) or times < 0:
@@ -65,8 +69,8 @@ def retry_on_conflict(
                 began = time.monotonic()
                 try:
                     return function(*args, **kwargs)
-                except Conflict as conflict:
-                    if conflict.unconfirmed and unconfirmed == "raise":
+                except (Conflict, BatchError) as error:
+                    if not _may_run_again(error, unconfirmed == "again"):
                         raise
                     pause(attempt, began)
             return function(*args, **kwargs)
@@ -74,6 +78,14 @@ def retry_on_conflict(
         return run
 
     return decorate
+
+
+def _may_run_again(error: Exception, unconfirmed: bool) -> bool:
+    """Whether all that failed are conflicts after which the function may run again."""
+    errors = error.exceptions if isinstance(error, BatchError) else (error,)
+    return all(
+        isinstance(each, Conflict) and (unconfirmed or not each.unconfirmed) for each in errors
+    )
 
 
 def pause(attempt: int, began: float) -> None:

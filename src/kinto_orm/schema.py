@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from kinto_orm.errors import ConfigurationError, Forbidden, NotFound
+from kinto_orm.errors import ConfigurationError, Forbidden, ModelError, NotFound
 from kinto_orm.loading import without
 from kinto_orm.models import Bucket, Collection
 from kinto_orm.protocol import is_hidden
@@ -92,6 +92,7 @@ def sync_schema(session: Session, models: Sequence[type[Record]], *, dry_run: bo
 def _sync(session: Session, model: type[Record], dry_run: bool) -> SchemaChange:
     if not (isinstance(model, type) and issubclass(model, Record)):
         raise ConfigurationError(f"sync_schema() takes classes of records, not {model!r}")
+    _refuse_schema_field(model)
     bucket, collection = _address(session, model)
     change = SchemaChange(model.__name__, bucket, collection)
     there = _collection(session, change)
@@ -103,6 +104,16 @@ def _sync(session: Session, model: type[Record], dry_run: bool) -> SchemaChange:
     if not dry_run:
         _apply(session, change, there, wanted)
     return change
+
+
+def _refuse_schema_field(model: type[Record]) -> None:
+    field = model._python_names().get("schema")
+    if field is not None and not model.__kinto_open__:
+        raise ModelError(
+            f"sync_schema() cannot give {model.__name__} a schema: the server overwrites the field "
+            f"{field!r}, which is stored as 'schema', in every record of a collection that has "
+            "one. Store it under another name. Nothing was sent."
+        )
 
 
 def _address(session: Session, model: type[Record]) -> tuple[str, str]:

@@ -34,6 +34,7 @@ from kinto_orm.metaclass import (
     computed_names,
     constructor_keyword,
     refuse_other_identity,
+    refuse_shared_names,
     refuse_unknown,
     set_default_factory,
     suggestion,
@@ -135,10 +136,16 @@ class Stored(Holder, metaclass=ResourceMeta):
         if cls.__kinto_extra__ is not None:
             cls.__kinto_open__ = cls.__kinto_extra__ == "allow"
         refuse_other_identity(cls)
+        refuse_shared_names(cls)
         refuse_unread_fields(cls)
         for name in RESERVED.keys() & python_names(cls).keys():
             raise ModelError(f"{cls.__name__} cannot store a field as {name!r}: {RESERVED[name]}")
         if id_factory is not None:
+            if not callable(id_factory):
+                raise ModelError(
+                    f"id_factory= of {cls.__name__} is a function that makes the id of a new "
+                    f"object, such as lambda: str(uuid4()), not {id_factory!r:.80}"
+                )
             cls.__kinto_id_factory__ = id_factory
             set_default_factory(cls, "id", id_factory)
 
