@@ -224,7 +224,8 @@ def same(one: object, other: object) -> bool:
 
 @pytest.mark.parametrize("key", ODD_KEYS)
 def test_keys_that_are_no_kinto_ids(kv: KeyValues, key: str) -> None:
-    """Any text may be a root key and a name below it."""
+    """Any text may be a root key and a name below it; `-` is a name where an object has it."""
+    kv[(key,)] = {key: {}}
     kv[(key, key, "deep")] = 1
     kv[(key, key, "more")] = 2
     assert kv[(key,)] == {key: {"deep": 1, "more": 2}}

@@ -588,6 +588,8 @@ def test_a_lost_answer_to_a_write(lossy: Any, path: str, value: Any, left: Any) 
     ("act", "left"),
     [
         (lambda kv: kv.set("k/list/-", "c"), ["a", "b", "c"]),
+        (lambda kv: kv.set("k/list/-/x", "c"), ["a", "b", {"x": "c"}]),
+        (lambda kv: kv.set("k/list/0", "c"), ["c", "b"]),
         (lambda kv: kv.delete("k/list/0"), ["b"]),
     ],
 )
@@ -598,6 +600,16 @@ def test_what_must_not_happen_twice_is_not_sent_twice(lossy: Any, act: Any, left
     with pytest.raises(ConnectFailed):
         act(kv)
     assert kv["k/list"] == left
+
+
+@pytest.mark.parametrize("path", ["new/-", "new/a/-", "k/-", "k/list/0/-", "k/list/-/-"])
+def test_an_append_to_no_list(either: KeyValues, path: str) -> None:
+    """It is refused: it would make a member `-`, which the next append would replace."""
+    either["k"] = before = {"list": [{}]}
+    for write in (either.set, either.setdefault):
+        with pytest.raises(PathError, match="append"):
+            write(path, 1)
+    assert either.get_many(["k", "new"]) == {"k": before}
 
 
 @pytest.mark.parametrize("answer", [says(200, b"<html>"), says(200, {"a": 1}), says(200, [1])])

@@ -65,6 +65,13 @@ class _Reach(NamedTuple):
     rest: Sequence[str]  # the segments that lead nowhere
 
 
+class ListPlace(NamedTuple):
+    """Where a path meets a list, to tell whether the items moved."""
+
+    length: int  # of the list; 0 for an append, which is right at any length
+    item: list[JsonValue]  # the item that the path goes on to; empty when there is none
+
+
 def parse(path: str | tuple[str, ...]) -> tuple[str, ...]:
     """Split a key path into its segments: the root key first.
 
@@ -259,6 +266,50 @@ def meets_list(value: JsonValue, segments: Sequence[str]) -> bool:
             return True
         value = value.get(segment) if isinstance(value, dict) else None
     return False
+
+
+def list_place(value: JsonValue, segments: Sequence[str]) -> ListPlace | None:
+    """Give where a path meets its first list; None when it meets none."""
+    for segment in segments:
+        if isinstance(value, list):
+            index = _index(segment, 0)
+            length = 0 if segment == APPEND else len(value)
+            return ListPlace(length, value[index : index + 1] if index >= 0 else [])
+        value = value.get(segment) if isinstance(value, dict) else None
+    return None
+
+
+def appends(value: JsonValue, segments: Sequence[str]) -> bool:
+    """Whether a write at this path makes a new item of a list."""
+    reach = _follow(value, segments, 0)
+    return isinstance(reach.value, list) and list(reach.rest[:1]) == [APPEND]
+
+
+def check_appends(value: JsonValue, segments: Sequence[str], key: str) -> None:
+    """Refuse to make a member `-`, which whoever appends to a list that is not there would make.
+
+    Args:
+        value: The root key's JSON value; an empty object when there is none.
+        segments: The way down, without the root key.
+        key: The root key, for messages.
+
+    Raises:
+        PathError: A `-` stands where no list is, and no member of this name.
+    """
+    reach = _follow(value, segments, 0)
+    others = reach.rest[1:] if isinstance(reach.value, list) else reach.rest
+    if APPEND in others and isinstance(reach.value, dict | list):
+        depth = len(segments) - len(others) + others.index(APPEND)
+        holder = (key, *segments[:depth])
+        if APPEND in holder[1:]:
+            raise PathError(
+                f"{_shown(key, segments)} appends to a list that it would have to make: append "
+                "the whole item"
+            )
+        raise PathError(
+            f"{_shown(key, segments)} appends to a list, and there is none: store a list first, "
+            f"as in kv[{'/'.join(holder)!r}] = []. For a member of the name '-' store the object."
+        )
 
 
 def nest(segments: Sequence[str], value: JsonValue) -> JsonValue:

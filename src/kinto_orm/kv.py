@@ -98,11 +98,13 @@ class KeyValues(MutableMapping[KeyPath, JsonValue]):
                 taken, too, and read back as that: a tuple as a list, an enum of texts as a text.
 
         Raises:
-            PathError: The path is not well formed, goes through a value that is no container, or
-                names no place of a list.
+            PathError: The path is not well formed, goes through a value that is no container,
+                names no place of a list, or appends (`-`) where there is none.
             InvalidData: The server would change the value or cannot store it.
-            Conflict: Other writers were first each time; `unconfirmed` when the answer to an
-                append was lost and the key has changed since.
+            Conflict: Other writers were first each time, or moved the items of a list that the
+                path goes through: `.base` is the item that was read, `.remote` the one that is
+                there now. `unconfirmed` when the answer to a write through a list was lost and
+                the key has changed since.
         """
         key, *segments = _segments(path)
         self._store.write(key, segments, _sent(key, value))
@@ -120,7 +122,7 @@ class KeyValues(MutableMapping[KeyPath, JsonValue]):
 
         Raises:
             KeyNotFound: Nothing is there.
-            Conflict: The list was changed meanwhile; `.base` is the item that was to be removed,
+            Conflict: The list was changed meanwhile; `.base` is the item that was read,
                 `.remote` the one that is in its place now. `unconfirmed`: an answer was lost, and
                 whether this call or another writer removed it cannot be told.
         """

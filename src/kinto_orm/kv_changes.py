@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from kinto_orm import keypath
 from kinto_orm.errors import Conflict, KeyNotFound, KintoError, NotFound, ResponseError
-from kinto_orm.jsonvalues import alike, as_stored
+from kinto_orm.jsonvalues import alike, as_stored, same
 
 T = TypeVar("T")
 
@@ -49,6 +49,8 @@ class Change(Generic[T]):
         once: Whether doing it twice is more than doing it once.
         common: Whether others are likely to make the very same change, as when several take the
             first item of a list.
+        listed: Whether it sets what is at, or below, an item of a list. It may be sent again only
+            while the record is what was read: else it might meet another item.
     """
 
     entry: Entry | None
@@ -58,6 +60,61 @@ class Change(Generic[T]):
     base: JsonValue = None
     once: bool = False
     common: bool = False
+    listed: bool = False
+
+    def is_there(self, entry: Entry | None) -> bool:
+        """Whether this is what the change was to make."""
+        wanted = as_stored(self.value)
+        return entry is not None and alike(as_stored(entry.get("value")), wanted)
+
+
+class Place:
+    """The list item that a change goes through: it has to be the same one in all readings.
+
+    Args:
+        key: The root key.
+        segments: The way down from it.
+    """
+
+    def __init__(self, key: str, segments: Sequence[str]) -> None:
+        self._key = key
+        self._segments = segments
+        self._last: tuple[keypath.ListPlace | None] | None = None
+
+    def check(self, entry: Entry | None, *, may_be_gone: bool = False) -> None:
+        """Look whether another writer moved the items since the last reading.
+
+        Args:
+            entry: What was read now.
+            may_be_gone: Be content when there is no list any more.
+
+        Raises:
+            Conflict: Another item is at this place now.
+        """
+        found = keypath.list_place(None if entry is None else entry.get("value"), self._segments)
+        if found is None and may_be_gone:
+            return
+        if self._last and _is_moved(self._last[0], found):
+            raise self._conflict(self._last[0], found)
+        self._last = (found,)
+
+    def _conflict(
+        self, base: keypath.ListPlace | None, remote: keypath.ListPlace | None
+    ) -> Conflict:
+        conflict = Conflict(
+            f"cannot change {'/'.join((self._key, *self._segments))!r}: another writer changed the "
+            "list meanwhile, and another item is there now. Read the list, and choose again."
+        )
+        conflict.base = base.item[0] if base and base.item else None
+        conflict.remote = remote.item[0] if remote and remote.item else None
+        return conflict
+
+
+def _is_moved(before: keypath.ListPlace | None, now: keypath.ListPlace | None) -> bool:
+    if before is None or now is None:
+        return before is not now
+    # Equal items cannot be told apart, but a list that lost some has moved the others.
+    return now.length < before.length or not same(now.item, before.item)
 
 
 def writing(
@@ -68,11 +125,14 @@ def writing(
     Raises:
         PathError: The path goes through what is no container, or names no place of a list.
     """
+    keypath.check_appends({} if entry is None else entry.get("value", {}), segments, key)
     if entry is None or "value" not in entry:
         return Change(entry, None, keypath.nest(segments, value), value)
     operations = keypath.write_operations(entry["value"], segments, value, key=key)
     after = keypath.written(entry["value"], segments, value)
-    return Change(entry, operations, after, value, once=segments[-1] == keypath.APPEND)
+    base, once = _at(entry["value"], segments, key), keypath.appends(entry["value"], segments)
+    listed = not once and keypath.meets_list(entry["value"], segments)
+    return Change(entry, operations, after, value, base, once, listed=listed)
 
 
 def removing(
@@ -89,6 +149,14 @@ def removing(
     operations = keypath.delete_operations(entry["value"], segments, key=key)
     after = keypath.removed(entry["value"], segments)
     return Change(entry, operations, after, removed, removed, once, common)
+
+
+def _at(value: JsonValue, segments: Sequence[str], key: str) -> JsonValue:
+    """What is at a path, None when nothing is."""
+    try:
+        return keypath.read(as_stored(value), segments, key)
+    except KeyNotFound:
+        return None
 
 
 def value_of(entry: Entry | None, key: str) -> JsonValue:
@@ -140,15 +208,12 @@ class Doubt:
         Raises:
             Conflict: Unconfirmed: the record was changed since, and perhaps by this change.
         """
-        if not self._change.once or _stamp(entry) == _stamp(self._change.entry):
+        anew = not self._change.once and not self._change.listed
+        if anew or _stamp(entry) == _stamp(self._change.entry):
             return self
-        if self._lost or (self._is_there(entry) and not self._change.common):
+        if self._lost or (self._change.is_there(entry) and not self._change.common):
             raise self.conflict()
         return None
-
-    def _is_there(self, entry: Entry | None) -> bool:
-        wanted = as_stored(self._change.value)
-        return entry is not None and alike(as_stored(entry.get("value")), wanted)
 
     def conflict(self) -> Conflict:
         """That nobody knows."""

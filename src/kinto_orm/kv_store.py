@@ -18,7 +18,6 @@ from kinto_orm.conditions import col
 from kinto_orm.encoding import encode
 from kinto_orm.errors import (
     BadReply,
-    Conflict,
     KeyNotFound,
     KintoError,
     ResponseError,
@@ -30,6 +29,7 @@ from kinto_orm.kv_changes import (
     Change,
     Doubt,
     Entry,
+    Place,
     Raced,
     in_doubt,
     lost_race,
@@ -109,15 +109,23 @@ class KintoStore:
 
     def write(self, key: str, segments: Sequence[str], value: JsonValue) -> None:
         """Store a value."""
-        if segments:
-            self._change(key, lambda entry: writing(entry, key, segments, value))
-        else:
+        if not segments:
             self._put(key, value, {})
+            return
+        place = Place(key, segments)
+
+        def plan(entry: Entry | None) -> Change[JsonValue]:
+            place.check(entry)
+            return writing(entry, key, segments, value)
+
+        self._change(key, plan)
 
     def add(self, key: str, segments: Sequence[str], value: JsonValue) -> JsonValue:
         """Store a value where there is none, and give what is there now."""
+        place = Place(key, segments)
 
         def plan(entry: Entry | None) -> Change[JsonValue]:
+            place.check(entry)
             try:
                 there = keypath.read(value_of(entry, key), segments, key)
             except KeyNotFound:
@@ -131,20 +139,17 @@ class KintoStore:
         if not segments:
             self._delete(key, {}, missing_ok=missing_ok)
             return
-        first: list[JsonValue] = []
+        place = Place(key, segments)
 
         def plan(entry: Entry | None) -> Change[JsonValue]:
+            place.check(entry, may_be_gone=True)
             try:
-                item = keypath.read(value_of(entry, key), segments, key)
+                moves = keypath.meets_list(value_of(entry, key), segments)
+                return removing(entry, key, segments, once=moves)
             except KeyNotFound:
                 if not missing_ok:
                     raise
                 return Change(entry, [], None, None)
-            moves = keypath.meets_list(value_of(entry, key), segments)
-            if first and item != first[0] and moves:
-                raise _moved(key, segments, first[0], item)
-            first[:] = [item]
-            return removing(entry, key, segments, once=moves)
 
         self._change(key, plan)
 
@@ -196,10 +201,13 @@ class KintoStore:
     def _change(self, key: str, plan: Callable[[Entry | None], Change[T]]) -> T:
         """Read, and write what is planned below the root key; both again when it changed."""
         doubt: Doubt | None = None
+        sent: Change[T] | None = None
 
         def once() -> T:
-            nonlocal doubt
+            nonlocal doubt, sent
             entry = self._record(key) if doubt is None else self._looked(key, doubt)
+            if sent is not None and sent.listed and sent.is_there(entry):
+                return sent.result  # whoever did it: it says what is there afterwards
             doubt = doubt and doubt.left(entry)
             try:
                 change = plan(entry)
@@ -208,6 +216,7 @@ class KintoStore:
                     raise
                 raise doubt.conflict() from None
             try:
+                sent = change
                 self._send(key, change)
             except KintoError as error:
                 doubt = self._doubted(error, change, doubt)
@@ -380,12 +389,3 @@ def _require(condition: bool, reply: Reply, what: str) -> None:
 def _unchanged(entry: Entry | None) -> dict[str, str]:
     """The precondition that nobody wrote since the record was read."""
     return if_none_match() if entry is None else if_match(entry["last_modified"])
-
-
-def _moved(key: str, segments: Sequence[str], base: JsonValue, remote: JsonValue) -> Conflict:
-    conflict = Conflict(
-        f"cannot delete {'/'.join((key, *segments))!r}: another writer changed the list meanwhile, "
-        "and another item is there now. Nothing was deleted."
-    )
-    conflict.base, conflict.remote = base, remote
-    return conflict

@@ -244,12 +244,17 @@ class KvpStore:
             PathError: The path goes through a value that is no container.
         """
         body = encode(value, f"the value of {key!r}")
-        path, append = _bucket(key, *segments), False
-        if segments and (found := self._found(key)):
-            keypath.write_operations(found[0], segments, value, key=key)
-            path, append = _bucket(key, *_one_based(found[0], segments)), segments[-1] == "-"
+        path, listed = _bucket(key, *segments), False
+        if segments:
+            found = self._found(key)
+            keypath.check_appends({} if found is None else found[0], segments, key)
+            if found:
+                keypath.write_operations(found[0], segments, value, key=key)
+                path = _bucket(key, *_one_based(found[0], segments))
+                listed = keypath.meets_list(found[0], segments)
         sent = request("POST", "bucket", path, body=body)
-        sent.repeatable = not append
+        # Items of a list may have moved before it is sent again, and an append would be twice.
+        sent.repeatable = not listed
         self._run(sent, _done, f"set {'/'.join((key, *segments))!r}")
 
     def add(self, key: str, segments: Sequence[str], value: JsonValue) -> JsonValue:
