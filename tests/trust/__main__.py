@@ -17,6 +17,9 @@ from trust import table
 from trust.cells import Cell, Laboratory, chosen
 from trust.operations import OPERATIONS
 
+# Most of the time is spent waiting for timeouts.
+PROCESSES = 3 * (os.cpu_count() or 2)
+
 Entry = dict[str, object]
 
 
@@ -94,7 +97,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", help="cells to show: operation:fault:number")
     parser.add_argument("--operations", nargs="+", help="rows; by default all")
     parser.add_argument("--faults", nargs="+", default=["*"], help="columns; by default all")
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 2)
+    parser.add_argument("--processes", type=int, default=PROCESSES)
     parser.add_argument("--json", type=Path, help="where to write all cells")
     parser.add_argument("--write", type=Path, help="the page in which the tables stand")
     options = parser.parse_args()

@@ -66,7 +66,7 @@ class Laboratory:
         for fault in FAULTS:
             if fault.other and not self._can_meet(operation, fault.other):
                 continue
-            if fault.other in operation.excused:
+            if operation.excused.keys() & {fault.name, fault.other}:
                 continue
             for number, request in enumerate(received, 1):
                 if fault.only(request):

@@ -65,7 +65,8 @@ class Fault:
         play: What becomes of the request.
         done: Whether the server did what was asked for.
         lies: Whether the answer says in Kinto's own words, and believably, what is not so: that
-            the object is missing, or that it has not changed. That may be believed.
+            the object is missing, that it has not changed, or that nobody is logged in. That may
+            be believed.
         lasting: Whether all later requests meet it, too.
         refuses: Whether no connection is accepted from then on.
         other: What another writer does to the object before the answer, or its loss, arrives:

@@ -34,7 +34,7 @@ class Operation:
         keeps: Whether the object keeps changes that are not saved.
         steps: Whether it writes one object in several steps, so that an error may come between.
         personal: Whether it works in the user's personal bucket.
-        excused: What other writers may do that is left out, and why.
+        excused: Faults, or what other writers may do, that are left out, and why.
     """
 
     name: str

@@ -97,8 +97,8 @@ def _excused() -> Iterator[str]:
     yield "Left out:"
     yield ""
     for operation in OPERATIONS:
-        for other, reason in operation.excused.items():
-            yield f"- {operation.name}, when another writer wrote ({other}): {reason}."
+        for fault, reason in operation.excused.items():
+            yield f"- {operation.name} and {fault}: {reason}."
 
 
 def _head(names: Sequence[str]) -> Iterator[str]:

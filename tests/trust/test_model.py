@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from hypothesis import Phase, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -295,6 +295,16 @@ class Clients(RuleBasedStateMachine):
     def save(self, held: Held, weather: Weather) -> None:
         self._save(held, weather)
 
+    @rule(held=held, name=_fields, value=_values, weather=weathers())
+    def change_and_save(self, held: Held, name: str, value: int, weather: Weather) -> None:
+        self.change(held, name, value)
+        self._save(held, weather)
+
+    @rule(held=held, principal=st.sampled_from(PRINCIPALS), grant=st.booleans(), weather=weathers())
+    def permit_and_save(self, held: Held, principal: str, grant: bool, weather: Weather) -> None:
+        (self.grant if grant else self.revoke)(held, principal)
+        self._save(held, weather)
+
     def _save(self, held: Held, weather: Weather) -> None:
         _, error, before, after = self._with(
             held.client,
@@ -439,5 +449,5 @@ def test_no_acknowledged_write_vanishes(machine: type[Clients]) -> None:
     """No write vanishes without a conflict, no permission is missing, loading changes nothing."""
     run_state_machine_as_test(
         machine,
-        settings=settings(max_examples=200, stateful_step_count=40, phases=[Phase.generate]),
+        settings=settings(max_examples=settings().max_examples // 4, stateful_step_count=30),
     )

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kinto_orm import Conflict, KeyNotFound, KintoError, NotFound
+from kinto_orm import Conflict, KeyNotFound, KintoError, NotFound, TransportError
 from kinto_orm.resource import Resource
 from trust.direct import Stored
 from trust.faults import Fault
@@ -266,7 +266,17 @@ class Judge:
             yield f"later: {each}"
 
     def _again(self, subject: Any) -> tuple[Exception | None, Any, bool]:
-        """Do it again; what it raised, what came back, and whether it had to be merged."""
+        """Do it again; what it raised, what came back, and whether it had to be merged.
+
+        No fault is armed: when no answer comes then, the machine is slow, and it is tried again.
+        """
+        for _ in range(1 if self.operation.appends else 3):
+            error, result, merged = self._once_more(subject)
+            if not isinstance(error, TransportError):
+                break
+        return error, result, merged
+
+    def _once_more(self, subject: Any) -> tuple[Exception | None, Any, bool]:
         try:
             return None, self.world.named(self.operation.act(self.world, subject)), False
         except Conflict as error:
