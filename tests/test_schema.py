@@ -336,7 +336,9 @@ def test_excluded_fields(fresh: Session) -> None:
     fresh.sync_schema(Doc)
     assert set(schema_of(fresh)["properties"]) == {"a"}
     assert schema_of(fresh)["required"] == ["a"]
-    Doc(a="x", cache="y").save()
+    Doc(a="x").save()
+    with pytest.raises(InvalidData, match="never stored"):
+        Doc(a="x", cache="y").save()
 
 
 def test_a_refusal_names_the_models_field(fresh: Session) -> None:
