@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import re
+import uuid
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
@@ -831,6 +832,24 @@ def test_what_was_taken_away_has_its_default_after_the_save(wire: Wire) -> None:
         numbers.save()
         assert numbers == Numbers.get(numbers.id)
         assert (numbers.one, numbers.diff()) == (0, {})
+
+
+class Tagged(Record, collection="todos"):
+    made: str = Field(default_factory=lambda: uuid.uuid4().hex)
+    tags: list[str] = ["new"]
+    older: list[str] = Field(default=["old"], validation_alias=AliasChoices("older", "oldest"))
+
+
+def test_a_container_that_was_taken_away_has_its_default_after_the_save(wire: Wire) -> None:
+    """Also where it is kept how an object was written, or values depend on others."""
+    for tagged in (Tagged(tags=["a"], older=[]), Tagged(tags=["a"], older=[]).save()):
+        del tagged.tags, tagged.older
+        tagged.save()
+        assert tagged == Tagged.get(tagged.id)
+        assert (tagged.tags, tagged.older, tagged.diff()) == (["new"], ["old"], {})
+        wire.clear()
+        tagged.save()
+        assert wire.methods == []
 
 
 # Models that write less than they have

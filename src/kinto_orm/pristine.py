@@ -56,14 +56,13 @@ def settle(stored: Stored, raw: Mapping[str, JsonValue], expected: Mapping[str, 
     """
     state, traits = own_state(stored), stored._traits()
     stored._stamp(raw)
-    written = state.planned
+    written = _with_defaults(stored, raw, state.planned)
     if raw != {**expected, "id": raw["id"], "last_modified": raw["last_modified"]}:
         stored._adopt(stored._loader().of(raw), frozenset())
         written = None
     elif traits.entangled and written is not None:
         written = _follow(stored, raw, written)
     _take_forms(stored, raw)
-    _take_defaults(stored, raw)
     if not traits.steady:
         state.source = Source(
             raws={stored.id: dict(raw)}, kept=Kept(dumps={stored.id: written or stored._dump()})
@@ -76,16 +75,27 @@ def settle_unchanged(stored: Stored) -> None:
     if source is not None and (stored._traits().loose or stored.__pydantic_extra__):
         _take_forms(stored, source.raw(stored.id))
     if source is not None:
-        _take_defaults(stored, source.raw(stored.id))
+        _with_defaults(stored, source.raw(stored.id), None)
 
 
-def _take_defaults(stored: Stored, raw: Mapping[str, JsonValue]) -> None:
-    """Let fields that were taken away have what a load gives in their place."""
+def _with_defaults(
+    stored: Stored, raw: Mapping[str, JsonValue], written: dict[str, Any] | None
+) -> dict[str, Any] | None:
+    """Let fields that were taken away have what a load gives in their place.
+
+    Returns:
+        How the object is written with these.
+    """
     missing = type(stored).model_fields.keys() - stored.__dict__.keys()
-    if missing:
-        read = stored._loader().of(raw).__dict__
-        stored.__dict__.update({name: read[name] for name in missing & read.keys()})
-        stored.__pydantic_fields_set__.difference_update(missing)
+    if not missing:
+        return written
+    read = stored._loader().of(raw)
+    stored.__dict__.update({name: read.__dict__[name] for name in missing & read.__dict__.keys()})
+    stored.__pydantic_fields_set__.difference_update(missing)
+    if written is None:
+        return None
+    names, now = stored._python_names(), stored._dump()
+    return {**written, **{n: each for n, each in now.items() if names.get(n) in missing}}
 
 
 def _follow(
