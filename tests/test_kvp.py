@@ -572,7 +572,6 @@ def lossy(kv: KeyValues, kinto_url: str) -> Iterator[tuple[KeyValues, FaultyServ
     ("path", "value", "left"),
     [
         ("k", 1, 1),
-        ("k/list/0", "x", {"list": ["x", "b"]}),
         ("k/n", 1, {"list": ["a", "b"], "n": 1}),
     ],
 )
