@@ -290,7 +290,8 @@ def revert(world: World, todo: Todo) -> Any:
     return seen(todo.revert(_first_time(todo)))
 
 
-@operation(prepare=only_stored)
+# A user of its own: what others made in this Kinto would be listed, too.
+@operation(prepare=only_stored, personal=True)
 def session_permissions(world: World, _: None) -> Any:
     return sorted(
         f"{each.uri} {sorted(each.permissions)}"
