@@ -86,9 +86,9 @@ def _with_defaults(
     Returns:
         How the object is written with these.
     """
-    missing = type(stored).model_fields.keys() - stored.__dict__.keys()
-    if not missing:
+    if len(stored.__dict__) == len(stored._python_names()):
         return written
+    missing = type(stored).model_fields.keys() - stored.__dict__.keys()
     read = stored._loader().of(raw)
     stored.__dict__.update({name: read.__dict__[name] for name in missing & read.__dict__.keys()})
     stored.__pydantic_fields_set__.difference_update(missing)
