@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no for
 
 # In programs of their own: the test run has threads of its own, with which a fork is no good.
 PREAMBLE = """
-import os, signal, sys, threading
+import faulthandler, os, signal, sys, threading
 from kinto_orm import *
 from kinto_orm.server import open_local, open_memory, serve, serve_process
 
@@ -31,6 +31,7 @@ def in_child(act):
     if pid == 0:
         status = 1
         try:
+            faulthandler.dump_traceback_later(15)
             signal.alarm(20)
             act()
             status = 0
@@ -48,7 +49,7 @@ def succeeded(*pids):
 
 
 def run(code: str, *arguments: str) -> None:
-    """Run a program, which must end well and say nothing."""
+    """Run a program, which must end well and say nothing; a child that hangs says where."""
     done = subprocess.run(
         [
             sys.executable,
@@ -143,7 +144,7 @@ def test_a_fork_while_threads_are_at_work(place: tuple[str, str]) -> None:
             assert len(session.find(Todo).page_size(1).all()) == 2
             session.close()
 
-        threads = [threading.Thread(target=hammer) for _ in range(3)]
+        threads = [threading.Thread(target=hammer, daemon=True) for _ in range(3)]
         for thread in threads:
             thread.start()
         for _ in range(20):
@@ -154,6 +155,78 @@ def test_a_fork_while_threads_are_at_work(place: tuple[str, str]) -> None:
         session.close()
         """,
         *place,
+    )
+
+
+def test_a_fork_while_a_thread_computes_a_property() -> None:
+    """Python 3.11 has one lock for that property of all objects; a child has one of its own."""
+    run(
+        """
+        from kinto_orm.forking import cached_property
+        computing, done = threading.Event(), threading.Event()
+
+        class Quick:
+            @cached_property
+            def value(self):
+                return self.compute()
+
+            def compute(self):
+                return 1
+
+        class Slow(Quick):
+            def compute(self):
+                computing.set()
+                done.wait()
+                return 2
+
+        slow = Slow()
+        thread = threading.Thread(target=lambda: slow.value, daemon=True)
+        thread.start()
+        computing.wait()
+
+        def work():
+            assert Quick().value == 1
+
+        assert succeeded(in_child(work))
+        done.set()
+        thread.join()
+        assert slow.value == 2
+        """
+    )
+
+
+def test_a_fork_while_a_thread_builds_a_model() -> None:
+    """Pydantic builds a model when it is first used, with a lock for all models."""
+    run(
+        """
+        import time
+        from pydantic_core import core_schema
+        building = threading.Event()
+
+        class Slow:
+            @classmethod
+            def __get_pydantic_core_schema__(cls, source, handler):
+                if threading.current_thread() is not threading.main_thread():
+                    building.set()
+                    time.sleep(0.3)
+                return core_schema.any_schema()
+
+        class Note(Record, collection="notes"):
+            slow: Slow = None
+
+        def build():
+            Note.model_rebuild(force=True)
+
+        def work():
+            Todo.model_rebuild(force=True)
+            assert Todo(title="x").title == "x"
+
+        thread = threading.Thread(target=build, daemon=True)
+        thread.start()
+        building.wait()
+        assert succeeded(in_child(work))
+        thread.join()
+        """
     )
 
 
@@ -238,7 +311,7 @@ def test_a_memory_server_that_answers_while_its_process_forks() -> None:
                 Todo(id="y").save()
                 assert Todo.find().count() == 1
 
-        thread = threading.Thread(target=hammer)
+        thread = threading.Thread(target=hammer, daemon=True)
         thread.start()
         for _ in range(20):
             assert succeeded(in_child(refused))
@@ -359,7 +432,7 @@ def test_garbage_is_collected_in_a_child() -> None:
                 paused.set()
                 done.wait()
 
-        thread = threading.Thread(target=pause)
+        thread = threading.Thread(target=pause, daemon=True)
         thread.start()
         paused.wait()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
-from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -20,6 +19,7 @@ from pydantic_core import (
 from kinto_orm.collector import collector
 from kinto_orm.encoding import decode
 from kinto_orm.errors import BadReply, InvalidData
+from kinto_orm.forking import cached_property
 from kinto_orm.outside import unguarded
 from kinto_orm.protocol import Reply
 

@@ -7,9 +7,10 @@ import html
 import json
 import re
 from collections.abc import Iterator, Mapping
-from functools import cached_property
 from typing import Any
 from urllib.parse import quote
+
+from kinto_orm.forking import cached_property
 
 MASK = "***"
 

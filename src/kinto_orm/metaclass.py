@@ -33,6 +33,7 @@ from pydantic import (
     PrivateAttr,
     TypeAdapter,
     ValidationError,
+    main,
 )
 from pydantic._internal._model_construction import ModelMetaclass, build_lenient_weakvaluedict
 from pydantic._internal._typing_extra import parent_frame_namespace
@@ -42,6 +43,7 @@ from typing_extensions import TypeAliasType
 
 from kinto_orm.conditions import Column
 from kinto_orm.errors import InvalidData, ModelError
+from kinto_orm.forking import fork_between
 from kinto_orm.jsonvalues import shown
 from kinto_orm.signatures import ConstructorSignature
 from kinto_orm.spelled import is_other
@@ -51,6 +53,10 @@ _SCALARS = (str, int, float, Decimal, date, time, timedelta, UUID, NoneType)
 _UNTYPED = (Any, object, JsonValue)
 # Of numbers and of nesting.
 _LIMITS = (ArithmeticError, RecursionError)
+
+# Newer versions of Pydantic have one lock for all models, held while one is built on first use.
+if hasattr(main, "_rebuild_lock"):
+    fork_between(main._rebuild_lock)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 from pydantic import ValidationError
@@ -23,6 +23,7 @@ from kinto_orm.conditions import (
 )
 from kinto_orm.errors import InvalidData, MultipleFound, NotFound, TransportError
 from kinto_orm.filters import Filter, Param, distinct
+from kinto_orm.forking import cached_property
 from kinto_orm.jsonvalues import join
 from kinto_orm.options import given_fields
 from kinto_orm.pages import Ahead, Circle, Page, Place, check_position

@@ -6,7 +6,6 @@ import copy
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
-from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -22,6 +21,7 @@ from kinto_orm.errors import (
     Unsupported,
     again,
 )
+from kinto_orm.forking import cached_property
 from kinto_orm.protocol import (
     Call,
     Parents,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ import jinja2
 from jinja2 import nodes
 
 from kinto_orm.errors import RenderLimit, TemplateError, TemplateSyntaxError
+from kinto_orm.forking import cached_property
 from kinto_orm.rendering.generator import Generator
 from kinto_orm.rendering.limits import Limits
 from kinto_orm.rendering.run import VALUES, Stored
@@ -113,7 +113,7 @@ class Compiled:
         """What it refers to."""
         return self._made[1]
 
-    @functools.cached_property
+    @cached_property
     def _made(self) -> tuple[types.CodeType, Analysis]:
         with _compiling(self._stored.name):
             tree = self._parse()
