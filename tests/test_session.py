@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextvars
 import itertools
+import socket
+import threading
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -671,6 +673,28 @@ def test_a_closed_session_is_refused() -> None:
         with pytest.raises(ConfigurationError, match="is closed"):
             act()
     session.close()
+
+
+def test_a_closed_session_has_no_open_sockets() -> None:
+    """Not even while the session itself is kept; those of several threads are closed, too."""
+    ends: list[socket.socket] = []
+    together = threading.Barrier(3)
+
+    def answer(exchange: Exchange) -> None:
+        ends.append(exchange.connection.dup())
+        together.wait(10)
+        says(200, {"data": {"id": "x", "last_modified": 1}})(exchange)
+
+    with FaultyServer(answer) as server:
+        session = Session(server.url, auth="alice:s3cret", bucket="b", collection="c")
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(lambda _: Record.get("x", session=session), range(3)))
+        session.close()
+        assert len(ends) == 3
+        for end in ends:
+            end.settimeout(10)
+            with end:
+                assert end.recv(1) == b""
 
 
 def test_scopes_of_a_closed_session_are_closed() -> None:

@@ -145,6 +145,13 @@ class PooledAdapter(HTTPAdapter):
             manager.pool_classes_by_scheme = _POOLS
         return manager
 
+    def close(self) -> None:
+        """Close all connections; requests only drops them, for the garbage collector to close."""
+        super().close()
+        pools, self._pools, self._pool = self._pools, set(), None
+        for pool in pools:
+            pool.close()
+
     def after_fork(self) -> None:
         """Leave the parent's connections to the parent, in a forked child, and open others."""
         for pool in self._pools:
@@ -175,10 +182,11 @@ class PooledAdapter(HTTPAdapter):
         """
         if proxies or request.hooks["response"]:
             return super().send(request, stream, timeout, verify, cert, proxies)
-        if self._pool is None:
-            self._pool = self.get_connection_with_tls_context(request, verify, cert=cert)
-            self.cert_verify(self._pool, request.url, verify, cert)  # type: ignore[no-untyped-call]
-        raw = self._pool.urlopen(
+        pool = self._pool
+        if pool is None:
+            pool = self._pool = self.get_connection_with_tls_context(request, verify, cert=cert)
+            self.cert_verify(pool, request.url, verify, cert)  # type: ignore[no-untyped-call]
+        raw = pool.urlopen(
             request.method,
             request.path_url,
             body=request.body,
