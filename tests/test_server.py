@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import io
+import json
 import logging
 import os
 import random
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -499,6 +501,49 @@ def test_a_taken_port_is_an_error(memory):
 
 
 # --- a directory ----------------------------------------------------------------------------
+
+
+def _large(method: str, body: bytes) -> bytes:
+    lines = [
+        f"{method} /v1/buckets/large HTTP/1.1",
+        "Host: localhost",
+        "Authorization: Basic YWxpY2U6czNjcmV0",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+    ]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+LARGE = json.dumps({"data": {"text": "x" * 3_000_000}}).encode()
+
+
+@pytest.mark.parametrize("ends", ["client", "server"])
+@pytest.mark.parametrize(
+    "sent",
+    [
+        _large("PUT", LARGE)[:2_000_000],
+        _large("PUT", LARGE) * 3,
+        _large("PUT", LARGE) + _large("GET", b"") * 3,
+    ],
+    ids=["half a body", "bodies", "answers"],
+)
+def test_a_connection_that_ends_in_the_middle_leaves_no_file(
+    memory: EmbeddedServer, sent: bytes, ends: str
+) -> None:
+    """What waitress keeps in files is closed with it, whoever ends it."""
+    gc.collect()
+    with warnings.catch_warnings(record=True) as left:
+        warnings.simplefilter("always", ResourceWarning)
+        with serve(memory, threads=1) as http:
+            port = int(http.url.split(":")[2].split("/")[0])
+            with socket.create_connection(("127.0.0.1", port)) as client:
+                client.sendall(sent)
+                time.sleep(0.2)
+                if ends == "server":
+                    http.close()
+            time.sleep(0.2)
+        gc.collect()
+    assert [str(each.message) for each in left] == []
 
 
 def test_everything_is_there_when_a_directory_is_opened_again(directory):

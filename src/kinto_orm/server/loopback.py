@@ -35,10 +35,13 @@ class LoopbackServer:
         with extra():
             from waitress.server import create_server
             from waitress.wasyncore import close_all
+
+            from kinto_orm.server.channel import Channel
         self._connections: dict[int, Any] = {}
         self._http = create_server(
             server.wsgi, self._connections, sockets=[listening], threads=threads
         )
+        self._http.channel_class = Channel
         self._stop = partial(close_all, self._connections)
         self.url = url_of(listening)
         self._thread = threading.Thread(
