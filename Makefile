@@ -6,7 +6,7 @@ BASE := $(VENV)/.base
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: install demo test trust explore lint types layers record docs bench against wheel check clean
+.PHONY: install demo test coverage trust explore lint types layers record docs bench against wheel check clean
 
 install: $(READY)
 
@@ -26,6 +26,14 @@ demo: $(BASE)
 
 test: install
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+# What `make test` runs of src, in all of its processes: build/coverage has it line by line.
+coverage: install
+	rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage html --quiet
+	$(BIN)/coverage report
 
 # Every operation meets every fault, and the races are run often; `make test` has a part of both.
 # MATRIX=--write=docs/reliability.md puts the tables into the documentation.
@@ -52,7 +60,9 @@ layers: install
 record: install
 	$(BIN)/python -m pytest tests/test_cassettes.py --record
 
+# The picture of the rooms is drawn anew each time, so that it shows what is there.
 docs: install
+	$(BIN)/python docs/draw_rooms.py
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 
 bench: install
@@ -73,4 +83,4 @@ wheel: install
 check: lint types layers test docs wheel
 
 clean:
-	rm -rf $(VENV) build dist docs/_build
+	rm -rf $(VENV) build dist docs/_build .coverage*

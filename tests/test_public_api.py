@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
+import importlib
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import kinto_orm
 from kinto_orm import errors
+
+ROOT = next(each for each in Path(__file__).parents if (each / "pyproject.toml").exists())
+
+# All that is public. What is taken away here breaks somebody's program.
+PUBLIC = {
+    "kinto_orm": """
+        Account Authenticated BackoffError BadReply Batch BatchError BearerAuth Bucket Change
+        Collection CollectionReset Column Condition ConfigurationError Conflict ConnectFailed
+        Created Deleted Everyone Failure Forbidden Group HistoryEntry Interrupted InvalidData
+        KeyNotFound KeyValues KintoError ModelError MultipleFound NotFound NotLoaded Outcome Page
+        PathError PermissionEntry Permissions Query Record RenderBusy RenderLimit ResponseError
+        Retry SchemaChange SchemaPlan ServerError ServerInfo Session Summary Template TemplateError
+        TemplateSyntaxError Timeout Tombstone TransportError Unauthorized UndefinedVariable
+        Unsupported Updated __version__ col field retry_on_conflict
+    """,
+    "kinto_orm.server": """
+        EmbeddedServer LoopbackServer ProcessServer open_local open_memory serve serve_process
+    """,
+    "kinto_orm.testing": "kinto_server kinto_session",
+}
+# It shows how a flow is run by hand, to those who change the library.
+FOR_CONTRIBUTORS = "architecture.md"
 
 # As drawn in the design.
 TREE = {
@@ -51,11 +76,33 @@ ALSO = [
 ]
 
 
-def test_all_names_are_sorted_and_there() -> None:
-    """`__all__` is in order, without repetitions, and each name can be imported."""
-    assert list(kinto_orm.__all__) == sorted(set(kinto_orm.__all__))
-    for name in kinto_orm.__all__:
-        getattr(kinto_orm, name)
+@pytest.mark.parametrize("module", PUBLIC)
+def test_public_names(module: str) -> None:
+    """`__all__` has what is public, in order, and each name can be imported."""
+    found = importlib.import_module(module)
+    assert list(found.__all__) == PUBLIC[module].split()
+    for name in found.__all__:
+        getattr(found, name)
+
+
+SHOWN = [
+    each
+    for each in [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.py")]
+    if each.name != FOR_CONTRIBUTORS
+]
+_IMPORT = re.compile(r"^(?:>>> |\.\.\. )?\s*(?:from|import) (kinto_orm\S*)", re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", SHOWN, ids=[each.name for each in SHOWN])
+def test_what_users_are_shown_is_public(path: Path) -> None:
+    """The documentation and the examples import from the three public modules only."""
+    assert set(_IMPORT.findall(path.read_text())) <= PUBLIC.keys()
+
+
+def test_the_documentation_says_what_is_public() -> None:
+    """The reference names the three modules, and no more."""
+    said = (ROOT / "docs" / "reference.md").read_text().partition("```")[0]
+    assert set(re.findall(r"`(kinto_orm[.\w]*)`", said)) == PUBLIC.keys()
 
 
 def test_all_is_complete() -> None:

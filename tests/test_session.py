@@ -39,6 +39,8 @@ from kinto_orm import (
     Unsupported,
 )
 from kinto_orm.server import EmbeddedServer, open_memory, serve
+from kinto_orm.wire.driving import run
+from kinto_orm.wire.places import require
 
 _numbers = itertools.count()
 
@@ -297,7 +299,7 @@ def test_anonymous_has_no_user(backend: Backend, loopback: Any) -> None:
 def test_missing_capability(backend: Backend) -> None:
     """What the server lacks is named, before anything is tried."""
     with backend.session() as session, pytest.raises(Unsupported, match=r"'flying'.*plugin"):
-        session.require("flying", "cannot fly")
+        run(session, require(session, "flying", "cannot fly"))
 
 
 def test_a_wrong_password_is_not_believed_for_ever(guarded: tuple[EmbeddedServer, str]) -> None:
@@ -328,12 +330,15 @@ def test_a_token_that_was_renewed_is_recognised() -> None:
         says(200, page | {"capabilities": {"history": {}} if known else {}})(exchange)
 
     with FaultyServer(root) as server, Session(server.url, auth=renewable) as session:
-        for act in (session.resolve_bucket, lambda: session.require("history", "look")):
+        for act in (
+            session.resolve_bucket,
+            lambda: run(session, require(session, "history", "look")),
+        ):
             with pytest.raises((Unauthorized, Unsupported)):
                 act()
         token["value"] = "new"
         assert session.resolve_bucket() == "b"
-        session.require("history", "look")
+        run(session, require(session, "history", "look"))
         asked = len(server.received)
         session.server_info()
         assert len(server.received) == asked
@@ -355,7 +360,7 @@ def test_a_plugin_that_was_enabled_later_is_found() -> None:
         Session(server.url, auth="a:b") as session,
     ):
         assert session.server_info().capabilities == {}
-        session.require("history", "look")
+        run(session, require(session, "history", "look"))
         assert session.resolve_bucket() == "b"
 
 
@@ -391,7 +396,7 @@ def test_what_is_no_root_page(body: Any) -> None:
             session.server_info,
             session.resolve_bucket,
             session.account,
-            lambda: session.require("history", "look"),
+            lambda: run(session, require(session, "history", "look")),
         ):
             with pytest.raises(BadReply, match="cannot read the root page"):
                 act()

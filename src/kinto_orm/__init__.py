@@ -20,13 +20,9 @@ from typing import TYPE_CHECKING, Any
 from kinto_orm._version import __version__
 
 if TYPE_CHECKING:
-    from kinto_orm.account import Account
-    from kinto_orm.attempts import Retry
-    from kinto_orm.authentication import BearerAuth
-    from kinto_orm.batch import Batch, Outcome
-    from kinto_orm.bulk import Failure, Interrupted, Summary
-    from kinto_orm.conditions import Column, Condition, col, field
-    from kinto_orm.connection import ServerInfo
+    from kinto_orm.bulk.batch import Batch
+    from kinto_orm.bulk.jobs import Outcome
+    from kinto_orm.bulk.many import Failure, Interrupted, Summary
     from kinto_orm.errors import (
         BackoffError,
         BadReply,
@@ -56,18 +52,24 @@ if TYPE_CHECKING:
         UndefinedVariable,
         Unsupported,
     )
-    from kinto_orm.following import Change, Created, Deleted, Updated
-    from kinto_orm.history import HistoryEntry, PermissionEntry
-    from kinto_orm.kv import KeyValues
-    from kinto_orm.models import Bucket, Collection, Group
-    from kinto_orm.permissions import Authenticated, Everyone, Permissions
-    from kinto_orm.query import Page, Query
-    from kinto_orm.record import Record
-    from kinto_orm.resource import Tombstone
-    from kinto_orm.retrying import retry_on_conflict
-    from kinto_orm.schema import SchemaChange, SchemaPlan
+    from kinto_orm.kv.values import KeyValues
+    from kinto_orm.models.account import Account
+    from kinto_orm.models.deleting import Tombstone
+    from kinto_orm.models.history import HistoryEntry, PermissionEntry
+    from kinto_orm.models.permissions import Authenticated, Everyone, Permissions
+    from kinto_orm.models.record import Record
+    from kinto_orm.models.rereading import retry_on_conflict
+    from kinto_orm.models.schema import SchemaChange, SchemaPlan
+    from kinto_orm.models.structure import Bucket, Collection, Group
+    from kinto_orm.queries.conditions import Column, Condition, col, field
+    from kinto_orm.queries.marks import Change, Created, Deleted, Updated
+    from kinto_orm.queries.pager import Page
+    from kinto_orm.queries.query import Query
     from kinto_orm.session import Session
-    from kinto_orm.templates import Template
+    from kinto_orm.templates.template import Template
+    from kinto_orm.wire.attempts import Retry
+    from kinto_orm.wire.authentication import BearerAuth
+    from kinto_orm.wire.serverinfo import ServerInfo
 
 __all__ = [
     "Account",
@@ -137,16 +139,16 @@ __all__ = [
 
 # Loaded when they are first asked for, so that importing the package stays quick.
 _LATER = {
-    "Account": "account",
-    "Batch": "batch",
-    "Outcome": "batch",
-    "Failure": "bulk",
-    "Interrupted": "bulk",
-    "Summary": "bulk",
-    "Column": "conditions",
-    "Condition": "conditions",
-    "col": "conditions",
-    "field": "conditions",
+    "Account": "models.account",
+    "Batch": "bulk.batch",
+    "Outcome": "bulk.jobs",
+    "Failure": "bulk.many",
+    "Interrupted": "bulk.many",
+    "Summary": "bulk.many",
+    "Column": "queries.columns",
+    "Condition": "queries.conditions",
+    "col": "queries.conditions",
+    "field": "queries.conditions",
     "BackoffError": "errors",
     "BadReply": "errors",
     "BatchError": "errors",
@@ -174,31 +176,31 @@ _LATER = {
     "Unauthorized": "errors",
     "UndefinedVariable": "errors",
     "Unsupported": "errors",
-    "Change": "following",
-    "Created": "following",
-    "Deleted": "following",
-    "Updated": "following",
-    "HistoryEntry": "history",
-    "PermissionEntry": "history",
-    "KeyValues": "kv",
-    "Bucket": "models",
-    "Collection": "models",
-    "Group": "models",
-    "Authenticated": "permissions",
-    "Everyone": "permissions",
-    "Permissions": "permissions",
-    "Page": "query",
-    "Query": "query",
-    "Record": "record",
-    "Tombstone": "resource",
-    "retry_on_conflict": "retrying",
-    "SchemaChange": "schema",
-    "SchemaPlan": "schema",
-    "ServerInfo": "connection",
+    "Change": "queries.marks",
+    "Created": "queries.marks",
+    "Deleted": "queries.marks",
+    "Updated": "queries.marks",
+    "HistoryEntry": "models.history",
+    "PermissionEntry": "models.history",
+    "KeyValues": "kv.values",
+    "Bucket": "models.structure",
+    "Collection": "models.structure",
+    "Group": "models.structure",
+    "Authenticated": "models.permissions",
+    "Everyone": "models.permissions",
+    "Permissions": "models.permissions",
+    "Page": "queries.pager",
+    "Query": "queries.query",
+    "Record": "models.record",
+    "Tombstone": "models.deleting",
+    "retry_on_conflict": "models.rereading",
+    "SchemaChange": "models.schema",
+    "SchemaPlan": "models.schema",
+    "ServerInfo": "wire.serverinfo",
     "Session": "session",
-    "Template": "templates",
-    "BearerAuth": "authentication",
-    "Retry": "attempts",
+    "Template": "templates.template",
+    "BearerAuth": "wire.authentication",
+    "Retry": "wire.attempts",
 }
 
 

@@ -32,10 +32,18 @@ KintoError
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Protocol, Self
 
-if TYPE_CHECKING:
-    from kinto_orm.protocol import Request
+
+class Sent(Protocol):
+    """What an error shows of the request that was refused: `error.request`."""
+
+    method: str
+    path: str
+    query: str
+
+    @property
+    def target(self) -> str: ...  # noqa: D102
 
 
 class KintoError(Exception):
@@ -53,7 +61,7 @@ class KintoError(Exception):
 def again(error: KintoError, message: str) -> KintoError:
     """The same error with another message; it knows as much of what the server did."""
     made = type(error)(message)
-    made.lost = error.lost
+    vars(made).update(vars(error))
     return made
 
 
@@ -111,7 +119,7 @@ class ResponseError(KintoError):
         status: int | None = None,
         errno: int | None = None,
         details: dict[str, Any] | None = None,
-        request: Request | None = None,
+        request: Sent | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -173,7 +181,7 @@ class Conflict(ResponseError):
     remote: Any = None
     fields: frozenset[str] = frozenset()
     unconfirmed: bool = False
-    _merger: Callable[[Conflict, str | None], Any] | None = None
+    merger: Callable[[Conflict, str | None], Any] | None = None
 
     def merge(self, prefer: Literal["local", "remote"] | None = None) -> Any:
         """Put the two changes together: a three-way merge by field.
@@ -194,11 +202,11 @@ class Conflict(ResponseError):
         """
         if prefer not in (None, "local", "remote"):
             raise ValueError(f"prefer must be None, 'local' or 'remote', not {prefer!r}")
-        if self._merger is None:
+        if self.merger is None:
             raise self
-        merged = self._merger(self, prefer)
+        merged = self.merger(self, prefer)
         # What it knows of the other side is used up: merging again would bring back old values.
-        self._merger = None
+        self.merger = None
         return merged
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kinto_orm import Conflict, KeyNotFound, KintoError, NotFound, TransportError
-from kinto_orm.resource import Resource
+from kinto_orm.models.resource import Resource
 from trust.direct import Stored
 from trust.faults import Fault
 from trust.operations import Operation

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kinto_orm import Record, Retry, Session, Summary, Tombstone
-from kinto_orm.resource import Resource
+from kinto_orm.models.resource import Resource
 from trust.direct import LISTS, Direct, Stored
 from trust.proxy import Proxy
 

@@ -4,9 +4,8 @@ import uuid
 from datetime import datetime
 from typing import assert_type
 
-from models import Address, Counter, Todo, Urgent
-
 from kinto_orm import Authenticated, Bucket, Collection, Everyone, Group, Permissions, Record
+from models import Address, Counter, Todo, Urgent
 
 
 class Note(Record):

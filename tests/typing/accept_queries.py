@@ -4,8 +4,6 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import assert_type
 
-from models import Todo, Urgent
-
 from kinto_orm import (
     Change,
     Column,
@@ -20,6 +18,7 @@ from kinto_orm import (
     col,
     field,
 )
+from models import Todo, Urgent
 
 now = datetime.now()
 

@@ -2,8 +2,6 @@
 
 from typing import assert_type
 
-from models import Todo, Urgent
-
 from kinto_orm import (
     BearerAuth,
     Bucket,
@@ -16,6 +14,7 @@ from kinto_orm import (
     Tombstone,
     retry_on_conflict,
 )
+from models import Todo, Urgent
 
 session = Session(
     "https://kinto.example/v1",
@@ -61,6 +60,12 @@ assert_type(session.find(Todo, Todo.prio >= 3), Query[Todo])
 session.save(todo, Bucket(id="blog"))
 session.refresh(todo)
 session.delete(todo)
+
+with session.batch() as batch:
+    batch.save(todo, todo.permissions)
+    batch.kv.set("site/host", "example.org")
+    batch.kv.set(("site", "a/b"), {"c": [1, None]})
+    batch.kv.delete("site/host", missing_ok=True)
 
 
 @retry_on_conflict(times=3)

@@ -2,9 +2,8 @@
 
 from datetime import datetime
 
-from models import Counter, Named, Todo, Urgent
-
 from kinto_orm import Bucket, Collection, Group, Permissions, Record
+from models import Counter, Named, Todo, Urgent
 
 Todo()  # refused: mypy pyright
 Todo("x")  # refused: mypy pyright

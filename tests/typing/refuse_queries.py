@@ -2,9 +2,8 @@
 
 from datetime import datetime
 
-from models import Todo
-
 from kinto_orm import Record, col, field
+from models import Todo
 
 Todo.find(Todo.titel == "x")  # refused: mypy pyright
 Todo.find(Todo.prio > "high")  # refused: mypy pyright

@@ -1,8 +1,7 @@
 """Mistakes in the arguments and results of verbs."""
 
-from models import Address, Todo
-
 from kinto_orm import Conflict, Session
+from models import Address, Todo
 
 session = Session("memory://")
 Session(3)  # refused: mypy pyright
@@ -33,6 +32,12 @@ session.get(Address, "x")  # refused: mypy pyright
 session.find(Todo, "x")  # refused: mypy pyright
 session.save(Address(city="Lyon"))  # refused: mypy pyright
 session.save([todo])  # refused: mypy pyright
+
+batch = session.batch()
+batch.kv.set(3, 1)  # refused: mypy pyright
+batch.kv.set("a", object())  # refused: mypy pyright
+batch.kv.delete("a", missing_ok="yes")  # refused: mypy pyright
+batch.kv.get("a")  # refused: mypy pyright
 
 try:
     todo.save()

@@ -27,15 +27,15 @@ from kinto_orm.rendering.compiling import check, variables
 from kinto_orm.rendering.documents import parse_json, parse_yaml
 from kinto_orm.rendering.limits import Limits
 from kinto_orm.rendering.renderer import Renderer
-from kinto_orm.rendering.run import VALUES, Load, Needs, Stored, Values
+from kinto_orm.rendering.run import VALUES, Document, Load, Needs, Values
 
 __all__ = [
     "VALUES",
+    "Document",
     "Limits",
     "Load",
     "Needs",
     "Renderer",
-    "Stored",
     "Values",
     "check",
     "parse_json",

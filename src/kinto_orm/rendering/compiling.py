@@ -11,11 +11,11 @@ import jinja2
 from jinja2 import nodes
 
 from kinto_orm.errors import RenderLimit, TemplateError, TemplateSyntaxError
-from kinto_orm.forking import cached_property
 from kinto_orm.rendering.generator import Generator
 from kinto_orm.rendering.limits import Limits
-from kinto_orm.rendering.run import VALUES, Stored
+from kinto_orm.rendering.run import VALUES, Document
 from kinto_orm.rendering.sandbox import Sandbox, environment
+from kinto_orm.wire.forking import cached_property
 
 _Reference = nodes.Include | nodes.Extends | nodes.Import | nodes.FromImport
 _REFERENCES: tuple[type[_Reference], ...] = (
@@ -57,7 +57,7 @@ def check(source: str, name: str, limits: Limits = Limits()) -> None:  # noqa: B
         TemplateSyntaxError: It does not parse, or names an unknown filter or test.
         RenderLimit: It is too long, or too deeply nested.
     """
-    Compiled(Stored(name, source, None), limits).code  # noqa: B018
+    Compiled(Document(name, source, None), limits).code  # noqa: B018
 
 
 def variables(source: str, name: str) -> frozenset[str]:
@@ -73,7 +73,7 @@ def variables(source: str, name: str) -> frozenset[str]:
     Raises:
         TemplateSyntaxError: It does not parse.
     """
-    analysis = Compiled(Stored(name, source, None), Limits()).analysis
+    analysis = Compiled(Document(name, source, None), Limits()).analysis
     return (analysis.names - {VALUES}) | analysis.keys
 
 
@@ -93,11 +93,11 @@ class Compiled:
         RenderLimit: When asked for them: it is too long or too deeply nested.
     """
 
-    def __init__(self, stored: Stored, limits: Limits) -> None:
+    def __init__(self, stored: Document, limits: Limits) -> None:
         self._stored = stored
         self._env = environment(limits)
 
-    def still(self, stored: Stored) -> bool:
+    def still(self, stored: Document) -> bool:
         """Tell whether this is that template, unchanged."""
         return self._stored.etag == stored.etag and (
             stored.etag is not None or self._stored.source == stored.source

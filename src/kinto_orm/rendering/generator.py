@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import Any
 
 from jinja2 import nodes
 from jinja2.compiler import CodeGenerator, Frame
@@ -11,9 +11,6 @@ from jinja2.idtracking import VAR_LOAD_RESOLVE
 
 from kinto_orm.errors import RenderLimit
 from kinto_orm.rendering.run import VALUES
-
-if TYPE_CHECKING:
-    from kinto_orm.rendering.sandbox import Sandbox
 
 
 class Generator(CodeGenerator):
@@ -27,9 +24,10 @@ class Generator(CodeGenerator):
 
     _written = 0
     _called: nodes.Expr | None = None
-    environment: Sandbox
+    # The sandbox, which is built on this.
+    environment: Any
 
-    def __init__(self, env: Sandbox, name: str) -> None:
+    def __init__(self, env: Any, name: str) -> None:
         self._code = io.StringIO()
         super().__init__(env, name, None, self._code, optimized=False)
         self.found: set[str] = set()

@@ -24,12 +24,12 @@ from kinto_orm.rendering.compiling import Analysis, Compiled, placed
 from kinto_orm.rendering.limits import Limits
 from kinto_orm.rendering.run import (
     VALUES,
+    Document,
     Load,
     LoadFailed,
     Needs,
     Run,
     Shelf,
-    Stored,
     Values,
     current_run,
 )
@@ -185,7 +185,7 @@ class Renderer:
         finally:
             current_run.reset(token)
 
-    def references(self, stored: Stored) -> tuple[str, ...]:
+    def references(self, stored: Document) -> tuple[str, ...]:
         """Tell which templates one refers to by constant names.
 
         Raises:
@@ -193,7 +193,7 @@ class Renderer:
         """
         return self._compile(stored).analysis.templates
 
-    def _compile(self, stored: Stored) -> Compiled:
+    def _compile(self, stored: Document) -> Compiled:
         with self._lock:
             kept = self._compiled.pop(stored.name, None)
             if kept is None or not kept.still(stored):

@@ -32,7 +32,7 @@ of that name is given.
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class Document:
     """A template as it is stored.
 
     Args:
@@ -62,7 +62,7 @@ class Needs:
     everything: bool
 
 
-Load = Callable[[str], Stored | None]
+Load = Callable[[str], Document | None]
 """Gives the template of a name, None when there is none."""
 
 
@@ -80,11 +80,11 @@ class Shelf:
     def __init__(self, load: Load, limits: Limits) -> None:
         self._load = load
         self._limit = limits.templates
-        self._found: dict[str, Stored | None] = {}
+        self._found: dict[str, Document | None] = {}
         self.waited = 0.0
         """Seconds that this took."""
 
-    def get(self, name: str) -> Stored | None:
+    def get(self, name: str) -> Document | None:
         """Give the template of that name, None when there is none.
 
         Raises:
@@ -122,7 +122,7 @@ class Run:
         self,
         limits: Limits,
         shelf: Shelf,
-        compiled: Callable[[Stored], types.CodeType],
+        compiled: Callable[[Document], types.CodeType],
         values: Mapping[str, JsonValue],
     ) -> None:
         self.values = values

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from kinto_orm.errors import RenderLimit, TemplateError
 from kinto_orm.rendering.limits import Limits
-from kinto_orm.rendering.run import Load, Needs, Stored, Values
+from kinto_orm.rendering.run import Document, Load, Needs, Values
 from kinto_orm.rendering.sandbox import UndefinedMode
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def serve(fd: int, make: Callable[[Load, Limits], Renders]) -> NoReturn:
     for module in _PRELOADED:
         importlib.import_module(module)
     for undefined in ("strict", "lenient"):
-        warm = make(lambda name: Stored(name, "{{ x ~ 'x' }}", None), Limits())
+        warm = make(lambda name: Document(name, "{{ x ~ 'x' }}", None), Limits())
         warm.render("", {"x": 1}, undefined=undefined)
     gc.freeze()
     _Supervisor(socket.socket(fileno=fd), make, _lifeline()).run()
@@ -204,10 +204,10 @@ def _work(channel: socket.socket, make: Callable[[Load, Limits], Renders]) -> No
     request = receive(channel)
     limits = Limits(**request["limits"])
 
-    def load(name: str) -> Stored | None:
+    def load(name: str) -> Document | None:
         send(channel, {"load": name})
         found = receive(channel)
-        return found and Stored(**found)
+        return found and Document(**found)
 
     confinement = _Confinement(limits)
 

@@ -14,9 +14,9 @@ from requests.adapters import BaseAdapter
 from requests.exceptions import ConnectionError as NotReachable
 
 from kinto_orm.errors import ConfigurationError
-from kinto_orm.forking import call_in_children
 from kinto_orm.server.adapter import EmbeddedAdapter
 from kinto_orm.server.quiet import extra, hushed
+from kinto_orm.wire.forking import call_in_children
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse

@@ -17,10 +17,10 @@ from pyramid.httpexceptions import HTTPException
 from pyramid.request import Request
 from pyramid.response import Response
 
-from kinto_orm import keypath
 from kinto_orm.errors import KeyNotFound, PathError
-from kinto_orm.jsonvalues import as_stored
+from kinto_orm.kv import keypath
 from kinto_orm.server.kvp_turns import LostRace, in_turn
+from kinto_orm.wire.jsonvalues import as_stored
 
 KV: Final = "kv"
 TEMPLATES: Final = "templates"

@@ -19,9 +19,9 @@ from pyramid.request import Request
 from pyramid.response import Response
 from pyramid.settings import asbool
 
-from kinto_orm import keypath
 from kinto_orm.errors import KeyNotFound, PathError, RenderBusy, TemplateError
-from kinto_orm.rendering import Limits, Needs, Renderer, Stored
+from kinto_orm.kv import keypath
+from kinto_orm.rendering import Document, Limits, Needs, Renderer
 from kinto_orm.server import kvp_bodies, kvp_reads
 from kinto_orm.server.kvp_store import KV, TEMPLATES, Store
 
@@ -144,7 +144,7 @@ def _set_template(request: Request, store: Store, name: str) -> Response:
     source = _body(request)
     if not isinstance(source, str):
         _refuse("a template must be a JSON string")
-    Renderer(lambda _: Stored(name, source, None), _LIMITS).check(name, isolation="process")
+    Renderer(lambda _: Document(name, source, None), _LIMITS).check(name, isolation="process")
     store.set_template(name, source)
     return _text("")
 
@@ -157,11 +157,11 @@ def _delete_template(_: Request, store: Store, name: str) -> Response:
 def _render(request: Request, store: Store, name: str, overrides: dict[str, JsonValue]) -> str:
     """Render a template in a process of its own, from no more values than it names."""
 
-    def load(wanted: str) -> Stored | None:
+    def load(wanted: str) -> Document | None:
         record = store.template(wanted) if _is_possible(wanted) else None
         if record is None:
             return None
-        return Stored(wanted, str(record["source"]), str(record["last_modified"]))
+        return Document(wanted, str(record["source"]), str(record["last_modified"]))
 
     def values(needs: Needs) -> dict[str, JsonValue]:
         wanted = [key for key in needs.names if key not in overrides and _is_possible(key)]

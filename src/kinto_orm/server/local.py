@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kinto_orm.errors import ConfigurationError
-from kinto_orm.forking import call_in_children
 from kinto_orm.server.embedded import EmbeddedServer, build, own_user, plain
 from kinto_orm.server.postgres import Postgres, require_programs
 from kinto_orm.server.quiet import extra
+from kinto_orm.wire.forking import call_in_children
 
 if TYPE_CHECKING:
     from kinto_orm.server.application import Application

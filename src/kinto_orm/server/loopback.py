@@ -8,8 +8,8 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from kinto_orm.forking import renew_in_children
 from kinto_orm.server.quiet import extra
+from kinto_orm.wire.forking import renew_in_children
 
 if TYPE_CHECKING:
     from kinto_orm.server.embedded import EmbeddedServer

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from kinto_orm.forking import call_in_children
 from kinto_orm.server.embedded import EmbeddedServer, open_memory
+from kinto_orm.wire.forking import call_in_children
 
 _open: dict[str, _Named] = {}
 _opening = threading.Lock()

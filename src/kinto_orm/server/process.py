@@ -12,8 +12,8 @@ from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
 from kinto_orm.errors import ConfigurationError
-from kinto_orm.forking import renew_in_children
 from kinto_orm.server.loopback import LoopbackServer, listen, url_of
+from kinto_orm.wire.forking import renew_in_children
 
 _CHILD = "from kinto_orm.server.process import main; main()"
 _CLOSE_SECONDS = 30.0

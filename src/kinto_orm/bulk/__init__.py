@@ -1,0 +1,1 @@
+"""Many objects at once: the batch, and streams of any length."""

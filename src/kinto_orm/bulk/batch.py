@@ -1,0 +1,203 @@
+"""Several operations in one request, each with an outcome of its own. It is not a transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from functools import partial
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeVar
+
+from pydantic import JsonValue
+
+from kinto_orm.bulk.jobs import Act, Job, Outcome, savable, storable
+from kinto_orm.bulk.together import together
+from kinto_orm.errors import BatchError
+from kinto_orm.wire.driving import run
+from kinto_orm.wire.flows import Flow
+from kinto_orm.wire.scope import Scope
+
+M = TypeVar("M")
+M_co = TypeVar("M_co", covariant=True)
+
+
+class Gettable(Protocol[M_co]):
+    """A class whose objects can be fetched by their ids."""
+
+    def __kinto_get__(self, scope: Scope, id: str) -> Flow[M_co]: ...
+
+
+KeyPath = str | tuple[str, ...]
+
+
+class Write(Protocol):
+    """A write of key values that was checked, and not begun."""
+
+    @property
+    def key(self) -> str:
+        """The root key."""
+
+    def flow(self) -> Flow[None]:
+        """Make the flow that does it; a new one each time."""
+
+
+class KeyWriter(Protocol):
+    """Key values as a batch needs them: `session.kv`."""
+
+    def setting(self, path: KeyPath, value: JsonValue) -> Write:
+        """Check what is to be stored."""
+
+    def removing(self, path: KeyPath, missing_ok: bool) -> Write:
+        """Check what is to be removed."""
+
+
+class Batch:
+    """A queue of operations, sent in requests of `batch_max_requests` when the block ends.
+
+    Objects are updated in place. What succeeded stays succeeded when something else fails.
+    Operations on one object are sent in the order in which they were queued. An exception
+    inside the block sends nothing.
+
+    Args:
+        session: Over which it goes.
+        kv: Gives the key values of its bucket.
+
+    Attributes:
+        outcomes: Of all that was queued, in order.
+        kv: Queues writes of key values.
+    """
+
+    def __init__(self, session: Scope, *, kv: Callable[[], KeyWriter]) -> None:
+        self._session = session
+        self._queue: list[Job] = []
+        self.outcomes: list[Outcome[Any]] = []
+        self.kv = KeyQueue(kv, self._add)
+
+    def save(self, *objects: Any, force: bool = False) -> None:
+        """Queue `save()` of each object; an unchanged one sends nothing.
+
+        Args:
+            *objects: Of any classes. The `permissions` of an object serve, too; of them the
+                difference is sent, forced or not.
+            force: Overwrite without preconditions.
+        """
+        for each in savable(*objects):
+            owner = getattr(each, "__kinto_owner__", each)
+            make = partial(each.__kinto_save__, self._session, force=force)
+            self._add("save", each, make, id(owner))
+
+    def delete(self, *objects: Any, missing_ok: bool = False, force: bool = False) -> None:
+        """Queue `delete()` of each object.
+
+        Args:
+            *objects: Of any classes.
+            missing_ok: Be content with those that are gone already.
+            force: Delete without preconditions.
+        """
+        for each in storable(*objects):
+            options = {"missing_ok": missing_ok, "force": force}
+            self._add("delete", each, partial(each.__kinto_delete__, self._session, **options))
+
+    def refresh(self, *objects: Any, keep_changes: bool = False) -> None:
+        """Queue `refresh()` of each object; see there for `keep_changes`."""
+        for each in storable(*objects):
+            options = {"keep_changes": keep_changes, "whole": True}
+            self._add("refresh", each, partial(each.__kinto_refresh__, self._session, **options))
+
+    def get(self, model: Gettable[M], id: str) -> Outcome[M]:
+        """Queue `Model.get(id)`; the object is in the outcome's `result` after the block."""
+        return self._add("get", id, partial(model.__kinto_get__, self._session, id))
+
+    def run(self) -> list[Outcome[Any]]:
+        """Send what is queued; called at the end of the `with` block.
+
+        Returns:
+            The outcomes of all that was queued, in order.
+
+        Raises:
+            BatchError: Something failed; it has one exception for each failure.
+        """
+        return run(self._session, self.running())
+
+    def running(self) -> Flow[list[Outcome[Any]]]:
+        """Send what is queued; see `run`."""
+        queue, self._queue = self._queue, []
+        try:
+            yield from together(self._session, queue)
+        finally:
+            # What was not sent is sent by the next run.
+            self._queue = [job for job in queue if job.outcome.status == "queued"]
+        errors = [job.outcome.error for job in queue if job.outcome.error is not None]
+        if errors:
+            raise BatchError(
+                f"{len(errors)} of {len(queue)} operations failed, the others were done "
+                "(a batch is no transaction)",
+                errors,
+            )
+        return [job.outcome for job in queue]
+
+    def _add(
+        self,
+        act: Act,
+        target: object,
+        make: Callable[[], Flow[Any]],
+        subject: Hashable | None = None,
+    ) -> Outcome[Any]:
+        outcome: Outcome[Any] = Outcome(act, target)
+        self._queue.append(Job(outcome, make, subject))
+        self.outcomes.append(outcome)
+        return outcome
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.run()
+
+
+class KeyQueue:
+    """The key values of a batch, `batch.kv`: what is written is queued with all else.
+
+    Args:
+        kv: Gives the key values of the session's bucket.
+        add: Puts an operation into the queue: act, target, what makes its flow, its subject.
+    """
+
+    def __init__(self, kv: Callable[[], KeyWriter], add: Callable[..., Outcome[Any]]) -> None:
+        self._kv = kv
+        self._add = add
+
+    def set(self, path: KeyPath, value: JsonValue) -> None:
+        """Queue `kv.set(path, value)`; the value is stored as it is now.
+
+        Args:
+            path: The key path.
+            value: Any JSON value.
+
+        Raises:
+            PathError: The path is not well formed.
+            InvalidData: The server would change the value or cannot store it.
+        """
+        write = self._kv().setting(path, value)
+        self._add("set", path, write.flow, ("kv", write.key))
+
+    def delete(self, path: KeyPath, missing_ok: bool = False) -> None:
+        """Queue `kv.delete(path)`.
+
+        Args:
+            path: The key path.
+            missing_ok: Be content when nothing is there.
+
+        Raises:
+            PathError: The path is not well formed.
+        """
+        write = self._kv().removing(path, missing_ok)
+        self._add("delete", path, write.flow, ("kv", write.key))

@@ -1,0 +1,1 @@
+"""JSON values by key path, on a Kinto server and on one of kvp.io."""

@@ -1,0 +1,88 @@
+"""Setting several fields of an object at once: all of them together are valid, or none is set."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from kinto_orm.models.attributes import set_item
+from kinto_orm.models.declaring import accepted_names
+from kinto_orm.models.loading import loader_of
+from kinto_orm.models.stored import Stored
+
+# What a validator says, which may look at other fields; all else is wrong for every object.
+_BY_VALIDATORS = {"value_error", "assertion_error"}
+
+
+class Assignment:
+    """Values for some fields of a model, by any name that its constructor takes.
+
+    Args:
+        model: The model.
+        values: The new values.
+
+    Raises:
+        pydantic.ValidationError: A value is wrong whatever the other fields are, or the model has
+            no such field.
+    """
+
+    def __init__(self, model: type[Stored], values: Mapping[str, Any]) -> None:
+        model.__kinto_check_names__(values)
+        self._values = {_python_name(model, name): value for name, value in values.items()}
+        # Validators see the fields that are declared before theirs, as in a constructor.
+        self._declared = [name for name in model.model_fields if name in self._values]
+        self._fields = loader_of(model).of_fields(frozenset(model.model_fields))
+        for name in self._declared:
+            self._refuse_wrong(name)
+
+    def _refuse_wrong(self, name: str) -> None:
+        try:
+            self._fields.validate_assignment({}, name, self._values[name])
+        except ValidationError as error:
+            if not {each["type"] for each in error.errors()} & _BY_VALIDATORS:
+                raise
+        except LookupError:
+            # A validator that looks at another field: it is asked with each object.
+            return
+
+    def apply(self, target: Stored) -> None:
+        """Set the fields of an object.
+
+        Raises:
+            pydantic.ValidationError: They are not valid together; the object is as it was.
+        """
+        if len(self._values) == 1:
+            [(name, value)] = self._values.items()
+            set_item(target, name, value)
+            return
+        trial = copy.copy(target)
+        for name in self._values.keys() - {*self._declared}:
+            set_item(trial, name, self._values[name])
+        if self._declared:
+            self._put(trial)
+            # The last one starts the validators of the whole model, which see all the others.
+            setattr(trial, self._declared[-1], self._values[self._declared[-1]])
+        for slot in ("__dict__", "__pydantic_extra__", "__pydantic_private__"):
+            object.__setattr__(target, slot, getattr(trial, slot))
+        target.__pydantic_fields_set__.update(trial.__pydantic_fields_set__)
+
+    def _put(self, trial: Stored) -> None:
+        """Set the declared fields, each one valid by itself."""
+        data: Any = {
+            name: value for name, value in trial.__dict__.items() if name not in self._declared
+        }
+        for name in self._declared:
+            data, _, _ = self._fields.validate_assignment(data, name, self._values[name])
+        trial.__dict__.update(data)
+        trial.__pydantic_fields_set__.update(self._declared)
+
+
+def _python_name(model: type[Stored], name: str) -> str:
+    """The field's own name; that of a field which is not declared is its name."""
+    if name in model.model_fields:
+        return name
+    fields = model.model_fields.items()
+    return next((each for each, info in fields if name in accepted_names(each, info)), name)

@@ -1,0 +1,145 @@
+"""Conflicts: who changed what, and putting the two changes together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kinto_orm.errors import BadReply, Conflict, InvalidData, ResponseError
+from kinto_orm.models.asking import from_raw
+from kinto_orm.models.changes import differing, unlike
+from kinto_orm.models.contents import dump_of, is_new, raw_of
+from kinto_orm.models.holding import bound
+from kinto_orm.models.naming import names_of
+from kinto_orm.models.permissions import Permissions, unknown, wished
+from kinto_orm.models.pristine import changes_of, pristine_of, reload
+from kinto_orm.models.state import set_state, state_of
+from kinto_orm.models.stored import Stored
+from kinto_orm.wire.messages import is_object
+from kinto_orm.wire.places import Place
+
+_UNFIT = " The two changes do not fit the model together:"
+_UNCONFIRMED = (
+    "An earlier answer was lost, so that this may be your own write, or somebody else wrote the "
+    "same: nothing tells which. Look at the object, or go on from conflict.merge()."
+)
+
+
+def conflict_of(
+    local: Stored,
+    message: str,
+    error: ResponseError | None = None,
+    place: Place | None = None,
+    *,
+    unconfirmed: bool = False,
+) -> Conflict:
+    """What to raise when somebody else was first.
+
+    Args:
+        local: The object that was to be written.
+        message: What was being done, and what the server said.
+        error: The server's refusal, perhaps with the existing object; None when nothing was sent.
+        place: Where that one lives; None where there is none.
+        unconfirmed: It has what was to be written, and an answer was lost.
+    """
+    remote = None
+    if place is not None and error is not None and "existing" in error.details:
+        try:
+            remote = from_raw(type(local), existing_of(local, error), place)
+        except InvalidData as unfit:
+            conflict = _conflict(local, f"{message} And {unfit}", error)
+            conflict.merger = None
+            conflict.__cause__ = unfit
+            return conflict
+    if unconfirmed:
+        message = f"{message} {_UNCONFIRMED}"
+    conflict = _conflict(local, message, error)
+    if remote is not None:
+        conflict.remote, conflict.fields = remote, _contested(local, remote)
+    if unconfirmed:
+        conflict.unconfirmed, conflict.fields = True, frozenset()
+    return conflict
+
+
+def existing_of(local: Stored, error: ResponseError) -> dict[str, Any]:
+    """What a refusal shows of the object that is there.
+
+    Raises:
+        BadReply: It shows none, or another one.
+    """
+    existing = error.details["existing"]
+    same = is_object(existing) and (
+        existing["id"] == local.id or local.id in local.__kinto_aliases__
+    )
+    if not same:
+        raise BadReply(
+            f"{error} But the object that it shows as existing is another one than was written, or "
+            "none of a Kinto server; does a proxy or a cache mix answers up?"
+        )
+    return existing  # type: ignore[no-any-return]
+
+
+def _conflict(local: Stored, message: str, error: ResponseError | None) -> Conflict:
+    conflict = Conflict(
+        message,
+        status=error.status if error else None,
+        errno=error.errno if error else None,
+        details=error.details if error else None,
+        request=error.request if error else None,
+    )
+    conflict.local = local
+    conflict.base = _base(local)
+    conflict.merger = _merge
+    return conflict
+
+
+def _base(local: Stored) -> Stored | None:
+    state = state_of(local)
+    if state.source is None:
+        return None
+    pristine = pristine_of(local)
+    set_state(pristine, state.replaced(permissions=None))
+    return pristine
+
+
+def _contested(local: Stored, remote: Stored) -> frozenset[str]:
+    """The fields that both sides changed, to different values."""
+    if is_new(local):
+        mine, theirs = set(dump_of(local)), set(dump_of(remote))
+    else:
+        mine, theirs = changes_of(local).names, differing(pristine_of(local), remote)
+        # A default that each load makes anew was changed by nobody.
+        theirs &= unlike(raw_of(local), raw_of(remote))
+    both = mine & theirs & differing(local, remote) - local.__kinto_server_made__
+    names = names_of(type(local))
+    return frozenset(names.get(name, name) for name in both)
+
+
+def _merge(conflict: Conflict, prefer: str | None) -> Any:
+    """Bring the local object up to date; see Conflict.merge."""
+    local: Stored = conflict.local
+    remote: Stored | None = conflict.remote
+    if remote is None:
+        if prefer != "local":
+            raise conflict
+        # Others knew it, too, and may create it again.
+        state = state_of(local).replaced(source=None, gone=False, known_id=True)
+        if isinstance(state.permissions, Permissions):
+            state.permissions = bound(local, wished(state.permissions))
+        set_state(local, state)
+        return local
+    if conflict.fields and prefer is None:
+        raise conflict
+    mine = set(dump_of(local)) if is_new(local) else changes_of(local).names
+    names = names_of(type(local))
+    lost = conflict.fields if prefer == "remote" else frozenset[str]()
+    keep = frozenset(name for name in mine if names.get(name, name) not in lost)
+    permissions = state_of(local).permissions
+    try:
+        reload(local, remote, state_of(remote).replaced(permissions=permissions), keep)
+    except InvalidData as error:
+        met = str(conflict).partition(_UNFIT)[0]
+        conflict.args = (f"{met}{_UNFIT} {error} Nothing was changed.",)
+        raise conflict from error
+    if isinstance(permissions, Permissions):
+        permissions.rebase(unknown(local, local.__kinto_kind__))
+    return local

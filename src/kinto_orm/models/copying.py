@@ -1,0 +1,38 @@
+"""Copying an object to another place: `PUT`."""
+
+from __future__ import annotations
+
+import copy
+from typing import TypeVar
+
+from kinto_orm.models.doubting import Doubting
+from kinto_orm.models.outgoing import data_to_send, refuse_partial
+from kinto_orm.models.placing import place_of
+from kinto_orm.models.saving import put
+from kinto_orm.models.state import State, set_state
+from kinto_orm.models.stored import Stored
+from kinto_orm.wire.flows import Flow
+from kinto_orm.wire.preconditions import if_none_match
+from kinto_orm.wire.scope import Scope
+
+S = TypeVar("S", bound=Stored)
+
+
+def copying(stored: S, target: Scope, *, id: str | None, force: bool) -> Flow[S]:
+    """Create a copy of an object in another scope; see Resource.copy_to.
+
+    Raises:
+        Conflict: There is an object with this id already.
+        ConfigurationError: The target names no place for it.
+    """
+    refuse_partial(stored)
+    data = data_to_send(stored)
+    copied = copy.deepcopy(stored)
+    if id is not None:
+        copied.__dict__["id"] = id
+    plural = stored.__kinto_path_of_copies__(target)
+    set_state(copied, State(target, plural, None, known_id=True))
+    with Doubting(copied):
+        place = yield from place_of(copied, target)
+        yield from put(copied, place, {} if force else if_none_match(), {}, data)
+    return copied

@@ -1,0 +1,182 @@
+"""Fields of a class as expressions: `Todo.title == "x"`, with the values as they are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import date, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from functools import cache
+from types import NoneType
+from typing import (
+    Any,
+    Literal,
+    get_args,
+    get_origin,
+)
+from uuid import UUID
+
+from pydantic import (
+    BaseModel,
+    JsonValue,
+    TypeAdapter,
+)
+from pydantic.fields import FieldInfo
+
+from kinto_orm.errors import InvalidData
+from kinto_orm.models.declaring import alternatives, stored_name, suggestion, type_name
+from kinto_orm.queries.conditions import Column
+from kinto_orm.queries.spelled import is_other
+from kinto_orm.wire.jsonvalues import shown
+
+_SCALARS = (str, int, float, Decimal, date, time, timedelta, UUID, NoneType)
+_UNTYPED = (Any, object, JsonValue)
+# Of numbers and of nesting.
+_LIMITS = (ArithmeticError, RecursionError)
+
+
+def column(cls: Any, name: str, info: FieldInfo) -> Column[Any]:
+    """The expression for a field, with the field's own way of writing values as JSON."""
+    cache = cls.__kinto_cache__
+    key = ("column", name)
+    if key not in cache:
+        cache[key] = _column((), cls, name, info, cls.__name__)
+    return cache[key]  # type: ignore[no-any-return]
+
+
+def _column(
+    above: tuple[str, ...], model: Any, name: str, info: FieldInfo, owner: str
+) -> Column[Any]:
+    path = (*above, stored_name(name, info))
+    return _typed(path, info.annotation, _encoder(model, name), owner, stored=not info.exclude)
+
+
+def _typed(
+    path: tuple[str, ...],
+    annotation: Any,
+    encode: Callable[[Any], Any],
+    owner: str,
+    *,
+    stored: bool = True,
+) -> Column[Any]:
+    kinds = alternatives(annotation)
+    return Column(
+        path,
+        encode=encode,
+        encode_item=_item_encoder(annotation, ".".join((owner, *path))),
+        owner=owner,
+        scalar=all(map(_is_scalar, kinds)),
+        kinds=[each for each in kinds if isinstance(each, type)],
+        child=_children(path, kinds, owner),
+        stored=stored,
+    )
+
+
+def _children(
+    path: tuple[str, ...], kinds: list[Any], owner: str
+) -> Callable[[str], Column[Any]] | None:
+    """What makes the columns of what a field holds: the fields of a model, or a dict's values."""
+    inner = next((each for each in kinds if _is_model(each)), None)
+    if inner is not None:
+        return lambda below: _child(path, inner, below, owner)
+    held = next((get_args(each)[1] for each in kinds if _is_typed_dict(each)), None)
+    if held is None:
+        return None
+
+    def value(below: str) -> Column[Any]:
+        name = ".".join((owner, *path, below))
+        return _typed((*path, below), held, _adapted(held, name), owner)
+
+    return value
+
+
+def _is_typed_dict(annotation: Any) -> bool:
+    """Whether this is a dict whose values are declared to be of a type."""
+    arguments = get_args(annotation)
+    return get_origin(annotation) in (dict, Mapping) and arguments[1] not in _UNTYPED
+
+
+def _child(above: tuple[str, ...], model: Any, name: str, owner: str) -> Column[Any]:
+    """The column of a nested model's field, by its Python or its stored name."""
+    for each, info in model.model_fields.items():
+        if name in (each, stored_name(each, info)):
+            return _column(above, model, each, info, owner)
+    raise InvalidData(
+        f"{model.__name__} has no field {name!r}{suggestion(name, model.model_fields)}"
+    )
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _is_scalar(annotation: Any) -> bool:
+    if get_origin(annotation) is Literal:
+        return True
+    if not isinstance(annotation, type):
+        return False
+    if issubclass(annotation, Enum):
+        return all(isinstance(each.value, _SCALARS) for each in annotation)
+    return issubclass(annotation, _SCALARS)
+
+
+def _encoder(cls: Any, name: str) -> Callable[[Any], Any]:
+    annotation = cls.model_fields[name].annotation
+
+    def dump(value: object) -> Any:
+        # A model with this one field, so that the field's own serializers are used.
+        single = cls.model_construct({name}, **{name: value})
+        dumped = single.model_dump(mode="json", include={name}, by_alias=False, warnings="error")
+        if not isinstance(dumped, dict) or name not in dumped:
+            raise ValueError("it writes no such value")
+        return dumped[name]
+
+    return _guarded(dump, annotation, f"{cls.__name__}.{name}")
+
+
+def _adapted(annotation: Any, name: str) -> Callable[[Any], Any]:
+    """What writes a value of a type that is no field's by itself: an item, a dict's value."""
+    adapter = _adapter_of(annotation)
+
+    def dump(value: object) -> Any:
+        return adapter().dump_python(value, mode="json", warnings="error")
+
+    return _guarded(dump, annotation, name)
+
+
+def _adapter_of(annotation: Any) -> Callable[[], TypeAdapter[Any]]:
+    """What reads and writes values of a type; it is made when it is needed, and once."""
+    return cache(lambda: TypeAdapter[Any](annotation))
+
+
+def _guarded(dump: Callable[[Any], Any], annotation: Any, name: str) -> Callable[[Any], Any]:
+    kinds = alternatives(annotation)
+    numeric = int in kinds and bool not in kinds
+    adapter = _adapter_of(annotation)
+
+    def encode(value: object) -> Any:
+        try:
+            json = dump(value)
+        # A serializer meets what it does not expect.
+        except (ValueError, TypeError, AttributeError, LookupError, *_LIMITS) as error:
+            raise InvalidData(
+                f"{shown(value)} cannot be compared with {name}, which is {type_name(annotation)}"
+            ) from error
+        if type(value) not in kinds and is_other(value, json, adapter):
+            raise InvalidData(
+                f"{shown(value)} cannot be compared with {name}, which is "
+                f"{type_name(annotation)}: in Python no such value equals it. Write a value "
+                "of its type"
+            )
+        # Where true is no value, it is Python's 1.
+        return int(json) if numeric and isinstance(json, bool) else json
+
+    return encode
+
+
+def _item_encoder(annotation: Any, name: str) -> Callable[[Any], Any] | None:
+    for part in (annotation, *get_args(annotation)):
+        arguments = get_args(part)
+        if get_origin(part) in (list, set, frozenset, tuple) and arguments:
+            return _adapted(arguments[0], f"an item of {name}")
+    return None

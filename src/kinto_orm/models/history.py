@@ -1,0 +1,208 @@
+"""What was, and who did it: the history plugin, snapshots, and the permissions endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import ClassVar, NoReturn, TypeVar
+
+from pydantic import BaseModel, Field, JsonValue, TypeAdapter, ValidationError
+
+from kinto_orm.errors import BadReply, NotFound, Unsupported
+from kinto_orm.models.asking import from_raw, page_at
+from kinto_orm.models.contents import name_of
+from kinto_orm.models.placing import place_of
+from kinto_orm.models.pristine import adopt
+from kinto_orm.models.resource import Resource
+from kinto_orm.models.saving import saving
+from kinto_orm.models.state import State, own_state, set_state, state_of
+from kinto_orm.queries.conditions import col
+from kinto_orm.queries.many import getting_all
+from kinto_orm.queries.positions import next_position
+from kinto_orm.queries.query import Query
+from kinto_orm.wire.driving import run
+from kinto_orm.wire.flows import Flow, ask
+from kinto_orm.wire.messages import Reply, Request, is_object
+from kinto_orm.wire.parents import Parents
+from kinto_orm.wire.places import Place, require
+from kinto_orm.wire.scope import Scope
+
+R = TypeVar("R", bound=Resource)
+
+
+class HistoryEntry(Resource):
+    """One thing that somebody did to an object of a bucket; the server writes it.
+
+    Attributes:
+        date: When, as the server writes it.
+        action: "create", "update" or "delete".
+        object_uri: The object's path; stored as `uri`.
+        user_id: Who did it.
+        resource_name: "bucket", "group", "collection" or "record".
+        target: The object after it: `data` and `permissions`.
+    """
+
+    __kinto_kind__: ClassVar[str] = "history entry"
+    __kinto_says_total__: ClassVar[bool] = False
+
+    date: datetime
+    action: str
+    object_uri: str = Field(validation_alias="uri", serialization_alias="uri")
+    user_id: str
+    resource_name: str
+    target: dict[str, JsonValue] = {}
+
+    def __kinto_check_save__(self, *, force: bool) -> None:
+        raise Unsupported(f"{name_of(self)} cannot be changed: the server writes the history")
+
+    def __kinto_check_delete__(self) -> None:
+        raise Unsupported(
+            f"{name_of(self)} cannot be deleted by itself: the server writes the history. Entries "
+            "are deleted by a query, as in bucket.history().where(HistoryEntry.id == ...).delete()"
+        )
+
+
+class History(Query[HistoryEntry]):
+    """A query of history entries, newest first unless it is told otherwise."""
+
+    _by_default: ClassVar[str] = "-last_modified"
+
+    def update(self, *fields: object, **more: object) -> NoReturn:
+        """Raise Unsupported: the server writes the history."""
+        raise Unsupported("history entries cannot be changed: the server writes the history")
+
+
+class PermissionEntry(BaseModel):
+    """An object on which the user has permissions, as the permissions endpoint lists it.
+
+    Attributes:
+        uri: The object's path.
+        resource_name: "root", "bucket", "group", "collection" or "record".
+        id: The object's id; empty for the root.
+        permissions: What the user may do with it, by the server's names.
+    """
+
+    uri: str
+    resource_name: str
+    id: str = ""
+    permissions: list[str]
+
+
+_ENTRIES = TypeAdapter(list[PermissionEntry])
+
+
+def history_of_bucket(scope: Scope, bucket: str) -> Flow[History]:
+    """The entries of a bucket, newest first (`GET /buckets/x/history`).
+
+    Raises:
+        Unsupported: The server lacks the history plugin.
+    """
+    yield from require(scope, "history", "read the history")
+    return History(HistoryEntry, scope, f"/buckets/{bucket}/history")
+
+
+def history_of(resource: Resource, given: Scope | None) -> Flow[History]:
+    """The entries of one object, newest first."""
+    return (yield from _entries_of(resource, (yield from _place_of(resource, given))))
+
+
+def _entries_of(resource: Resource, place: Place) -> Flow[History]:
+    bucket = place.path.split("/")[2]
+    history = yield from history_of_bucket(place.scope, bucket)
+    uri = place.of(resource.id, resource.__kinto_kind__)
+    return history.where(HistoryEntry.object_uri == uri)
+
+
+def _place_of(resource: Resource, given: Scope | None) -> Flow[Place]:
+    """The place of an object, which from now on knows where it lives."""
+    place = yield from place_of(resource, given)
+    own_state(resource).plural = place.path
+    return place
+
+
+def looking_back(resource: R, given: Scope | None, when: int | datetime) -> Flow[R]:
+    """Find an object as it was.
+
+    Raises:
+        NotFound: It was not there at that time.
+    """
+    place = yield from _place_of(resource, given)
+    # An entry's own timestamp is some milliseconds later than the object's.
+    modified = col(HistoryEntry.target)["data"]["last_modified"]
+    entries = yield from _entries_of(resource, place)
+    found = yield from getting_all(entries.where(modified <= milliseconds(when)).limit(1))
+    if not found or found[0].action == "delete":
+        raise NotFound(f"{name_of(resource)} was not there at {when}", status=404)
+    raw = found[0].target.get("data")
+    if not is_object(raw) or raw["id"] != resource.id:
+        raise BadReply(
+            f"the history does not show {name_of(resource)} in the entry {found[0].id!r}; does a "
+            "proxy or a cache mix answers up?"
+        )
+    old = from_raw(type(resource), raw, place)
+    own_state(old).past = True
+    return old
+
+
+def reverting(resource: R, given: Scope | None, when: int | datetime) -> Flow[None]:
+    """Make an object what it was, and save it."""
+    old = yield from looking_back(resource, given, when)
+    adopt(resource, old, frozenset())
+    state = state_of(resource)
+    if state.gone:
+        set_state(resource, State(state_of(old).scope, state.plural, None))
+    yield from saving(resource, given)
+
+
+def milliseconds(when: int | datetime) -> int:
+    """A time as the server's timestamps have it."""
+    if isinstance(when, datetime):
+        return int(when.timestamp() * 1000)
+    if type(when) is not int:
+        raise TypeError(
+            f"{when!r} is no time: give milliseconds as a whole number, such as a last_modified, "
+            "or a datetime"
+        )
+    return when
+
+
+def taking_snapshot(
+    model: type[R], scope: Scope, bucket: str, collection: str, when: int | datetime
+) -> Flow[list[R]]:
+    """All records of a collection as they were (`GET /buckets/b/snapshot/collections/c@time`)."""
+    yield from require(scope, "history", "take a snapshot")
+    parents = Parents(bucket, collection, False)
+    place = Place(scope, f"/buckets/{bucket}/collections/{collection}/records", parents)
+    path = f"/buckets/{bucket}/snapshot/collections/{collection}@{milliseconds(when)}"
+    doing = f"take a snapshot of {collection} in {bucket}"
+    reply = yield from ask(Request("GET", path), doing, parents)
+    found = page_at(model, reply, place)
+    for each in found:
+        state_of(each).past = True
+    return found
+
+
+def permission_entries(scope: Scope) -> Iterator[PermissionEntry]:
+    """Every object on which the user has permissions; see Session.permissions."""
+    run(scope, require(scope, "permissions_endpoint", "list the permissions"))
+    query: str | None = ""
+    while query is not None:
+        page, query = run(scope, _permission_page(query))
+        yield from page
+
+
+def _permission_page(query: str) -> Flow[tuple[list[PermissionEntry], str | None]]:
+    """The entries of a page, and where the next one begins."""
+    reply = yield from ask(Request("GET", "/permissions", query), "list the permissions")
+    entries = _entries_in(reply)
+    following = next_position(reply)
+    if following == query:
+        raise reply.bad("the same page comes again and again")
+    return entries, following
+
+
+def _entries_in(reply: Reply) -> list[PermissionEntry]:
+    try:
+        return _ENTRIES.validate_python(reply.json.get("data"))
+    except ValidationError:
+        raise reply.bad() from None

@@ -1,0 +1,326 @@
+"""From a reply's bytes to objects: pages are parsed whole, the pristine copy is kept as bytes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
+from typing import Any, Generic, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import (
+    CoreSchema,
+    PydanticSerializationError,
+    SchemaValidator,
+    core_schema,
+    to_json,
+)
+
+from kinto_orm.errors import BadReply, InvalidData
+from kinto_orm.models.collector import collector
+from kinto_orm.models.naming import cached
+from kinto_orm.models.outside import unguarded
+from kinto_orm.models.stored import NOT_DATA, Stored
+from kinto_orm.wire.encoding import decode
+from kinto_orm.wire.forking import cached_property
+from kinto_orm.wire.messages import Reply
+
+M = TypeVar("M", bound=Stored)
+
+
+class Kept:
+    """How objects were written right after they were loaded, parsed when that is needed.
+
+    It is kept for models that may give other values when the same is loaded again.
+
+    Args:
+        ids: The ids of the objects.
+        body: A JSON list of them.
+        dumps: The same by id, when it is at hand.
+    """
+
+    __slots__ = ("_body", "_dumps", "_ids")
+
+    def __init__(
+        self,
+        ids: Iterable[str] = (),
+        body: bytes = b"[]",
+        dumps: Mapping[str, dict[str, Any]] | None = None,
+    ) -> None:
+        self._ids = ids
+        self._body = body
+        self._dumps = dumps
+
+    def of(self, id: str) -> dict[str, Any] | None:
+        """The object with this id as it was written, without id and last_modified."""
+        if self._dumps is None:
+            dumps = (without(each, NOT_DATA) for each in decode(self._body))
+            self._dumps = dict(zip(self._ids, dumps, strict=True))
+        return self._dumps.get(id)
+
+
+class Source:
+    """What the server sent, parsed again only when a change has to be found.
+
+    Args:
+        body: The reply's bytes, shared by all objects of a page.
+        raws: The objects themselves by id, when they are at hand.
+        kept: How they were written after loading, if loading again could give something else.
+    """
+
+    __slots__ = ("_body", "_raws", "kept")
+
+    def __init__(
+        self,
+        body: bytes | None = None,
+        raws: Mapping[str, dict[str, Any]] | None = None,
+        kept: Kept | None = None,
+    ) -> None:
+        self._body = body
+        self._raws = raws
+        self.kept = kept
+
+    def knows(self, id: str) -> bool:
+        """Whether the server sent an object with this id."""
+        return bool(self.raw(id))
+
+    def raw(self, id: str) -> dict[str, Any]:
+        """The object with this id as the server sent it; empty when it sent none."""
+        if self._raws is None:
+            found = decode(self._body or b"{}").get("data", [])
+            found = found if isinstance(found, list) else [found]
+            self._raws = {each["id"]: each for each in found}
+            self._body = None
+        return self._raws.get(id, {})
+
+    def dump(self, id: str) -> dict[str, Any] | None:
+        """How the object was written after loading; None when loading again tells."""
+        return None if self.kept is None else self.kept.of(id)
+
+
+def without(raw: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """A copy without some names."""
+    kept = dict(raw)
+    for name in names:
+        kept.pop(name, None)
+    return kept
+
+
+# The `permissions` beside an object.
+_PERMISSIONS = core_schema.typed_dict_field(
+    core_schema.dict_schema(
+        core_schema.str_schema(), core_schema.list_schema(core_schema.str_schema())
+    ),
+    required=False,
+)
+
+
+# Bytes of a page from which the pause is felt.
+_LARGE = 50_000
+
+
+class Loader(Generic[M]):
+    """Builds objects of one model from JSON, with Pydantic's own parser.
+
+    Args:
+        model: The model class.
+    """
+
+    def __init__(self, model: type[M]) -> None:
+        model.model_rebuild()
+        self._model = model
+        self._schema: Any = unguarded(model.__pydantic_core_schema__)
+        self._page = self._validator(core_schema.list_schema(self._schema))
+        self._single = self._validator(self._schema, permissions=_PERMISSIONS)
+
+    def _validator(self, data: CoreSchema, **beside: core_schema.TypedDictField) -> SchemaValidator:
+        """What reads the body of a reply."""
+        body = core_schema.typed_dict_schema({"data": core_schema.typed_dict_field(data), **beside})
+        return _compiled(body)
+
+    @cached_property
+    def _written(self) -> TypeAdapter[list[M]]:
+        return TypeAdapter(list[self._model])  # type: ignore[name-defined]
+
+    def kept(self, found: list[M]) -> Kept | None:
+        """How these objects are written now; None when they cannot be."""
+        try:
+            body = self._written.dump_json(
+                found, by_alias=True, exclude_computed_fields=True, warnings=False
+            )
+        except Exception:  # noqa: BLE001  (whatever a serializer raises: saving will say so)
+            return None
+        return Kept([each.__dict__["id"] for each in found], body)
+
+    def page(self, reply: Reply) -> list[M]:
+        """The objects of a list's page.
+
+        Raises:
+            InvalidData: One does not fit the model; the message names it and its field.
+            BadReply: The body is no JSON.
+        """
+        try:
+            with collector.paused() if len(reply.body) >= _LARGE else nullcontext():
+                found: list[M] = self._page.validate_json(reply.body)["data"]
+                return found
+        except ValidationError as error:
+            raise self._explain(error, reply, page=True) from error
+        except Exception as error:
+            for raw in reply.objects:
+                self.of(raw)  # says which one it is
+            raise self._broken(error, {}) from error
+
+    def single(self, reply: Reply) -> tuple[M, dict[str, list[str]] | None]:
+        """The object of a reply, and its permissions if it has any.
+
+        Raises:
+            InvalidData: It does not fit the model.
+            BadReply: The body is no JSON.
+        """
+        try:
+            found = self._single.validate_json(reply.body)
+        except ValidationError as error:
+            raise self._explain(error, reply, page=False) from error
+        except Exception as error:
+            raise self._broken(error, reply.object["data"]) from error
+        return found["data"], found.get("permissions")
+
+    def of(self, raw: Mapping[str, Any]) -> M:
+        """An object from its JSON data."""
+        return self.single(_reply({"data": raw}))[0]
+
+    def again(self, raw: Mapping[str, Any]) -> M:
+        """An object from JSON data that was not sent yet, checked as a load would.
+
+        Raises:
+            pydantic.ValidationError: It does not fit the model; or what a validator raises.
+        """
+        made: M = self._single.validate_json(_json({"data": raw}))["data"]
+        return made
+
+    def accepts(self, text: str, *, strict: bool) -> bool:
+        """Whether an object can be loaded.
+
+        Args:
+            text: The JSON of one object.
+            strict: In Pydantic's strict mode.
+        """
+        try:
+            self._single.validate_json(f'{{"data": {text}}}', strict=strict)
+        except ValidationError:
+            return False
+        return True
+
+    def partial(self, reply: Reply, fields: frozenset[str]) -> list[M]:
+        """Objects that have some fields only; the others are not set at all.
+
+        Args:
+            reply: A list's page, fetched with `_fields`.
+            fields: The Python names of the fields.
+        """
+        validator = self.of_fields(fields)
+        return [self._assemble(raw, validator) for raw in reply.objects]
+
+    def fields(self, raw: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
+        """The values of some fields, by Python names, without the validators of the whole model.
+
+        There are none when they do not fit.
+        """
+        try:
+            values: dict[str, Any] = self.of_fields(names).validate_json(_json(raw))[0]
+        except Exception:  # noqa: BLE001  (a validator of the model may raise anything)
+            return {}
+        return {name: values[name] for name in names}
+
+    def _assemble(self, raw: dict[str, Any], validator: SchemaValidator) -> M:
+        try:
+            values, extra, given = validator.validate_json(json.dumps(raw))
+        except ValidationError as error:
+            raise self._unfit(error, raw, _location(error)) from error
+        except Exception as error:
+            raise self._broken(error, raw) from error
+        found = self._model.__new__(self._model)
+        object.__setattr__(found, "__dict__", values)
+        object.__setattr__(found, "__pydantic_fields_set__", given)
+        object.__setattr__(found, "__pydantic_extra__", extra)
+        object.__setattr__(found, "__pydantic_private__", None)
+        return found
+
+    def of_fields(self, names: frozenset[str]) -> SchemaValidator:
+        """What validates some fields as the model would, with its settings and their validators."""
+        schema = self._schema
+        definitions: list[Any] = []
+        config = None
+        while schema["type"] != "model-fields":
+            definitions = schema.get("definitions", definitions)
+            config = schema.get("config", config)
+            if schema["type"] == "definition-ref":
+                schema = next(each for each in definitions if each["ref"] == schema["schema_ref"])
+            else:
+                schema = schema["schema"]
+        fields = {name: each for name, each in schema["fields"].items() if name in names}
+        some: Any = schema | {"fields": fields}
+        return _compiled(core_schema.definitions_schema(some, definitions), config)
+
+    def _explain(self, error: ValidationError, reply: Reply, *, page: bool) -> InvalidData:
+        first = error.errors(include_url=False)[0]
+        where = _location(error)
+        if first["type"] == "json_invalid" or where[:1] != ["data"]:
+            # Pydantic's error shows the body, and a gateway's page may show the credentials.
+            raise reply.bad() from None
+        del where[0]
+        try:
+            raw: Any = reply.objects[where.pop(0)] if page else reply.object["data"]
+        except BadReply as bad:
+            raise bad from None
+        return self._unfit(error, raw, where)
+
+    def _broken(self, error: Exception, raw: Mapping[str, Any]) -> InvalidData:
+        return InvalidData(
+            f"the stored {self._model.__name__} {raw.get('id')!r} cannot be loaded: a validator of "
+            f"the model failed with {type(error).__name__}: {error}. Read it as a plain Record to "
+            "see its data."
+        )
+
+    def _unfit(
+        self, error: ValidationError, raw: Mapping[str, Any], where: Iterable[Any]
+    ) -> InvalidData:
+        said = error.errors(include_url=False)[0]["msg"]
+        field = ".".join(str(part) for part in where) or "the whole object"
+        return InvalidData(
+            f"the stored {self._model.__name__} {raw.get('id')!r} does not fit the model: "
+            f"{field}: {said} ({error.error_count()} problem(s)). Change the model "
+            "(a default, another type, a validation_alias for a renamed field), or read it as "
+            "a plain Record to mend the data."
+        )
+
+
+def loader_of(model: type[M]) -> Loader[M]:
+    """What loads objects of a class, made when it is first asked for."""
+    found: Loader[M] | None = model.__kinto_cache__.get("loader")
+    return cached(model, "loader", lambda: Loader(model)) if found is None else found
+
+
+def _compiled(schema: CoreSchema, config: Any = None) -> SchemaValidator:
+    # Of a model that was used already Pydantic would take the guarded validator.
+    return SchemaValidator(schema, config, _use_prebuilt=False)
+
+
+def _location(error: ValidationError) -> list[Any]:
+    return list(error.errors(include_url=False)[0]["loc"])
+
+
+def page_of(raw: Mapping[str, Any]) -> Reply:
+    """A page with this object only."""
+    return _reply({"data": [raw]})
+
+
+def _reply(body: Mapping[str, Any]) -> Reply:
+    return Reply(200, {}, _json(body))
+
+
+def _json(body: Mapping[str, Any]) -> bytes:
+    try:
+        return to_json(body, inf_nan_mode="constants")
+    except PydanticSerializationError:  # half of a surrogate pair
+        return json.dumps(body).encode()

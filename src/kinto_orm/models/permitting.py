@@ -1,0 +1,144 @@
+"""Reading and changing the permissions of an object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kinto_orm.errors import ConfigurationError, Conflict, Forbidden, InvalidData
+from kinto_orm.models import permissions as perms
+from kinto_orm.models.asking import ask_about, require_id
+from kinto_orm.models.conflicts import conflict_of
+from kinto_orm.models.contents import fits, is_new, name_of, raw_of, stamp
+from kinto_orm.models.holding import permissions_of
+from kinto_orm.models.loading import Source
+from kinto_orm.models.permissions import JsonPatch, Permissions
+from kinto_orm.models.placing import path_of, place_of
+from kinto_orm.models.state import own_state, state_of
+from kinto_orm.models.stored import NOT_DATA, Stored
+from kinto_orm.wire.encoding import encode
+from kinto_orm.wire.flows import Flow
+from kinto_orm.wire.messages import JSON_PATCH, Request
+from kinto_orm.wire.places import Place
+from kinto_orm.wire.preconditions import if_match
+from kinto_orm.wire.scope import Scope
+
+_ATTEMPTS = 5
+
+
+def fetching_permissions(stored: Stored) -> Flow[Permissions]:
+    """Read the permissions of an object (`GET`)."""
+    place = yield from place_of(stored, None)
+    return (yield from _fetch(stored, place))
+
+
+def sending_permissions(
+    stored: Stored, permissions: Permissions | None = None, given: Scope | None = None
+) -> Flow[None]:
+    """Send the difference (`PATCH`, JSON-Patch), without a precondition.
+
+    When somebody else took one of the principals away meanwhile, the server refuses the whole
+    patch; then it is made anew from what the server has.
+
+    Args:
+        stored: The object.
+        permissions: What it is to have; None for what it holds.
+        given: Where it lives; None: where it is known to live.
+
+    Raises:
+        ConfigurationError: It lives elsewhere.
+        Conflict: They keep changing.
+        Forbidden: The server does not show them, so that nothing can be taken away.
+    """
+    wanted = permissions_of(stored) if permissions is None else permissions
+    if not wanted.is_changed:
+        return
+    place = yield from place_of(stored, given)
+    for _ in range(_ATTEMPTS):
+        patch, guard = (yield from _difference(stored, place, wanted)), wanted.opened_since
+        if not patch:
+            return
+        headers = {"Content-Type": JSON_PATCH} | (if_match(guard) if guard else {})
+        try:
+            wanted.take((yield from _patch(stored, place, patch, headers)))
+            return
+        except Conflict:
+            wanted.rebase((yield from _fetch(stored, place)))
+        except InvalidData:
+            if not any(operation["op"] == "remove" for operation in patch):
+                raise
+            wanted.rebase((yield from _fetch(stored, place)))
+    raise conflict_of(stored, f"the permissions of {name_of(stored)} keep changing")
+
+
+def clearing_permissions(stored: Stored) -> Flow[None]:
+    """Empty every list (`PATCH`); the server keeps the one who asks in `write`."""
+    place = yield from place_of(stored, None)
+    names = sorted(perms.BY_KIND[stored.__kinto_kind__])
+    body: dict[str, Any] = {"permissions": {name: [] for name in names}}
+    permissions_of(stored).take((yield from _patch(stored, place, body, {})))
+
+
+def pending_patch(stored: Stored, place: Place) -> Flow[JsonPatch]:
+    """Make the difference to what the server has, which is fetched when it is not known."""
+    held = state_of(stored).permissions
+    if not isinstance(held, Permissions):
+        return []
+    return (yield from _difference(stored, place, held))
+
+
+def _difference(stored: Stored, place: Place, permissions: Permissions) -> Flow[JsonPatch]:
+    if permissions.is_blind:
+        permissions.rebase((yield from _fetch(stored, place)))
+    patch = permissions.patch()
+    if not patch and permissions.is_changed:
+        raise Forbidden(
+            f"cannot save the permissions of {name_of(stored)}: the server shows them only to "
+            "those who may write it. Nothing was sent.",
+            status=403,
+        )
+    return patch
+
+
+def _fetch(stored: Stored, place: Place) -> Flow[Permissions]:
+    return (yield from _ask(stored, place, Request("GET", path_of(stored, place)), "read"))
+
+
+def _patch(
+    stored: Stored, place: Place, body: Any, headers: Mapping[str, str]
+) -> Flow[Permissions]:
+    if is_new(stored):
+        raise ConfigurationError(
+            f"cannot save the permissions of {name_of(stored)}: save the object itself first; "
+            "its permissions go with it. Nothing was sent."
+        )
+    content = encode(body, f"the permissions of {name_of(stored)}")
+    request = Request(
+        "PATCH", path_of(stored, place), body=content, headers=dict(headers), alone=True
+    )
+    return (yield from _ask(stored, place, request, "save"))
+
+
+def _ask(stored: Stored, place: Place, request: Request, verb: str) -> Flow[Permissions]:
+    doing = f"{verb} the permissions of {name_of(stored)} in {place.path}"
+    parents = place.explaining(loaded=not is_new(stored)).parents
+    reply = yield from ask_about(type(stored), request, doing, parents)
+    raw = reply.object["data"]
+    require_id(type(stored), reply, raw, stored.id)
+    _bump(stored, raw)
+    there = reply.json.get("permissions") or {}
+    return perms.loaded(there, stored, stored.__kinto_kind__, raw["last_modified"])
+
+
+def _bump(stored: Stored, raw: dict[str, Any]) -> None:
+    """Take a newer timestamp, if the data is still what it was when it was loaded.
+
+    Otherwise the old one stays, so that the next save meets the conflict that there is.
+    """
+    state = own_state(stored)
+    known = raw_of(stored)
+    if state.source is None or not fits(stored, raw, known):
+        return
+    new = {name: raw[name] for name in NOT_DATA}
+    state.source = Source(raws={raw["id"]: known | new}, kept=state.source.kept)
+    stamp(stored, raw)

@@ -1,0 +1,79 @@
+"""Refreshing an object: `GET` with `If-None-Match`."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from kinto_orm.errors import InvalidData
+from kinto_orm.models.asking import ask_about, loaded
+from kinto_orm.models.contents import is_new, name_of
+from kinto_orm.models.holding import has_fetched_permissions, has_pending_permissions, renewed
+from kinto_orm.models.placing import path_of, place_of
+from kinto_orm.models.pristine import reload, restore, unsaved
+from kinto_orm.models.state import State, own_state, state_of
+from kinto_orm.models.stored import Stored
+from kinto_orm.wire.flows import Flow
+from kinto_orm.wire.messages import Request
+from kinto_orm.wire.preconditions import if_none_match
+from kinto_orm.wire.scope import Scope
+
+S = TypeVar("S", bound=Stored)
+
+
+def refreshing(
+    stored: S, given: Scope | None, *, keep_changes: bool = False, whole: bool = False
+) -> Flow[S]:
+    """Take the server's state.
+
+    Args:
+        stored: The object.
+        given: Where it lives; None: where it is known to live.
+        keep_changes: Keep what is not saved yet; the other fields become the server's.
+        whole: Ask for all of it, changed or not: one 304 turns a whole batch into a 500.
+
+    Raises:
+        NotFound: It is gone.
+        InvalidData: What is kept does not fit the server's state; then nothing has changed.
+    """
+    place = yield from place_of(stored, given)
+    place = place.explaining(loaded=not is_new(stored))
+    headers = {} if whole else _precondition(stored, keep_changes=keep_changes)
+    keep = unsaved(stored) if keep_changes else frozenset[str]()
+    request = Request("GET", path_of(stored, place), headers=headers)
+    doing = f"refresh {name_of(stored)} in {place.path}"
+    reply = yield from ask_about(type(stored), request, doing, place.parents)
+    if reply.status == 304 and headers:
+        restore(stored, keep)
+        return stored
+    fresh = loaded(type(stored), reply, place, stored.id)
+    state = state_of(fresh)
+    answered: Any = state.permissions
+    become(stored, fresh, state.replaced(permissions=state_of(stored).permissions), keep)
+    permissions = renewed(stored, answered, stored.last_modified, keep=keep_changes)
+    own_state(stored).permissions = permissions
+    return stored
+
+
+def _precondition(stored: Stored, *, keep_changes: bool) -> dict[str, str]:
+    """That the server has something newer, where nothing else would change by a refresh."""
+    state = state_of(stored)
+    known = state.source is not None and not state.partial and stored.last_modified
+    pending = not keep_changes and has_pending_permissions(stored)
+    current = known and has_fetched_permissions(stored) and not pending
+    return if_none_match(stored.last_modified) if current else {}
+
+
+def become(stored: S, fresh: S, state: State, keep: frozenset[str]) -> None:
+    """Become what the server has, but for the stored names in `keep`.
+
+    Raises:
+        InvalidData: Both together do not fit the model.
+    """
+    try:
+        reload(stored, fresh, state, keep)
+    except InvalidData as error:
+        raise InvalidData(
+            f"cannot refresh {name_of(stored)}: what the server has and what is not saved yet do "
+            f"not fit together: {error} The object is as it was: refresh() without "
+            "keep_changes drops what is not saved."
+        ) from error

@@ -1,0 +1,302 @@
+"""Saving an object: what is sent, what each answer means, and what becomes of the object.
+
+New: `PUT` with `If-None-Match: *`. Changed: `PATCH` of the changed top-level fields with
+`If-Match` (a JSON-Patch when fields are removed or permissions change). Forced: `PUT` without a
+precondition. Nothing changed: nothing is sent.
+
+A 412 says that somebody else was first, or that an earlier sending was this very write and its
+answer was lost; `_after_412` and `_after_refused_patch` decide which.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import JsonValue
+
+from kinto_orm.errors import InvalidData, NotFound, ResponseError
+from kinto_orm.models.asking import ask_about, require_id
+from kinto_orm.models.changes import Changes
+from kinto_orm.models.conflicts import conflict_of, existing_of
+from kinto_orm.models.contents import fits, is_new, name_of, raw_of, stamp
+from kinto_orm.models.doubting import Doubting
+from kinto_orm.models.holding import renewed, wanted_permissions
+from kinto_orm.models.loading import Source, without
+from kinto_orm.models.outgoing import (
+    changes_to_send,
+    data_to_send,
+    name_fields,
+    refuse_partial,
+    refuse_past,
+    stamp_to_send,
+)
+from kinto_orm.models.permissions import JsonPatch
+from kinto_orm.models.permitting import pending_patch, sending_permissions
+from kinto_orm.models.placing import home_in, is_foreign, path_of, place_of
+from kinto_orm.models.pristine import adopt, made_of, settle, settle_unchanged
+from kinto_orm.models.state import State, set_state, state_of
+from kinto_orm.models.stored import Stored
+from kinto_orm.wire.encoding import encode_dumped
+from kinto_orm.wire.flows import Flow
+from kinto_orm.wire.messages import JSON_PATCH, Request
+from kinto_orm.wire.places import Place
+from kinto_orm.wire.preconditions import if_match, if_none_match
+from kinto_orm.wire.scope import Scope
+
+Saved = Literal["created", "updated", "unchanged"]
+
+_GONE = (
+    'It is gone: merge(prefer="local") makes it ready to be created again; to accept that it is '
+    "gone, let go of the object."
+)
+
+
+def saving(
+    stored: Stored,
+    given: Scope | None,
+    *,
+    force: bool = False,
+    last_modified: int | None = None,
+) -> Flow[Saved]:
+    """Create an object, or send what changed.
+
+    Args:
+        stored: The object.
+        given: Where to save it; an object that does not live there is created there. None: where
+            it lives.
+        force: Overwrite without a precondition, whatever the server has.
+        last_modified: The timestamp to be stored, in milliseconds, instead of the server's own.
+
+    Raises:
+        Conflict: It exists already, was changed by somebody else, or is gone.
+        InvalidData: The server refuses the data, or the library knows that it would.
+    """
+    refuse_partial(stored)
+    stored.__kinto_check_save__(force=force)
+    with Doubting(stored):
+        if given is not None and (yield from is_foreign(stored, given)):
+            asked = stamp_to_send(last_modified)
+            return (yield from _move(stored, given, asked, force=force))
+        place = yield from place_of(stored, given)
+        asked = stamp_to_send(last_modified, None if force else stored.last_modified)
+        if force:
+            saved = yield from put(stored, place, {}, asked)
+            # A forced PUT leaves the permissions of what was there: they go by their difference.
+            yield from sending_permissions(stored)
+            return saved
+        if state_of(stored).gone:
+            raise conflict_of(
+                stored,
+                f"cannot save {name_of(stored)}: it was deleted. To create it again call "
+                "save(force=True). Nothing was sent.",
+            )
+        if is_new(stored):
+            return (yield from put(stored, place, if_none_match(), asked))
+        return (yield from _update(stored, place, asked))
+
+
+def _update(stored: Stored, place: Place, asked: Mapping[str, int]) -> Flow[Saved]:
+    """Send what changed of an object that is there."""
+    changes = changes_to_send(stored)
+    pending = yield from pending_patch(stored, place)
+    if not changes and not pending and not asked:
+        refuse_past(stored)
+        settle_unchanged(stored)
+        return "unchanged"
+    yield from _patch(stored, place, changes, pending, asked)
+    return "updated"
+
+
+def _move(stored: Stored, scope: Scope, asked: Mapping[str, int], *, force: bool) -> Flow[Saved]:
+    """Create an object in a scope where it does not live; then it lives there.
+
+    A copy is sent, so that what is known of the original stays true when this fails.
+    """
+    data = data_to_send(stored)
+    moved = copy.copy(stored)
+    homeless = (yield from home_in(type(stored), scope)) is None
+    plural = state_of(stored).plural if homeless else None
+    doubt = state_of(stored).doubt
+    set_state(moved, State(scope, plural, None, known_id=True, doubt=doubt))
+    place = yield from place_of(moved, scope)
+    saved = yield from put(moved, place, {} if force else if_none_match(), asked, data)
+    stamp(stored, moved.__dict__)
+    adopt(stored, moved, frozenset())
+    set_state(stored, state_of(moved))
+    return saved
+
+
+def put(
+    stored: Stored,
+    place: Place,
+    precondition: dict[str, str],
+    asked: Mapping[str, int],
+    given: dict[str, JsonValue] | None = None,
+) -> Flow[Saved]:
+    """Store all of an object (`PUT`).
+
+    Args:
+        stored: The object.
+        place: Where.
+        precondition: That there is none yet, or nothing.
+        asked: The timestamp to be stored, if one was asked for.
+        given: Its data, when that is not what is to be sent of it now.
+    """
+    data = data_to_send(stored) if given is None else given
+    body: dict[str, Any] = {"data": {**data, **asked}}
+    # Those of an object that is there are changed by their difference, never replaced.
+    wanted = wanted_permissions(stored) if is_new(stored) else {}
+    if wanted:
+        body["permissions"] = wanted
+    request = Request(
+        "PUT",
+        path_of(stored, place),
+        body=encode_dumped(body, name_of(stored)),
+        headers=precondition,
+        alone=stored.__kinto_kind__ != "record",
+    )
+    try:
+        reply = yield from ask_about(type(stored), request, _doing(stored, place), place.parents)
+    except ResponseError as error:
+        if error.status != 412 or not precondition:
+            name_fields(stored, error, data)
+            raise
+        answer = yield from _after_412(stored, place, error, data, wanted)
+    else:
+        answer = reply.object
+        require_id(type(stored), reply, answer["data"], stored.id)
+        if not precondition and reply.status != 201:
+            _accept(stored, place, answer, data, sent=bool(wanted))
+            return "updated"
+    _accept(stored, place, answer, data, sent=bool(wanted))
+    return "created"
+
+
+def _after_412(
+    stored: Stored,
+    place: Place,
+    error: ResponseError,
+    data: Mapping[str, JsonValue],
+    wanted: Mapping[str, list[str]],
+) -> Flow[dict[str, Any]]:
+    """What is there, if it is what this very creation made; the answer to it was lost.
+
+    Only nobody else can have written under a random UUID that was made for this object.
+
+    Raises:
+        Conflict: Somebody else was first, or that cannot be told.
+    """
+    echoed = _is_echo(stored, error, data)
+    if echoed and _has_own_id(stored):
+        answer: dict[str, Any] | None = {"data": existing_of(stored, error)}
+        if wanted:
+            answer = yield from _what_is_there(stored, place, wanted)
+        if answer is not None and fits(stored, answer["data"], data):
+            return answer
+    raise conflict_of(stored, str(error), error, place, unconfirmed=echoed)
+
+
+def _patch(
+    stored: Stored, place: Place, changes: Changes, pending: JsonPatch, asked: Mapping[str, int]
+) -> Flow[None]:
+    """Send the difference (`PATCH`), if the server has what the object was."""
+    expected = {**without(raw_of(stored), changes.removed), **changes.changed}
+    request = _patch_request(stored, place, changes.with_stamp(asked), pending)
+    place = place.explaining(loaded=True)
+    try:
+        reply = yield from ask_about(type(stored), request, _doing(stored, place), place.parents)
+    except NotFound as error:
+        raise conflict_of(stored, f"{error} {_GONE}", error) from error
+    except ResponseError as error:
+        if error.status != 412:
+            name_fields(stored, error, changes.changed)
+            raise
+        echoed = _is_echo(stored, error, expected)
+        raise conflict_of(stored, str(error), error, place, unconfirmed=echoed) from error
+    answer = reply.object
+    require_id(type(stored), reply, answer["data"], stored.id)
+    _accept(stored, place, answer, expected, sent=bool(pending))
+
+
+def _patch_request(stored: Stored, place: Place, changes: Changes, pending: JsonPatch) -> Request:
+    path, headers = path_of(stored, place), if_match(stored.last_modified or 0)
+    if not changes.removed and not pending:
+        body = encode_dumped({"data": changes.changed}, name_of(stored))
+        alone = stored.__kinto_kind__ != "record"
+        return Request("PATCH", path, body=body, headers=headers, alone=alone)
+    if not stored.__kinto_secrets__.isdisjoint(changes.changed):
+        # Kinto hashes the password of a plain PATCH only: a JSON-Patch would store it as it is.
+        raise InvalidData(
+            f"save the permissions of {name_of(stored)} by themselves, then the password: the "
+            "server does not take both at once. Nothing was sent."
+        )
+    headers["Content-Type"] = JSON_PATCH
+    body = encode_dumped(changes.operations() + pending, name_of(stored))
+    return Request("PATCH", path, body=body, headers=headers, alone=True)
+
+
+def _doing(stored: Stored, place: Place) -> str:
+    return f"save {name_of(stored)} in {place.path}"
+
+
+def _has_own_id(stored: Stored) -> bool:
+    """Whether nobody else can write under this id: a random UUID that was made for it."""
+    given = "id" in stored.__pydantic_fields_set__ or state_of(stored).known_id
+    # A factory of the program may count, or make the same id from the same data.
+    return is_new(stored) and not given and type(stored).__kinto_id_factory__ is None
+
+
+def _is_echo(stored: Stored, error: ResponseError, expected: Mapping[str, JsonValue]) -> bool:
+    """Whether what is there may be this very write, whose answer was lost."""
+    existing = error.details.get("existing")
+    lost = error.lost or state_of(stored).doubt
+    return lost and isinstance(existing, dict) and fits(stored, existing, expected)
+
+
+def _what_is_there(
+    stored: Stored, place: Place, wanted: Mapping[str, list[str]]
+) -> Flow[dict[str, Any] | None]:
+    """Fetch the object, if it has the permissions that were asked for with it (`GET`)."""
+    request = Request("GET", path_of(stored, place))
+    reply = yield from ask_about(type(stored), request, _doing(stored, place), None)
+    require_id(type(stored), reply, reply.object["data"], stored.id)
+    there = reply.json.get("permissions") or {}
+    has_all = all(set(who) <= set(there.get(name, ())) for name, who in wanted.items())
+    return reply.json if has_all else None
+
+
+def _accept(
+    stored: Stored,
+    place: Place,
+    answer: Mapping[str, Any],
+    expected: Mapping[str, JsonValue],
+    *,
+    sent: bool,
+) -> None:
+    """Take what the server made of a write; equal values keep their identity.
+
+    Args:
+        stored: The object.
+        place: Where it was written.
+        answer: `data` and perhaps `permissions`.
+        expected: What should be stored by now.
+        sent: Whether the changes of the permissions went with it.
+
+    Raises:
+        InvalidData: What the server made of it does not fit the model; the object is as it was.
+    """
+    raw = answer["data"]
+    try:
+        made = made_of(stored, raw, expected)
+    except InvalidData as error:
+        error.lost = True
+        raise
+    stamped = raw["last_modified"]
+    permissions = renewed(stored, answer.get("permissions"), stamped, keep=not sent)
+    source = Source(raws={raw["id"]: raw})
+    state = State(place.scope, place.path, source, permissions=permissions)
+    state.planned = state_of(stored).planned
+    set_state(stored, state)
+    settle(stored, raw, made)

@@ -1,0 +1,1 @@
+"""Finding objects: conditions, queries, pages, and following what changes."""

@@ -1,0 +1,235 @@
+"""The pages of a query: each step is a flow, so that any driver may take it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from kinto_orm.errors import Forbidden, NotFound
+from kinto_orm.queries.filters import Filter, distinct
+from kinto_orm.queries.positions import Circle, Start
+from kinto_orm.wire.flows import Flow, ask
+from kinto_orm.wire.messages import Reply, Request
+from kinto_orm.wire.paths import query_string
+from kinto_orm.wire.places import Place, is_absent
+
+M = TypeVar("M")
+
+DEFAULT_PAGE = 1000
+# Of objects of which some are left out here, for a few that are wanted.
+FEW = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Listing(Generic[M]):
+    """Where a model's objects are listed, and how a page of them is read.
+
+    Attributes:
+        place: The plural endpoint.
+        load: Makes objects of a page's reply; with the Python names of the fields for partial
+            ones.
+        unmade: Whether the first write makes the collection: before that it is empty.
+        says_total: Whether the server says how many objects there are.
+    """
+
+    place: Place
+    load: Callable[[Reply, frozenset[str] | None], list[M]]
+    unmade: bool = False
+    says_total: bool = True
+
+
+class Page(list[M]):
+    """One page of objects, in the order of the server.
+
+    Attributes:
+        position: Where the next page starts, for `Query.resume`; None on the last page.
+    """
+
+    def __init__(self, objects: Sequence[M], position: str | None) -> None:
+        super().__init__(objects)
+        self.position = position
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked of a plural endpoint.
+
+    Attributes:
+        filter: The conditions.
+        sort: The order, by stored names.
+        by_default: The order where none was asked for.
+        most: How many objects at most; None for all.
+        fields: The Python names of the fields; None for all.
+        stored: The stored names of the same.
+        size: How many objects a page has; None for the default.
+        doing: The act, for messages.
+    """
+
+    filter: Filter
+    sort: str
+    by_default: str
+    most: int | None
+    fields: frozenset[str] | None
+    stored: frozenset[str] | None
+    size: int | None
+    doing: str
+
+    def told_apart_by(self, path: str) -> list[str]:
+        """What tells this from other questions, for positions."""
+        meaning = (*self.filter.meaning, ("_sort", self.sort))
+        return [path, *sorted(f"{name}={value}" for name, value in meaning)]
+
+    def query(self, start: Start, left: int | None) -> str:
+        """A query string that asks for a page, and for no more than is left to be given."""
+        size = self.size or DEFAULT_PAGE
+        if left is not None:
+            size = min(size, max(left, FEW) if self.filter.inexact else left)
+        size = int(start.size or size)
+        params = [*self.filter.params, ("_sort", self.sort), *start.params]
+        if self.stored is not None:
+            names = self.stored | {each.path[0] for each in self.filter.inexact}
+            params.append(("_fields", ",".join(sorted(names))))
+        return query_string([*distinct(params), ("_limit", str(size))])
+
+
+class Question(Protocol):
+    """What is asked, and where: a query."""
+
+    def asked(self) -> Asked:
+        """What is asked of the server."""
+
+    def listing(self) -> Flow[Listing[Any]]:
+        """Find where the objects are."""
+
+
+class Pager(Generic[M]):
+    """Goes through a query page by page: `fetching` asks for the next one, `take` reads it.
+
+    The two are apart so that a driver may fetch a page while the one before is worked on.
+
+    Args:
+        listing: Where the objects are.
+        asked: What is asked.
+        position: Where to begin, as a page of the same query said it.
+
+    Attributes:
+        has_more: Whether there is a page to be fetched.
+    """
+
+    def __init__(self, listing: Listing[M], asked: Asked, position: str | None = None) -> None:
+        self._listing = listing
+        self._asked = asked
+        self._identity = asked.told_apart_by(listing.place.path)
+        self._start = Start() if position is None else Start.of(position, self._identity)
+        self._left = asked.most
+        self._circle = Circle()
+        self.has_more = True
+
+    def fetching(self) -> Flow[Reply]:
+        """Ask for the next page (`GET`)."""
+        return fetching(self._listing, self._asked, self._asked.query(self._start, self._left))
+
+    def take(self, reply: Reply) -> Page[M]:
+        """Read a page, and go on to the next.
+
+        Raises:
+            InvalidData: A stored object does not fit the model.
+            BadReply: It is no page, has more than was asked for, or the same one comes again.
+        """
+        found, following = self._read(reply)
+        self._circle.check(following, reply)
+        # How many objects a page has is the server's choice.
+        self._left = None if self._left is None else self._left - len(found)
+        self.has_more = following is not None and self._left != 0
+        if following is None:
+            return Page(found, None)
+        self._start = following
+        return Page(found, following.position(self._identity))
+
+    def _read(self, reply: Reply) -> tuple[list[M], Start | None]:
+        """The objects of a page, and where what follows begins; None when nothing does."""
+        start, asked = self._start, self._asked
+        by_id = asked.sort == "id"
+        if not asked.filter.inexact and not start.after:
+            found: list[Any] = self._listing.load(reply, asked.fields)
+            reply.require(self._left is None or len(found) <= self._left)
+            return found, start.following(reply, by_id, found[-1].id if found else None)
+        rows = reply.objects
+        kept = [each for each in _after(rows, start.after) if asked.filter.matches(each)]
+        following = start.following(reply, by_id, rows[-1]["id"] if rows else None)
+        if self._left is not None and len(kept) > self._left:
+            kept = kept[: self._left]
+            last = kept[-1]["id"]
+            following = Start("gt_id", last) if by_id else start.inside(last, len(rows))
+        return self._listing.load(_page_of(kept, asked.stored, reply), asked.fields), following
+
+
+class Scan(Generic[M]):
+    """Goes through what is found as JSON, with no more than the conditions need.
+
+    Args:
+        listing: Where the objects are.
+        asked: What is asked.
+
+    Attributes:
+        has_more: Whether there is a page to be read.
+    """
+
+    def __init__(self, listing: Listing[M], asked: Asked) -> None:
+        self._listing = listing
+        self._asked = asked
+        self._start = Start()
+        self._circle = Circle()
+        self.has_more = True
+
+    def reading(self) -> Flow[list[dict[str, Any]]]:
+        """Fetch the next page (`GET`), without what the conditions leave out."""
+        asked = self._asked
+        reply = yield from fetching(self._listing, asked, asked.query(self._start, None))
+        rows = reply.objects
+        last = rows[-1]["id"] if rows else None
+        following = self._start.following(reply, asked.sort == "id", last)
+        self._circle.check(following, reply)
+        self.has_more = following is not None
+        self._start = following or self._start
+        return [each for each in rows if asked.filter.matches(each)]
+
+
+def fetching(listing: Listing[M], asked: Asked, query: str) -> Flow[Reply]:
+    """Ask for a page (`GET`)."""
+    request = Request("GET", listing.place.path, query)
+    return asking(listing, request, asked.doing, Reply(200, {}, b'{"data":[]}'))
+
+
+def asking(listing: Listing[M], request: Request, doing: str, nothing: Reply) -> Flow[Reply]:
+    """Send a request to a plural endpoint.
+
+    Args:
+        listing: The endpoint.
+        request: What is sent.
+        doing: The act, for messages.
+        nothing: The answer of an empty collection, for one that is not made yet.
+    """
+    try:
+        return (yield from ask(request, doing, listing.place.parents))
+    except (NotFound, Forbidden) as error:
+        if not (listing.unmade and is_absent(error, listing.place)):
+            raise
+        return nothing
+
+
+def _after(rows: list[dict[str, Any]], id: str) -> list[dict[str, Any]]:
+    """The objects after this one; all when it is not there."""
+    places = [place for place, each in enumerate(rows) if each["id"] == id]
+    return rows[places[0] + 1 :] if places else rows
+
+
+def _page_of(rows: list[dict[str, Any]], names: frozenset[str] | None, whole: Reply) -> Reply:
+    """A page with these objects only; of fields that were fetched to compare them nothing."""
+    if names is not None:
+        rows = [{name: each[name] for name in each.keys() & names} for each in rows]
+    page = Reply(200, {}, json.dumps({"data": rows}).encode())
+    page.doing = whole.doing
+    return page

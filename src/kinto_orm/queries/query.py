@@ -1,0 +1,412 @@
+"""Finding objects: a query is immutable, sends nothing until it is used, and streams."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
+
+from pydantic import ValidationError
+
+from kinto_orm.errors import InvalidData, MultipleFound, NotFound
+from kinto_orm.queries.ahead import pages_of
+from kinto_orm.queries.columns import IDS_IN_A_REQUEST, Column, Order
+from kinto_orm.queries.conditions import Condition, compile_conditions, compile_order
+from kinto_orm.queries.counting import counting
+from kinto_orm.queries.deleting import deleting
+from kinto_orm.queries.filters import Filter
+from kinto_orm.queries.options import given_fields
+from kinto_orm.queries.pager import Asked, Listing, Page, Pager
+from kinto_orm.queries.positions import check_position
+from kinto_orm.wire.driving import run
+from kinto_orm.wire.flows import Flow
+from kinto_orm.wire.forking import cached_property
+from kinto_orm.wire.scope import Scope
+
+if TYPE_CHECKING:
+    from kinto_orm.bulk.many import Failure, Summary
+    from kinto_orm.queries.following import Follower
+    from kinto_orm.queries.marks import AnyChange
+
+
+class Findable(Protocol):
+    """What a query needs of a model."""
+
+    id: str
+
+    @classmethod
+    def __kinto_scope__(cls, given: Scope | None) -> Scope: ...
+    @classmethod
+    def __kinto_listing__(cls, given: Scope | None, plural: str | None) -> Flow[Any]: ...
+    @classmethod
+    def __kinto_field_names__(cls) -> set[str]: ...
+    @classmethod
+    def __kinto_names__(cls) -> dict[str, str]: ...
+    @classmethod
+    def __kinto_check_stored_name__(cls, stored: str) -> None: ...
+    @classmethod
+    def __kinto_assignment__(cls, values: Mapping[str, object]) -> Any: ...
+
+
+M = TypeVar("M", bound=Findable)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Query(Generic[M]):
+    """A question to the server, put together by chaining; each method gives a new query.
+
+    Iterating streams: one page is in memory, the next one is fetched ahead. Without `order_by`
+    it goes by id, so that no object is skipped or repeated while others write.
+    """
+
+    model: type[M]
+    session: Scope | None = None
+    plural: str | None = None
+    conditions: tuple[Condition, ...] = ()
+    orders: tuple[Order, ...] = ()
+    most: int | None = None
+    fields: frozenset[str] | None = None
+    size: int | None = None
+    position: str | None = None
+
+    # By id no object is skipped or repeated while others write.
+    _by_default: ClassVar[str] = "id"
+
+    # Asking
+
+    def where(self, *conditions: Condition | bool) -> Self:
+        """Add conditions; an object has to meet all of them.
+
+        Raises:
+            TypeError: One is no condition, such as the bool of a comparison of two values.
+            InvalidData: One names a field that the model does not have.
+        """
+        for each in conditions:
+            if not isinstance(each, Condition):
+                raise TypeError(
+                    f"{each!r} is no condition; compare a field of the class with a value, as in "
+                    f"{self.model.__name__}.find({self.model.__name__}.id == 'x')"
+                )
+            self._check_field(each.path[0])
+        return self._with(conditions=(*self.conditions, *conditions))
+
+    def order_by(self, *orders: object) -> Self:
+        """Sort by these fields; `col(Todo.due).desc()` for descending.
+
+        While others write, a streamed order other than by id may skip or repeat objects that
+        move. Datetimes sort as the server sorts their texts: right for those of one zone and one
+        form.
+
+        Raises:
+            InvalidData: The model does not have the field or never stores it, or its values are
+                texts of another order (decimals, time spans, addresses, paths).
+        """
+        found = tuple(_order(each) for each in orders)
+        for each in found:
+            self._check_field(each.path[0])
+        return self._with(orders=(*self.orders, *found))
+
+    def limit(self, most: int) -> Self:
+        """Stop after so many objects, 1 or more."""
+        return self._with(most=_positive(most, "limit"))
+
+    def only(self, *fields: object) -> Self:
+        """Fetch these fields (and id, last_modified) only; such objects cannot be saved."""
+        names = {self._field_name(each) for each in fields}
+        return self._with(fields=frozenset(names | {"id", "last_modified"}))
+
+    def page_size(self, size: int) -> Self:
+        """Fetch so many objects with one request; the server may have a lower limit."""
+        return self._with(size=_positive(size, "page_size"))
+
+    def resume(self, position: str | None) -> Self:
+        """Go on where a page of the same query ended; see `Page.position`.
+
+        Args:
+            position: Of the last page that was dealt with. It says a place only, and holds for
+                the same collection, conditions and order; so it may be kept, or given to those
+                who may not choose what is asked. None: from the beginning.
+
+        Raises:
+            InvalidData: It is no position. That of another query is refused when the query runs,
+                before anything is asked.
+        """
+        if position is not None:
+            check_position(position)
+        return self._with(position=position)
+
+    # Answers
+
+    def __iter__(self) -> Iterator[M]:
+        for page in self.pages():
+            yield from page
+
+    def pages(self) -> Iterator[Page[M]]:
+        """The objects page by page, the next page being fetched ahead (`GET`).
+
+        Raises:
+            InvalidData: A stored object does not fit the model, or the position is one of another
+                query.
+            BadReply: The same page comes again, as from a cache.
+        """
+        if self._filter.impossible:
+            return
+        scope = self._scope()
+        pager = Pager(run(scope, self.listing()), self.asked(), self.position)
+        yield from pages_of(scope, pager)
+
+    def all(self) -> list[M]:
+        """All objects in one list."""
+        query = self if self.size or self.most else self._with(size=10_000)
+        return [each for page in query.pages() for each in page]
+
+    def first(self) -> M | None:
+        """The first object, or None when there is none."""
+        found = self.limit(1).all()
+        return found[0] if found else None
+
+    def one(self) -> M:
+        """The only object.
+
+        Raises:
+            NotFound: There is none.
+            MultipleFound: There are several.
+        """
+        found = self.limit(2).all()
+        if not found:
+            raise NotFound(f"no {self.model.__name__} meets {self!r}", status=404)
+        if len(found) > 1:
+            raise MultipleFound(f"more than one {self.model.__name__} meets {self!r}")
+        return found[0]
+
+    def count(self) -> int:
+        """How many objects there are; `limit` and a position do not count.
+
+        The server says it (`HEAD`, the header Total-Objects). Where it cannot apply a condition
+        exactly, such as one on a time, their ids and what is compared are read (`GET`).
+        """
+        return run(self._scope(), counting(self))
+
+    def exists(self) -> bool:
+        """Whether there is any."""
+        return self.only("id").first() is not None
+
+    def delete(self) -> int:
+        """Delete all of them that you may write, not only the first page (`DELETE`, repeated).
+
+        Returns:
+            How many were deleted.
+
+        Raises:
+            InvalidData: The query has an order, a limit or a position.
+            TransportError: An answer was lost on the way, so that nobody can say how many were
+                deleted. Where the server could be reached again all are, and the message says of
+                how many it is known.
+        """
+        if self.orders or self.most or self.position:
+            raise InvalidData(
+                "a query with an order, a limit or a position cannot be deleted: the server "
+                "deletes all that meet the conditions; delete the objects one by one, or in a "
+                "batch. Nothing was sent."
+            )
+        return run(self._scope(), deleting(self))
+
+    def update(
+        self,
+        fields: Mapping[str, object] | None = None,
+        /,
+        *,
+        workers: int | None = None,
+        **more: object,
+    ) -> Summary:
+        """Set the same values on all of them, in batches; each with its precondition.
+
+        The values are validated together, with the other fields of each object. Which objects
+        these are is settled before the first one is changed when the query has both an order and
+        a limit: then their ids are kept in memory.
+
+        Args:
+            fields: The new values. Here every name is a field's.
+            workers: How many connections send at the same time, by default 1. Where the model has
+                a field `workers`, a field is meant in `fields` only.
+            **more: More new values.
+
+        Returns:
+            A summary: updated, unchanged, and failed with the errors; those too for which the
+            values do not fit an object's other fields.
+
+        Raises:
+            pydantic.ValidationError: A field that the model does not have, or a value that is
+                wrong for every object.
+            TypeError: It is not clear whether an option or a field is meant, or nothing is set.
+        """
+        values = self._new_values(fields, more, workers)
+        if self.fields is not None:
+            raise InvalidData("objects loaded with only() cannot be saved: update() without it")
+        from kinto_orm.bulk.many import Failure, Interrupted, save_all
+
+        assignment = self.model.__kinto_assignment__(values)
+        unfit: list[Failure] = []
+
+        def changed() -> Iterator[Any]:
+            for each in self._standing_still():
+                try:
+                    assignment.apply(each)
+                except ValidationError as error:
+                    unfit.append(Failure(each, error))
+                else:
+                    yield each
+
+        try:
+            summary = save_all(self._scope(), changed(), workers=workers or 1)
+        except Interrupted as interrupt:
+            interrupt.summary.failed += unfit
+            raise
+        summary.failed += unfit
+        return summary
+
+    def _new_values(
+        self, fields: Mapping[str, object] | None, more: Mapping[str, object], workers: int | None
+    ) -> dict[str, object]:
+        model = self.model
+        if "permissions" in more:
+            raise TypeError(
+                "update() sets fields: permissions are changed on each object, as in "
+                "for each in query: each.permissions.grant('read', Everyone).save()"
+            )
+        refused = ("id", "last_modified")
+        values = given_fields(model, "update(", fields, more, {"workers": workers}, refused=refused)
+        if not values:
+            raise TypeError(
+                "update() was given no field to set; workers= is an option, and a field of that "
+                "name is given as update({'workers': ...})"
+            )
+        return values
+
+    def _standing_still(self) -> Iterator[M]:
+        """All objects, each once, although they are changed meanwhile by what is made of them."""
+        if self.position is None and (self.most is None or not self.orders):
+            yield from self._with(orders=())
+            return
+        ids = [each.id for each in self.only("id")]
+        here = Query(self.model, self.session, self.plural)
+        for start in range(0, len(ids), IDS_IN_A_REQUEST):
+            chunk = ids[start : start + IDS_IN_A_REQUEST]
+            yield from here.where(Column[str](("id",)).in_(chunk))
+
+    def changes(self, since: str | None = None) -> Iterator[AnyChange[M]]:
+        """What was created, updated and deleted since a token, each with a token to go on from.
+
+        Nothing is missed while others write. An object may come twice when it changed twice.
+
+        Args:
+            since: The token of the last change that was dealt with; None for everything that
+                there is.
+
+        Raises:
+            CollectionReset: The collection was emptied or made anew since the token.
+            InvalidData: The query has conditions: an object that no longer meets them, or a
+                deleted one, would not be noticed.
+        """
+        from kinto_orm.queries.following import changes
+
+        return changes(self._scope(), self._follower(since))
+
+    def follow(
+        self,
+        since: str | None = None,
+        *,
+        interval: float = 5.0,
+        stop: threading.Event | None = None,
+    ) -> Iterator[AnyChange[M]]:
+        """The changes as they come; asks with If-None-Match and heeds the server's Backoff.
+
+        Args:
+            since: As in `changes`.
+            interval: Seconds between two questions.
+            stop: Ends the iteration when it is set.
+        """
+        from kinto_orm.queries.following import follow
+
+        return follow(self._scope(), self._follower(since), interval, stop or threading.Event())
+
+    # Inside
+
+    def _follower(self, since: str | None) -> Follower[M]:
+        if self.conditions or self.orders or self.most or self.fields or self.position:
+            raise InvalidData(
+                "changes() and follow() take the whole collection, without conditions, order, "
+                "limit or only(): choose among the changes in Python. Nothing was sent."
+            )
+        from kinto_orm.queries.following import Follower
+
+        return Follower(self.listing(), repr(self), since, self.size)
+
+    def _with(self, **changes: Any) -> Self:
+        return dataclasses.replace(self, **changes)
+
+    @cached_property
+    def _filter(self) -> Filter:
+        return compile_conditions(self.conditions)
+
+    def _scope(self) -> Scope:
+        return self.model.__kinto_scope__(self.session)
+
+    def listing(self) -> Flow[Listing[M]]:
+        """Find where the objects are."""
+        return self.model.__kinto_listing__(self.session, self.plural)
+
+    def asked(self) -> Asked:
+        """What is asked of the server."""
+        return Asked(
+            filter=self._filter,
+            sort=compile_order(self.orders) or self._by_default,
+            by_default=self._by_default,
+            most=self.most,
+            fields=self.fields,
+            stored=self._stored_names(),
+            size=self.size,
+            doing=f"find {self!r}",
+        )
+
+    def _stored_names(self) -> frozenset[str] | None:
+        """The stored names of the fields that `only` names."""
+        if self.fields is None:
+            return None
+        names = {name: stored for stored, name in self.model.__kinto_names__().items()}
+        return frozenset(names.get(each, each) for each in self.fields)
+
+    def _check_field(self, stored: str) -> None:
+        self.model.__kinto_check_stored_name__(stored)
+
+    def _field_name(self, given: object) -> str:
+        """The Python name of a field given as a name or as an expression."""
+        if isinstance(given, Column):
+            self._check_field(given.path[0])
+            return self.model.__kinto_names__().get(given.path[0], given.path[0])
+        if isinstance(given, str):
+            if given in self.model.__kinto_names__().values():
+                return given
+            self._check_field(given)
+            return self.model.__kinto_names__().get(given, given)
+        raise TypeError(f"only() takes fields or their names, not {given!r}")
+
+    def __repr__(self) -> str:
+        asked = ", ".join(f"{name}={value}" for name, value in self._filter.meaning)
+        return f"{self.model.__name__}.find({asked})"
+
+
+def _order(given: object) -> Order:
+    if isinstance(given, Order):
+        return given
+    if isinstance(given, Column):
+        return given.asc()
+    raise TypeError(f"order_by() takes fields, as in order_by(Todo.title), not {given!r}")
+
+
+def _positive(value: int, what: str) -> int:
+    if not isinstance(value, int) or value < 1:
+        raise InvalidData(f"{what} must be 1 or more, not {value!r}")
+    return value

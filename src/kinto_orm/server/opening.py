@@ -1,0 +1,62 @@
+"""Opening the embedded servers that a session is given as a URL."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from kinto_orm.errors import ConfigurationError
+from kinto_orm.server.named import open_named
+from kinto_orm.wire.authentication import Auth
+from kinto_orm.wire.connection import Connection, Options, connected, shown
+
+
+def open_memory(url: str, auth: Auth | None, options: Options) -> Connection:
+    """Open `memory://`, a private one, or `memory://name`.
+
+    Raises:
+        ConfigurationError: There are credentials in it, or the extra `server` is missing.
+    """
+    name = urlsplit(url).netloc
+    if "@" in name:
+        raise ConfigurationError(
+            f"{shown(url)!r}: user and password of a memory:// server are given by auth=..."
+        )
+    opened = open_named(name)
+    return _embedded(opened, url, auth, options, server=url if name else opened)
+
+
+def open_local(url: str, auth: Auth | None, options: Options) -> Connection:
+    """Open `local:///directory`.
+
+    Raises:
+        ConfigurationError: It names no directory, or the extra `server` is missing.
+    """
+    parts = urlsplit(url)
+    directory = unquote(parts.path)
+    if parts.netloc or not directory.strip("/"):
+        raise ConfigurationError(
+            f"{shown(url)!r} names no directory: write local:///absolute/path, with three slashes"
+        )
+    from kinto_orm.server.local import open_local as open_directory
+
+    return _embedded(open_directory(directory), url, auth, options)
+
+
+def _embedded(
+    opened: Any, url: str, auth: Auth | None, options: Options, *, server: object = None
+) -> Connection:
+    try:
+        return connected(
+            opened.base_url,
+            url,
+            "kinto",
+            opened.auth if auth is None else auth,
+            options,
+            adapter=opened.adapter(),
+            owned=opened.close,
+            server=server,
+        )
+    except BaseException:
+        opened.close()
+        raise

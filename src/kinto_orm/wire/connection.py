@@ -1,0 +1,236 @@
+"""The connection: what the sessions on one server as one user share, opened by its URL."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from requests.adapters import BaseAdapter
+
+from kinto_orm.errors import ConfigurationError
+from kinto_orm.wire.attempts import Backoff, Retry, as_retry
+from kinto_orm.wire.authentication import Auth, authenticator
+from kinto_orm.wire.forking import renew_in_children
+from kinto_orm.wire.parents import Parents
+from kinto_orm.wire.serverinfo import ServerInfo
+from kinto_orm.wire.transport import Transport
+
+Options = Mapping[str, Any]
+"""What a session was given besides: `retry`, and what the transport takes."""
+
+Opener = Callable[[str, Auth | None, Options], "Connection"]
+
+_BREAK = re.compile(r"[\t\r\n\0]")
+
+
+class Connection:
+    """What a session shares with those scoped from it.
+
+    Args:
+        transport: Sends the requests.
+        url: The server's as it was given, without credentials.
+        dialect: What the server speaks: "kinto" or "kvp".
+        policy: How often and how long to try again.
+        owned: Closes what was started for it.
+        server: Equal for connections to one server. By default the URL tells them apart.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        url: str,
+        dialect: str,
+        policy: Retry,
+        owned: Callable[[], None] | None = None,
+        *,
+        server: object = None,
+    ) -> None:
+        self.transport = transport
+        self.url = url
+        self.dialect = dialect
+        self.policy = policy
+        self.backoff = Backoff()
+        self.server = url if server is None else server
+        self.owned = owned
+        self.info: ServerInfo | None = None
+        self.lock = threading.RLock()
+        self.entered = 0
+        self.closed = False
+        # Plural paths with what must exist for them, as they were resolved for a model.
+        self.resolved: dict[tuple[str, str], tuple[str, Parents | None]] = {}
+        renew_in_children(self)
+
+    def after_fork(self) -> None:
+        """Make the lock anew, in a forked child."""
+        self.lock = threading.RLock()
+
+    def is_personal(self, bucket: str) -> bool:
+        """Whether this is known to be the user's personal bucket, which is made on first use."""
+        info = self.info
+        return info is not None and info.user is not None and info.user.get("bucket") == bucket
+
+    def close(self) -> None:
+        """Close the sockets and what was started for them."""
+        if self.closed:
+            return
+        self.closed = True
+        self.transport.close()
+        if self.owned is not None:
+            self.owned()
+
+
+def open_connection(
+    url: str | None, auth: Auth | None, options: Options, others: Mapping[str, Opener]
+) -> Connection:
+    """Open the connection that a URL names.
+
+    Args:
+        url: As `Session` takes it; None for that of the environment.
+        auth: As `Session` takes it; None for that of the environment when the URL is, too.
+        options: What the session was given besides.
+        others: Who opens URLs of other schemes than those of HTTP.
+
+    Raises:
+        ConfigurationError: No server is given, the URL is wrong, or an extra is missing.
+    """
+    if not url:
+        url = _server_of_environment()
+        auth = auth if auth is not None else os.environ.get("KINTO_ORM_AUTH") or None
+    _check_text(url)
+    openers: dict[str, Opener] = {**_OPENERS, **others}
+    opener = openers.get(_parsed(url).scheme)
+    if opener is None:
+        raise ConfigurationError(
+            f"{shown(url)!r} is no server URL: it starts with one of "
+            + ", ".join(f"{scheme}://" for scheme in openers)
+        )
+    return opener(url, auth, options)
+
+
+def _server_of_environment() -> str:
+    url = os.environ.get("KINTO_ORM_SERVER")
+    if not url:
+        raise ConfigurationError(
+            'no server: give one, Session("https://host/v1") or Session("memory://"), or set the '
+            "variable KINTO_ORM_SERVER (and KINTO_ORM_AUTH to user:password)"
+        )
+    return url
+
+
+def _check_text(url: object) -> None:
+    if not isinstance(url, str):
+        raise ConfigurationError(
+            f'a server URL is a text, such as "https://host/v1", not a {type(url).__name__}'
+        )
+    if url != url.strip() or _BREAK.search(url):
+        raise ConfigurationError(
+            f"{shown(url)!r} is no server URL: it has a line break in it, or a space at an end; "
+            "strip() what comes from a file"
+        )
+
+
+def shown(url: str) -> str:
+    """A URL, however misspelt, without what may be a password."""
+    scheme, colon, rest = url.partition(":")
+    if "@" not in url:
+        return url
+    known = f"{scheme}://" if colon and rest.startswith("/") else ""
+    return known + url.rsplit("@", 1)[1]
+
+
+def _parsed(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        wrong = "the port is no number" if "ort" in str(error) else "the brackets do not match"
+        raise ConfigurationError(f"{shown(url)!r} is no server URL: {wrong}") from None
+    return parts
+
+
+def _split_secret(url: str) -> tuple[str, str | None]:
+    """The URL without credentials, and the credentials."""
+    parts = _parsed(url)
+    if not parts.hostname:
+        raise ConfigurationError(f"{shown(url)!r} is no server URL: it has no host")
+    if " " in url:
+        raise ConfigurationError(
+            f"{shown(url)!r} is no server URL: it has a space in it; write %20 for one in a "
+            "password or a path"
+        )
+    if parts.query or parts.fragment:
+        raise ConfigurationError(
+            f"the URL of {parts.hostname} is no server URL: leave away what follows '?' or '#'; "
+            "credentials are given by auth=..."
+        )
+    if "@" not in parts.netloc:
+        return url, None
+    secret, host = parts.netloc.rsplit("@", 1)
+    return parts._replace(netloc=host).geturl(), unquote(secret)
+
+
+def _open_http(url: str, auth: Auth | None, options: Options) -> Connection:
+    base, secret = _split_secret(url.rstrip("/"))
+    path = urlsplit(base).path.rsplit("/", 1)[-1]
+    if not (path.startswith("v") and path[1:].isdecimal()):
+        raise ConfigurationError(
+            f"{base!r} is no URL of a Kinto API: it ends in its version, as in {base}/v1"
+        )
+    return connected(base, base, "kinto", secret if auth is None else auth, options)
+
+
+def _open_kvp(url: str, auth: Auth | None, options: Options) -> Connection:
+    given, secret = _split_secret(url.rstrip("/"))
+    base = given.removeprefix("kvp+")
+    if urlsplit(base).path in ("", "/"):
+        base += "/v1"
+    return connected(base, given, "kvp", secret if auth is None else auth, options)
+
+
+def connected(
+    base: str,
+    url: str,
+    dialect: str,
+    auth: Auth | None,
+    options: Options,
+    *,
+    adapter: BaseAdapter | None = None,
+    owned: Callable[[], None] | None = None,
+    server: object = None,
+) -> Connection:
+    """Make the connection to a server.
+
+    Args:
+        base: The URL of its API, over HTTP.
+        url: The same as it was given, without credentials.
+        dialect: What it speaks: "kinto" or "kvp".
+        auth: As `Session` takes it.
+        options: What the session was given besides.
+        adapter: What speaks HTTP; None for sockets.
+        owned: Closes what was started for it.
+        server: Equal for connections to one server; None when the URL tells them apart.
+
+    Raises:
+        ConfigurationError: One of the options is wrong.
+    """
+    policy = as_retry(options["retry"])
+    transport = Transport(
+        base,
+        auth=authenticator(auth),
+        timeout=options["timeout"],
+        headers=options["headers"],
+        adapter=adapter,
+    )
+    return Connection(transport, url, dialect, policy, owned, server=server)
+
+
+_OPENERS: dict[str, Opener] = {
+    "http": _open_http,
+    "https": _open_http,
+    "kvp+http": _open_kvp,
+    "kvp+https": _open_kvp,
+}

@@ -1,0 +1,110 @@
+"""The blocking driver: it runs a flow to its end in the thread that asks for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextvars import copy_context
+from functools import partial
+from typing import Any, TypeVar
+
+from kinto_orm.wire.attempts import attempts
+from kinto_orm.wire.clock import Until, begin_anew, end_within
+from kinto_orm.wire.flows import SIDE_BY_SIDE, Anew, Flow, Pause, Sending, Step, Together, Work
+from kinto_orm.wire.messages import Reply, Request
+from kinto_orm.wire.scope import Scope
+
+T = TypeVar("T")
+
+
+def run(scope: Scope, flow: Flow[T]) -> T:
+    """Run a flow, and give its result.
+
+    All that it sends shares one deadline; within another flow that is that one's.
+
+    Args:
+        scope: Over whose connection it goes.
+        flow: A new one.
+
+    Raises:
+        ConfigurationError: The session is closed.
+        KintoError: What the flow raises.
+    """
+    try:
+        first = next(flow)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+    with one_call(scope):
+        return _go_on(scope, flow, first)
+
+
+def one_call(scope: Scope) -> Until:
+    """All flows that are run in this block are one call, and share its deadline."""
+    return Until(end_within(scope.connection.policy.deadline))
+
+
+def _go_on(scope: Scope, flow: Flow[T], step: Step) -> T:
+    """Take this step of a flow and all that follow."""
+    try:
+        while True:
+            try:
+                answer = _STEPS[type(step)](scope, step)
+            except BaseException as error:  # noqa: BLE001  (the flow knows what it means)
+                step = flow.throw(error)
+            else:
+                step = flow.send(answer)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+
+
+def _send(scope: Scope, request: Request) -> Reply:
+    scope.check_open()
+    connection = scope.connection
+    until = end_within(connection.policy.deadline)
+    flow = attempts(request, connection.policy, connection.backoff, until, connection.url)
+    return _go_on(scope, flow, next(flow))
+
+
+def _send_once(scope: Scope, sending: Sending) -> Reply:
+    return scope.connection.transport.send(sending.request, sending.until)
+
+
+def _pause(scope: Scope, pause: Pause) -> None:
+    time.sleep(pause.seconds)
+
+
+def _begin_anew(scope: Scope, anew: Anew) -> None:
+    begin_anew(scope.connection.policy.deadline)
+
+
+def _work(scope: Scope, work: Work) -> Any:
+    return work.function(partial(run, scope))
+
+
+def _together(scope: Scope, together: Together) -> list[Any]:
+    if len(together.flows) < 2:
+        return [run(scope, each) for each in together.flows]
+    return in_threads([partial(run, scope, each) for each in together.flows])
+
+
+def in_threads(works: Sequence[Callable[[], Any]]) -> list[Any]:
+    """Run functions side by side, each with the clock of the call; the results in order.
+
+    Raises:
+        Exception: What the first of them, in order, raised.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(min(len(works), SIDE_BY_SIDE), "kinto-orm") as pool:
+        futures = [pool.submit(copy_context().run, each) for each in works]
+    return [each.result() for each in futures]
+
+
+_STEPS: dict[type, Callable[[Scope, Any], Any]] = {
+    Request: _send,
+    Sending: _send_once,
+    Pause: _pause,
+    Together: _together,
+    Work: _work,
+    Anew: _begin_anew,
+}
