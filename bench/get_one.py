@@ -12,4 +12,4 @@ with both_clients() as (client, session):
     ]
     medians = take_turns(sides, rounds=15, calls=100)
 
-show("get one record of 12 fields", medians, [Goal("kinto-orm", "kinto-http", at_most=0.6)])
+show("get one record of 12 fields", medians, [Goal("kinto-orm", "kinto-http", at_most=0.45)])

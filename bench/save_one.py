@@ -29,4 +29,4 @@ with both_clients() as (client, session):
     ]
     medians = take_turns(sides, rounds=15, calls=100)
 
-show("save one changed field", medians, [Goal("kinto-orm", "kinto-http", at_most=0.7)])
+show("save one changed field", medians, [Goal("kinto-orm", "kinto-http", at_most=0.6)])
