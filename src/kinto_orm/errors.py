@@ -106,7 +106,7 @@ class ResponseError(KintoError):
 
     Args:
         message: What was being done to which object, what the server said, and the remedy.
-        status: The HTTP status; None when the library refused before sending.
+        status: The HTTP status; None when the library refused before sending, 400 for data.
         errno: Kinto's error number, as listed in its documentation of error responses.
         details: Kinto's `details`, a JSON object.
         request: The request that was refused, without credentials.
@@ -147,7 +147,10 @@ class NotFound(ResponseError):
 
 
 class InvalidData(ResponseError, ValueError):
-    """The server refuses this data (400), or the library knows that it would."""
+    """The server refuses this data (400), or the library knows that it would: then, too, 400."""
+
+    def __init__(self, message: str, *, status: int | None = 400, **told: Any) -> None:
+        super().__init__(message, status=status, **told)
 
     @property
     def names(self) -> list[str]:
@@ -172,8 +175,9 @@ class Conflict(ResponseError):
         local: The object that was to be written, with its changes.
         remote: The object as it now is on the server, None when it is gone.
         fields: The names of the fields that both sides changed to different values.
-        unconfirmed: The server has what was to be written, and an earlier answer was lost: either
-            that was this very write, or somebody else wrote the same. Nothing tells which.
+        unconfirmed: An earlier answer was lost. Either this very write was done, and perhaps
+            changed again since, or somebody else wrote. Nothing tells which. Where the server
+            has what was to be written, `fields` is empty.
     """
 
     base: Any = None

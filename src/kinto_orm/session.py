@@ -113,11 +113,11 @@ class Session(Scope):
 
     def get(self, model: type[M], id: str) -> M:
         """`Model.get(id)` on this session."""
-        return model.get(id, session=self)
+        return _model(model).get(id, session=self)
 
     def find(self, model: type[M], *conditions: Condition | bool) -> Query[M]:
         """`Model.find(...)` on this session."""
-        return model.find(*conditions, session=self)
+        return _model(model).find(*conditions, session=self)
 
     def save(self, *objects: Resource) -> None:
         """Save each object, in order; the first failure ends it."""
@@ -213,7 +213,7 @@ class Session(Scope):
         """
         from kinto_orm.queries.many import getting_many
 
-        return run(self, getting_many(model.find(session=self), ids))
+        return run(self, getting_many(_model(model).find(session=self), ids))
 
     # Key values and the account
 
@@ -266,6 +266,17 @@ class Session(Scope):
         from kinto_orm.models.history import permission_entries
 
         return permission_entries(self)
+
+
+def _model(model: type[M]) -> type[M]:
+    """The same class, if it is one of a model.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    if not (isinstance(model, type) and hasattr(model, "__kinto_get__")):
+        raise TypeError(f"a class of a model is needed, such as Record, not {model!r:.80}")
+    return model
 
 
 def _resources(*objects: Resource) -> tuple[Resource, ...]:

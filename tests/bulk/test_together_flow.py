@@ -711,12 +711,12 @@ def test_an_interrupt() -> None:
 
 
 def test_an_interrupt_of_one_that_is_sent_alone() -> None:
-    """Only that one is in doubt."""
+    """That one is in doubt, and those that have no answer yet."""
     batch, (a, b, c) = queue(3)
     flow = requests_of(batch.running())
     fails(flow, KeyboardInterrupt, refuses(400, 107), made(a), KeyboardInterrupt())
     assert statuses(batch) == ["created", "queued", "queued"]
-    assert [state_of(each).doubt for each in (a, b, c)] == [False, True, False]
+    assert [state_of(each).doubt for each in (a, b, c)] == [False, True, True]
 
 
 def test_an_interrupt_while_it_waits() -> None:
@@ -812,3 +812,24 @@ def test_each_has_one_outcome(count: int, most: int, data: st.DataObject) -> Non
         assert (each.status == "created") is not todo.is_new
         assert (each.error is None) is (each.status == "created")
         assert todo.is_new or todo.id in said
+
+
+def test_an_interrupt_while_answers_are_handed_out() -> None:
+    """What is not handed out yet is in doubt: a creation is known for one's own again."""
+    batch, (a, b, c) = queue(3)
+    flow = requests_of(batch.running())
+    fails(
+        flow, KeyboardInterrupt, batched(made(a), refuses(503, 201), made(c)), KeyboardInterrupt()
+    )
+    assert statuses(batch) == ["created", "queued", "queued"]
+    assert [state_of(each).doubt for each in (a, b, c)] == [False, True, True]
+    assert feed(c.__kinto_save__(nowhere()), is_there(stored(c)))[0] == "created"
+
+
+def test_what_is_not_sent_is_not_lost() -> None:
+    """Two items in a row got no answer: those after them were not sent again."""
+    batch, todos = queue(4)
+    flow = requests_of(batch.running())
+    error, _ = fails(flow, BatchError, refuses(404, 111), no_answer(), no_answer())
+    assert [each.lost for each in error.exceptions] == [True, True, False, False]
+    assert [state_of(each).doubt for each in todos] == [True, True, False, False]

@@ -170,11 +170,11 @@ def test_an_own_write_is_known() -> None:
 
 
 def test_another_write_under_an_own_id() -> None:
-    """A loss explains no other value."""
+    """After a loss it may have been changed since, by somebody who saw it."""
     todo = Todo(title="mine")
     there = after_loss(is_there(stored(todo, title="theirs")))
     error, _ = fails(saving(todo, SCOPE), Conflict, there)
-    assert not error.unconfirmed
+    assert error.unconfirmed
     assert error.fields == {"title"}
 
 
@@ -182,7 +182,8 @@ def test_an_added_field_is_another_value() -> None:
     """What is there has to be what was sent, no more and no less."""
     todo = Todo(title="x")
     error, _ = fails(saving(todo, SCOPE), Conflict, after_loss(is_there(stored(todo, more=1))))
-    assert not error.unconfirmed
+    assert error.unconfirmed
+    assert todo.is_new
 
 
 def known() -> Todo:
@@ -510,7 +511,7 @@ def test_a_412_that_shows_nothing() -> None:
     """The Conflict has no remote; nothing is taken for one's own."""
     todo = Todo(title="x")
     error, _ = fails(saving(todo, SCOPE), Conflict, after_loss(refuses(412, 114)))
-    assert (error.remote, error.unconfirmed) == (None, False)
+    assert (error.remote, error.unconfirmed) == (None, True)
     assert todo.is_new
 
 
@@ -726,7 +727,7 @@ def test_whose_creation_it_was(
         assert not todo.is_new
         return
     error, _ = fails(flow, Conflict, final)
-    assert error.unconfirmed is (lost and equal)
+    assert error.unconfirmed is lost
     assert bool(error.fields) is not equal
     assert todo.is_new
 
@@ -750,3 +751,52 @@ def test_what_the_server_makes_of_it_does_not_fit() -> None:
     there = is_there(object_of(todo.id, LATER, title=5, n="many"))
     conflict, _ = fails(saving(todo, SCOPE), Conflict, there)
     assert conflict.remote is None
+
+
+def test_a_loss_and_then_a_busy_server() -> None:
+    """The 409 took back its own sending, and not the one whose answer was lost."""
+    todo = changed()
+    error, _ = fails(saving(todo, SCOPE), Conflict, after_loss(refuses(409, 122)))
+    assert error.unconfirmed
+    assert state_of(todo).doubt
+    error, _ = fails(saving(changed(), SCOPE), Conflict, refuses(409, 122))
+    assert not error.unconfirmed
+
+
+def test_a_loss_and_then_another_writer() -> None:
+    """The change may be below theirs: whoever runs again would make it twice."""
+    todo = changed()
+    there = after_loss(is_there(stored(todo, LATER, title="theirs")))
+    error, _ = fails(saving(todo, SCOPE), Conflict, there)
+    assert error.unconfirmed
+    assert error.fields == {"title"}
+    assert error.remote.title == "theirs"
+
+
+def test_an_unconfirmed_conflict_stays_unconfirmed() -> None:
+    """Until somebody has looked."""
+    todo = changed()
+    there = stored(todo, LATER)
+    for answer in (after_loss(is_there(there)), is_there(there)):
+        error, _ = fails(saving(todo, SCOPE), Conflict, answer)
+        assert error.unconfirmed
+
+
+@pytest.mark.parametrize("at", [NOW, NOW - 1])
+def test_an_old_answer(at: int) -> None:
+    """A proxy repeats it: the change was not saved, as far as anybody knows."""
+    todo = changed()
+    error, _ = fails(saving(todo, SCOPE), BadReply, shows(object_of(todo.id, at, title="x", n=0)))
+    assert error.lost
+    assert todo.diff() == {"title": ("x", "mine")}
+    assert state_of(todo).doubt
+
+
+def test_a_look_that_fails_after_a_loss() -> None:
+    """The next save knows its own creation again."""
+    todo = Todo(title="x", permissions={"read": [Everyone]})
+    there = after_loss(is_there(stored(todo)))
+    error, _ = fails(saving(todo, SCOPE), KintoError, there, refuses(403, 121))
+    assert error.lost
+    whole = shows(stored(todo), {"read": [Everyone], "write": ["me"]})
+    assert feed(saving(todo, SCOPE), is_there(stored(todo)), whole)[0] == "created"

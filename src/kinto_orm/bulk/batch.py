@@ -11,7 +11,7 @@ from pydantic import JsonValue
 
 from kinto_orm.bulk.jobs import Act, Job, Outcome, savable, storable
 from kinto_orm.bulk.together import together
-from kinto_orm.errors import BatchError
+from kinto_orm.errors import BatchError, ConfigurationError
 from kinto_orm.wire.driving import run
 from kinto_orm.wire.flows import Flow
 from kinto_orm.wire.scope import Scope
@@ -69,6 +69,7 @@ class Batch:
     def __init__(self, session: Scope, *, kv: Callable[[], KeyWriter]) -> None:
         self._session = session
         self._queue: list[Job] = []
+        self._is_over = False
         self.outcomes: list[Outcome[Any]] = []
         self.kv = KeyQueue(kv, self._add)
 
@@ -142,6 +143,11 @@ class Batch:
         make: Callable[[], Flow[Any]],
         subject: Hashable | None = None,
     ) -> Outcome[Any]:
+        if self._is_over:
+            raise ConfigurationError(
+                "this batch is over: it was sent when its `with` block ended, and what is queued "
+                "now would never be. Queue it inside of the block, or open another batch"
+            )
         outcome: Outcome[Any] = Outcome(act, target)
         self._queue.append(Job(outcome, make, subject))
         self.outcomes.append(outcome)
@@ -151,6 +157,7 @@ class Batch:
         return len(self._queue)
 
     def __enter__(self) -> Self:
+        self._is_over = False
         return self
 
     def __exit__(
@@ -159,6 +166,7 @@ class Batch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._is_over = kind is None
         if kind is None:
             self.run()
 

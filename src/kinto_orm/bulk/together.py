@@ -45,6 +45,17 @@ def together(scope: Scope, jobs: Sequence[Job]) -> Flow[None]:
     if not jobs:
         return
     most = yield from most_in_a_batch(scope)
+    try:
+        yield from _in_chunks(jobs, most)
+    except BaseException as error:
+        # An interrupt: nobody waits for the answers any more.
+        for job in jobs:
+            if job.step is not None:
+                job.abandon(error)
+        raise
+
+
+def _in_chunks(jobs: Sequence[Job], most: int) -> Flow[None]:
     chunk, outage, begun = _Chunk(most), Outage(), 0
     for index, job in enumerate(jobs):
         if not chunk.takes(job):
@@ -142,9 +153,6 @@ def _alone(job: Job, step: object, *, lost: bool = False) -> Flow[None]:
         job.refuse(error)
     except Exception as error:  # noqa: BLE001  (the flow knows what it means)
         job.refuse(error)
-    except BaseException as error:
-        job.abandon(error)
-        raise
     else:
         if isinstance(answer, Reply):
             answer.lost |= lost
@@ -191,10 +199,6 @@ def _replies(jobs: Sequence[Job], lost: bool) -> Flow[list[Reply] | None]:
         for job in jobs:
             job.refuse(again(error, f"cannot send a batch of {len(jobs)}: {error}"))
         return None
-    except BaseException as error:
-        for job in jobs:
-            job.abandon(error)
-        raise
     if reply.status in (401, 403):
         for job in jobs:
             job.answer(Reply(reply.status, reply.headers, reply.body, reply.lost, reply.mask))
@@ -214,8 +218,10 @@ def _send_each(jobs: Sequence[Job], *, lost: bool) -> Flow[None]:
         error = job.outcome.error
         silent = silent + 1 if is_outage(error) else 0
         if silent == 2 and is_outage(error):
+            unsent = again(error, str(error))
+            unsent.lost = lost
             for other in jobs[index + 1 :]:
-                other.refuse(error)
+                other.refuse(unsent)
             return
 
 

@@ -273,13 +273,15 @@ def lost_race(error: KintoError) -> KintoError:
     """What to raise when a change did not succeed in all attempts: mostly a Conflict."""
     if not isinstance(error, NotFound | Conflict):
         return error
-    return Conflict(
+    conflict = Conflict(
         f"{error} Another writer was first.",
         status=error.status,
         errno=error.errno,
         details=error.details,
         request=error.request,
     )
+    conflict.lost = conflict.unconfirmed = error.lost
+    return conflict
 
 
 def _stamp(entry: Entry | None) -> object:

@@ -18,9 +18,13 @@ from kinto_orm.wire.messages import is_object
 from kinto_orm.wire.places import Place
 
 _UNFIT = " The two changes do not fit the model together:"
-_UNCONFIRMED = (
+_SAME = (
     "An earlier answer was lost, so that this may be your own write, or somebody else wrote the "
     "same: nothing tells which. Look at the object, or go on from conflict.merge()."
+)
+_OTHER = (
+    "An earlier answer was lost, so that your own write may have been done, and changed again by "
+    "somebody else: nothing tells. Look at the object, or go on from conflict.merge()."
 )
 
 
@@ -31,6 +35,7 @@ def conflict_of(
     place: Place | None = None,
     *,
     unconfirmed: bool = False,
+    same: bool = True,
 ) -> Conflict:
     """What to raise when somebody else was first.
 
@@ -39,7 +44,8 @@ def conflict_of(
         message: What was being done, and what the server said.
         error: The server's refusal, perhaps with the existing object; None when nothing was sent.
         place: Where that one lives; None where there is none.
-        unconfirmed: It has what was to be written, and an answer was lost.
+        unconfirmed: An answer was lost: this very write may have been done.
+        same: What is there is what was to be written.
     """
     remote = None
     if place is not None and error is not None and "existing" in error.details:
@@ -48,15 +54,17 @@ def conflict_of(
         except InvalidData as unfit:
             conflict = _conflict(local, f"{message} And {unfit}", error)
             conflict.merger = None
+            conflict.unconfirmed = conflict.lost = unconfirmed
             conflict.__cause__ = unfit
             return conflict
     if unconfirmed:
-        message = f"{message} {_UNCONFIRMED}"
+        message = f"{message} {_SAME if same else _OTHER}"
     conflict = _conflict(local, message, error)
     if remote is not None:
         conflict.remote, conflict.fields = remote, _contested(local, remote)
-    if unconfirmed:
-        conflict.unconfirmed, conflict.fields = True, frozenset()
+    conflict.unconfirmed = conflict.lost = unconfirmed
+    if unconfirmed and same:
+        conflict.fields = frozenset()
     return conflict
 
 

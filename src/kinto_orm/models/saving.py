@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from pydantic import JsonValue
 
-from kinto_orm.errors import InvalidData, NotFound, ResponseError
+from kinto_orm.errors import BadReply, InvalidData, KintoError, NotFound, ResponseError
 from kinto_orm.models.asking import ask_about, require_id
 from kinto_orm.models.changes import Changes
 from kinto_orm.models.conflicts import conflict_of, existing_of
@@ -188,14 +188,15 @@ def _after_412(
     Raises:
         Conflict: Somebody else was first, or that cannot be told.
     """
-    echoed = _is_echo(stored, error, data)
-    if echoed and _has_own_id(stored):
+    lost = _is_lost(stored, error)
+    if lost and _has_own_id(stored) and _shows(stored, error, data):
         answer: dict[str, Any] | None = {"data": existing_of(stored, error)}
         if wanted:
             answer = yield from _what_is_there(stored, place, wanted)
         if answer is not None and fits(stored, answer["data"], data):
             return answer
-    raise conflict_of(stored, str(error), error, place, unconfirmed=echoed)
+    same = _shows(stored, error, data)
+    raise conflict_of(stored, str(error), error, place, unconfirmed=lost, same=same)
 
 
 def _patch(
@@ -213,8 +214,8 @@ def _patch(
         if error.status != 412:
             name_fields(stored, error, changes.changed)
             raise
-        echoed = _is_echo(stored, error, expected)
-        raise conflict_of(stored, str(error), error, place, unconfirmed=echoed) from error
+        lost, same = _is_lost(stored, error), _shows(stored, error, expected)
+        raise conflict_of(stored, str(error), error, place, unconfirmed=lost, same=same) from error
     answer = reply.object
     require_id(type(stored), reply, answer["data"], stored.id)
     _accept(stored, place, answer, expected, sent=bool(pending))
@@ -248,11 +249,15 @@ def _has_own_id(stored: Stored) -> bool:
     return is_new(stored) and not given and type(stored).__kinto_id_factory__ is None
 
 
-def _is_echo(stored: Stored, error: ResponseError, expected: Mapping[str, JsonValue]) -> bool:
-    """Whether what is there may be this very write, whose answer was lost."""
+def _is_lost(stored: Stored, error: ResponseError) -> bool:
+    """Whether this very write may have been done before, by a sending whose answer was lost."""
+    return error.lost or state_of(stored).doubt
+
+
+def _shows(stored: Stored, error: ResponseError, expected: Mapping[str, JsonValue]) -> bool:
+    """Whether a refusal shows that what was to be written is there."""
     existing = error.details.get("existing")
-    lost = error.lost or state_of(stored).doubt
-    return lost and isinstance(existing, dict) and fits(stored, existing, expected)
+    return isinstance(existing, dict) and fits(stored, existing, expected)
 
 
 def _what_is_there(
@@ -260,7 +265,11 @@ def _what_is_there(
 ) -> Flow[dict[str, Any] | None]:
     """Fetch the object, if it has the permissions that were asked for with it (`GET`)."""
     request = Request("GET", path_of(stored, place))
-    reply = yield from ask_about(type(stored), request, _doing(stored, place), None)
+    try:
+        reply = yield from ask_about(type(stored), request, _doing(stored, place), None)
+    except KintoError as error:
+        error.lost = True  # the answer to the creation was
+        raise
     require_id(type(stored), reply, reply.object["data"], stored.id)
     there = reply.json.get("permissions") or {}
     has_all = all(set(who) <= set(there.get(name, ())) for name, who in wanted.items())
@@ -288,6 +297,7 @@ def _accept(
         InvalidData: What the server made of it does not fit the model; the object is as it was.
     """
     raw = answer["data"]
+    _refuse_old(stored, place, raw, expected)
     try:
         made = made_of(stored, raw, expected)
     except InvalidData as error:
@@ -298,5 +308,24 @@ def _accept(
     source = Source(raws={raw["id"]: raw})
     state = State(place.scope, place.path, source, permissions=permissions)
     state.planned = state_of(stored).planned
+    # In this order: an interrupt between the two leaves a change that is sent once more.
+    stamp(stored, raw)
     set_state(stored, state)
     settle(stored, raw, made)
+
+
+def _refuse_old(
+    stored: Stored, place: Place, raw: Mapping[str, Any], expected: Mapping[str, JsonValue]
+) -> None:
+    """Refuse an answer that is older than the write: each write gets a later timestamp.
+
+    Raises:
+        BadReply: It is one, from a proxy or a cache that repeats it.
+    """
+    known = state_of(stored).source is not None and stored.last_modified
+    if known and raw["last_modified"] <= known and not fits(stored, raw, expected):
+        raise BadReply(
+            f"cannot {_doing(stored, place)}: the answer shows the object as it was before; does "
+            "a proxy or a cache repeat an old answer? Whether it was saved is not known: "
+            "refresh(keep_changes=True) looks."
+        )

@@ -174,7 +174,7 @@ class Query(Generic[M]):
             NotFound: There is none.
             MultipleFound: There are several.
         """
-        found = self.limit(2).all()
+        found = self.limit(min(self.most or 2, 2)).all()
         if not found:
             raise NotFound(f"no {self.model.__name__} meets {self!r}", status=404)
         if len(found) > 1:

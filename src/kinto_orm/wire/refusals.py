@@ -26,6 +26,8 @@ ERRNO_MISSING_PARENT = 111
 ERRNO_FORBIDDEN = 121
 ERRNO_CONSTRAINT = 122
 
+_PERHAPS_DONE = "An earlier answer was lost: it may have been done by that sending."
+
 _BY_STATUS: dict[int, tuple[type[ResponseError], str]] = {
     400: (InvalidData, "the server refuses the data"),
     401: (Unauthorized, "no credentials, or wrong ones; check the session's auth"),
@@ -91,6 +93,11 @@ def error_for(reply: Reply, request: Request) -> ResponseError:
         request=request,
     )
     error.lost = reply.lost or reply.is_lost
+    if isinstance(error, Conflict):
+        # Whoever runs again what may have been done would do it twice.
+        error.unconfirmed = error.lost
+    if reply.lost and isinstance(error, Unauthorized | Forbidden):
+        error.args = (f"{error} {_PERHAPS_DONE}",)
     return error
 
 
