@@ -42,6 +42,11 @@ os.environ["NO_PROXY"] = "127.0.0.1"
 _numbers = itertools.count(1)
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: a third of the time the tests wait, for servers and clocks."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options of `make record` and of `make trust`."""
     parser.addoption(
