@@ -38,6 +38,7 @@ from kinto_orm import (
     KintoError,
     NotFound,
     Record,
+    TransportError,
 )
 from kinto_orm.models.permitting import (
     clearing_permissions,
@@ -289,5 +290,25 @@ def test_they_are_cleared() -> None:
     todo = granted({"read": ["a"], **MINE})
     _, steps = feed(clearing_permissions(todo), now(todo, write=["me"]))
     assert body(steps[0]) == {"permissions": {"read": [], "write": []}}
+    assert todo.permissions.read == set()
+    assert not todo.permissions.is_changed
+
+
+@pytest.mark.parametrize("way", ["permissions", "object"])
+def test_a_revoke_after_a_lost_grant(way: str) -> None:
+    """The server may have the grant: the revoke is sent, after a look."""
+    todo = saved()
+    todo.permissions.grant("read", "a")
+    if way == "permissions":
+        fails(sending_permissions(todo), TransportError, no_answer())
+    else:
+        fails(saving(todo, None), TransportError, no_answer())
+    assert todo.permissions.is_changed
+    todo.permissions.revoke("read", "a")
+    assert todo.permissions.is_changed
+    there = shows(object_of(todo.id), {"read": ["a"], "write": ["me"]})
+    gone = shows(object_of(todo.id, NOW + 1), {"write": ["me"]})
+    _, steps = feed(sending_permissions(todo), there, gone)
+    assert body(steps[1])[-1] == {"op": "remove", "path": "/permissions/read/a"}
     assert todo.permissions.read == set()
     assert not todo.permissions.is_changed

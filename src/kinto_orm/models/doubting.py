@@ -6,7 +6,9 @@ from types import TracebackType
 from typing import Self
 
 from kinto_orm.errors import KintoError
-from kinto_orm.models.state import own_state
+from kinto_orm.models.contents import is_new
+from kinto_orm.models.permissions import Permissions
+from kinto_orm.models.state import own_state, state_of
 from kinto_orm.models.stored import Stored
 
 
@@ -37,3 +39,12 @@ class Doubting:
         lost = error.lost if isinstance(error, KintoError) else not isinstance(error, Exception)
         if error is not None and lost:
             own_state(self._stored).doubt = True
+            if not is_new(self._stored):
+                _doubt_permissions(self._stored)
+
+
+def _doubt_permissions(stored: Stored) -> None:
+    """Keep in mind that the server may have the permissions that were on their way."""
+    held = state_of(stored).permissions
+    if isinstance(held, Permissions) and held.is_changed:
+        held.lose(held.snapshot())

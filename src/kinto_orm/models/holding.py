@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from kinto_orm.models import permissions as perms
+from kinto_orm.models.access import Access
 from kinto_orm.models.permissions import Permissions
 from kinto_orm.models.state import own_state, state_of
 from kinto_orm.models.stored import Stored
@@ -30,7 +31,12 @@ def permissions_of(stored: Stored) -> Permissions:
 
 
 def renewed(
-    stored: Stored, answered: Mapping[str, list[str]] | None, as_of: int | None, *, keep: bool
+    stored: Stored,
+    answered: Mapping[str, list[str]] | None,
+    as_of: int | None,
+    *,
+    keep: bool,
+    sent: Access | None = None,
 ) -> Permissions | Mapping[str, list[str]] | None:
     """The permissions after an answer; an object that somebody may hold stays the same.
 
@@ -39,12 +45,15 @@ def renewed(
         answered: What the answer says of them, if anything.
         as_of: The object's timestamp in it.
         keep: Keep what is not saved yet.
+        sent: What went with the request; what was asked for since stays to be saved.
     """
     held = state_of(stored).permissions
     if not isinstance(held, Permissions):
         return answered
     fresh = perms.loaded(answered, stored, stored.__kinto_kind__, as_of)
-    if keep:
+    if sent is not None:
+        held.settle(fresh, sent)
+    elif keep:
         held.rebase(fresh)
     else:
         held.take(fresh)
@@ -63,7 +72,13 @@ def has_pending_permissions(stored: Stored) -> bool:
     return isinstance(held, Permissions) and held.is_changed
 
 
+def wished_permissions(stored: Stored) -> Access | None:
+    """What is to go with a creation, as it is now; None when nothing was said of it."""
+    held = state_of(stored).permissions
+    return held.snapshot() if isinstance(held, Permissions) else None
+
+
 def wanted_permissions(stored: Stored) -> dict[str, list[str]]:
     """The sets that are to go with a creation."""
-    held = state_of(stored).permissions
-    return held.wanted() if isinstance(held, Permissions) else {}
+    wished = wished_permissions(stored)
+    return {} if wished is None else wished.wanted()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import threading
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from kinto_orm.errors import ConfigurationError, InvalidData, NotLoaded
+from kinto_orm.models.access import EDITS, Access, Edit, JsonPatch
 from kinto_orm.wire.flows import Flow
+from kinto_orm.wire.forking import call_in_children
 from kinto_orm.wire.scope import Scope
 
 Everyone = "system.Everyone"
@@ -16,24 +19,6 @@ Everyone = "system.Everyone"
 
 Authenticated = "system.Authenticated"
 """The principal of every request with valid credentials."""
-
-JsonPatch = list[dict[str, Any]]
-Edit = tuple[str, str, frozenset[str]]
-"""An act of `_EDITS`, a permission by the server's name, principals."""
-
-
-def _set(principals: set[str], wanted: Iterable[str]) -> None:
-    principals.clear()
-    principals.update(wanted)
-
-
-_EDITS: Mapping[str, Callable[[set[str], Iterable[str]], None]] = {
-    "grant": set.update,
-    "revoke": set.difference_update,
-    "set": _set,
-}
-
-_ALWAYS_THERE = frozenset({"read", "write"})
 
 # facts: https://docs.kinto-storage.org/en/stable/api/1.x/permissions.html
 BY_KIND: Mapping[str, frozenset[str]] = {
@@ -45,8 +30,15 @@ BY_KIND: Mapping[str, frozenset[str]] = {
 }
 
 
-Snapshot = tuple[dict[str, set[str]], dict[str, set[str]] | None, int | None, list[Edit]]
-"""The sets, what the server has, as of when, and what was asked for while that is not known."""
+# Held for some microseconds by whoever changes permissions, never while something is asked.
+_lock = threading.RLock()
+
+
+@call_in_children
+def _begin_anew() -> None:
+    """Have a lock that nobody holds in a forked child."""
+    global _lock  # noqa: PLW0603
+    _lock = threading.RLock()
 
 
 class Owner(Protocol):
@@ -115,12 +107,11 @@ class Permissions(BaseModel):
 
     _owner: Any = PrivateAttr(default=_Nobody())
     _kind: str | None = PrivateAttr(default=None)
-    # What the server has, by its names; None when that was never fetched.
-    _stored: dict[str, set[str]] | None = PrivateAttr(default_factory=dict)
-    # The object's timestamp at which that was so.
-    _as_of: int | None = PrivateAttr(default=None)
-    # What was asked for while that is not known, in order.
-    _edits: list[Edit] = PrivateAttr(default_factory=list)
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Say that of all this nothing is on a server."""
+        # All that changes is in this one dict, beside the sets, so that it changes at once.
+        self.__dict__.update(_stored={}, _as_of=None, _edits=[], _lost=None)
 
     def grant(self, name: str, *principals: str) -> Self:
         """Add principals to a permission; `save()` sends it.
@@ -149,7 +140,8 @@ class Permissions(BaseModel):
     def save(self) -> Self:
         """Send what changed (a JSON-Patch that adds and removes single principals).
 
-        Nothing changed, nothing sent.
+        Nothing changed, nothing sent. What another thread grants and revokes while it is sent
+        stays to be saved.
         """
         if self.is_changed:
             self._owner.__kinto_send_permissions__(self)
@@ -189,63 +181,25 @@ class Permissions(BaseModel):
     @property
     def is_loaded(self) -> bool:
         """Whether the server's sets are known."""
-        return self._stored is not None
+        return self._now().stored is not None
 
     @property
     def is_fetched(self) -> bool:
         """Whether the server was asked for them; it hides them from those who may not write."""
-        return self._as_of is not None
+        return self._now().as_of is not None
 
     @property
     def is_changed(self) -> bool:
         """Whether there is something to save."""
-        return bool(self.patch() if self.is_loaded else self._edits)
+        return self._now().is_changed
 
     def patch(self) -> JsonPatch:
         """The difference to what the server has, as JSON-Patch operations."""
-        operations: JsonPatch = []
-        for name, (added, removed) in sorted(self._difference().items()):
-            if self._opens(name):
-                operations.append({"op": "add", "path": f"/permissions/{name}", "value": {}})
-            operations += [_operation("add", name, who) for who in sorted(added)]
-            operations += [_operation("remove", name, who) for who in sorted(removed)]
-        return operations
-
-    @property
-    def opened_since(self) -> int | None:
-        """The timestamp that a patch must be guarded by, if it makes a list that is not there.
-
-        Kinto's JSON-Patch knows `read` and `write` only, other lists when they have members; and
-        making one would empty a list that somebody else has just made.
-        """
-        return self._as_of if any(map(self._opens, self._difference())) else None
-
-    @property
-    def is_blind(self) -> bool:
-        """Whether it must be known what the server has before a patch can be made.
-
-        Also for what is only granted: who has it already needs no write, which would give the
-        object a new timestamp and others a conflict.
-        """
-        return not self.is_loaded and bool(self._edits)
-
-    def _opens(self, name: str) -> bool:
-        return self._stored is not None and name not in _ALWAYS_THERE and not self._stored.get(name)
+        return self._now().patch()
 
     def wanted(self) -> dict[str, list[str]]:
         """The sets that are not empty, by the server's names, for a creation."""
-        if not self.is_loaded:
-            return {name: sorted(who) for name, who in sorted(self._granted().items())}
-        sets = {name: self.current(name) for name in _SERVER_NAMES.values()}
-        return {name: sorted(who) for name, who in sets.items() if who}
-
-    def _difference(self) -> dict[str, tuple[set[str], set[str]]]:
-        if self._stored is None:
-            return {name: (who, set()) for name, who in self._granted().items()}
-        names = _SERVER_NAMES.values()
-        stored = self._stored
-        pairs = {name: (self.current(name), stored.get(name, set())) for name in names}
-        return {name: (now - was, was - now) for name, (now, was) in pairs.items() if now != was}
+        return self._now().wanted()
 
     def current(self, server_name: str) -> set[str]:
         """The set of a permission, by the server's name."""
@@ -270,56 +224,90 @@ class Permissions(BaseModel):
             self._server_name(name)
         return self
 
-    def _granted(self) -> dict[str, set[str]]:
-        """What the edits come to when nothing was there before."""
-        sets: dict[str, set[str]] = {}
-        for act, name, who in self._edits:
-            _EDITS[act](sets.setdefault(name, set()), who)
-        return sets
+    def _now(self) -> Access:
+        """How they are: one moment, whose sets are these and no copies."""
+        held = self.__dict__
+        sets = {name: held[ours] for name, ours in _PYTHON_NAMES.items() if ours in held}
+        return Access(sets, held["_stored"], held["_as_of"], held["_edits"], held["_lost"])
+
+    def _become(self, access: Access) -> None:
+        """Be something else, at once: no thread and no interrupt comes in between."""
+        held = {_PYTHON_NAMES[name]: who for name, who in access.sets.items()}
+        # Whoever holds a set that stays the same goes on with it.
+        kept = {name: self.__dict__[name] for name in held if self.__dict__.get(name) == held[name]}
+        rest = {
+            "_stored": access.stored,
+            "_as_of": access.as_of,
+            "_edits": access.edits,
+            "_lost": access.lost,
+        }
+        object.__setattr__(self, "__dict__", held | kept | rest)
 
     def _edit(self, act: str, name: str, principals: frozenset[str]) -> None:
-        if self.is_loaded:
-            _EDITS[act](self.current(name), principals)
-        else:
-            self._edits.append((act, name, principals))
+        """Change a set in place."""
+        with _lock:
+            now = self._now()
+            if now.stored is None:
+                now.edits.append((act, name, principals))
+            else:
+                EDITS[act](now.sets[name], principals)
 
-    def _pending(self) -> list[Edit]:
-        """What is not saved, as edits."""
-        if not self.is_loaded:
-            return list(self._edits)
-        edits: list[Edit] = []
-        for name, (added, removed) in self._difference().items():
-            edits += [("grant", name, frozenset(added)), ("revoke", name, frozenset(removed))]
-        return edits
+    def _set(self, wanted: Mapping[str, Iterable[str]]) -> None:
+        edits: list[Edit] = [("set", name, frozenset(who)) for name, who in wanted.items()]
+        with _lock:
+            self._become(self._now().edited(edits))
 
-    def snapshot(self) -> Snapshot:
-        """All that a copy needs."""
-        sets = {name: set(who) for name, who in self.__dict__.items()}
-        return sets, _copied(self._stored), self._as_of, list(self._edits)
+    def snapshot(self) -> Access:
+        """How they are now, which stays as it is."""
+        with _lock:
+            return self._now().copied()
 
-    def restored(self, snapshot: Snapshot) -> Self:
+    def restored(self, snapshot: tuple[Any, ...]) -> Self:
         """The same object, as it was at a snapshot."""
-        sets, stored, self._as_of, edits = snapshot
-        self._stored, self._edits = _copied(stored), list(edits)
-        self.__dict__.clear()
-        self.__dict__.update({name: set(who) for name, who in sets.items()})
+        with _lock:
+            self._become(Access(*snapshot).copied())
         return self
 
     def take(self, other: Permissions) -> None:
         """Become what another Permissions is; unsaved changes are dropped."""
         self.restored(other.snapshot())
 
-    def rebase(self, fresh: Permissions) -> None:
-        """Make the same changes to what the server has by now."""
-        edits = self._pending()
-        self.take(fresh)
-        for edit in edits:
-            self._edit(*edit)
+    def rebase(self, fresh: Permissions, sent: Access | None = None) -> None:
+        """Make the same changes to what the server has by now.
+
+        Args:
+            fresh: What it has.
+            sent: What it was asked for, and may have done or not; what was taken back since
+                is taken back there, too.
+        """
+        with _lock:
+            now = self._now()
+            later = [] if sent is None else now.since(sent)
+            self._become(fresh.snapshot().edited(now.pending() + later))
+
+    def settle(self, fresh: Permissions, sent: Access) -> None:
+        """Become what the server has after a write; what was asked for since stays to be saved.
+
+        Args:
+            fresh: What it has.
+            sent: How these were when the write was made.
+        """
+        with _lock:
+            self._become(fresh.snapshot().edited(self._now().since(sent)))
+
+    def lose(self, sent: Access) -> None:
+        """Keep in mind that the answer to a write was lost: the server is asked before the next.
+
+        Args:
+            sent: How these were when the write was made.
+        """
+        with _lock:
+            self._become(self._now()._replace(lost=sent))
 
     def replace_by(self, wanted: Permissions) -> None:
         """Make every set what another Permissions has; `save()` sends the difference."""
-        for name in sorted(BY_KIND[self._kind or "record"]):
-            self._edit("set", name, frozenset(wanted.current(name)))
+        names = sorted(BY_KIND[self._kind or "record"])
+        self._set({name: wanted.current(name) for name in names})
 
     if not TYPE_CHECKING:
 
@@ -336,7 +324,7 @@ class Permissions(BaseModel):
             if name in _SERVER_NAMES:
                 given = Permissions.model_validate({name: value})
                 server_name = self._server_name(name)
-                self._edit("set", server_name, frozenset(given.current(server_name)))
+                self._set({server_name: given.current(server_name)})
                 return
             super().__setattr__(name, value)
 
@@ -363,7 +351,7 @@ _PYTHON_NAMES = {alias: name for name, alias in _SERVER_NAMES.items()}
 
 def unknown(owner: Owner, kind: str) -> Permissions:
     """Permissions that were not fetched."""
-    return Permissions().restored(({}, None, None, [])).bind(owner, kind)
+    return Permissions().restored(Access({}, None, None, [])).bind(owner, kind)
 
 
 def loaded(
@@ -375,21 +363,17 @@ def loaded(
     listed in `write`, and others get `{}`. None means that it was not asked for them.
     """
     if not stored:
-        hidden = Permissions().restored(({}, None, None if stored is None else as_of, []))
-        return hidden.bind(owner, kind)
+        hidden = Access({}, None, None if stored is None else as_of, [])
+        return Permissions().restored(hidden).bind(owner, kind)
     known = {name: set(who) for name, who in stored.items() if name in _PYTHON_NAMES}
-    sets = Permissions.model_validate(known).snapshot()[0]
-    return Permissions().restored((sets, known, as_of, [])).bind(owner, kind)
+    sets = Permissions.model_validate(known).snapshot().sets
+    return Permissions().restored(Access(sets, known, as_of, [])).bind(owner, kind)
 
 
 def wished(value: Permissions | Mapping[str, Iterable[str]]) -> Permissions:
     """Permissions for an object to be created, from a Permissions or a dict."""
     given = value.wanted() if isinstance(value, Permissions) else dict(value)
     return Permissions.model_validate(given)
-
-
-def _copied(stored: dict[str, set[str]] | None) -> dict[str, set[str]] | None:
-    return None if stored is None else {name: set(who) for name, who in stored.items()}
 
 
 def _principals(principals: Iterable[str]) -> frozenset[str]:
@@ -406,9 +390,3 @@ def _principals(principals: Iterable[str]) -> frozenset[str]:
                 f"account), not {each!r:.80}"
             )
     return frozenset(given)
-
-
-def _operation(op: str, name: str, principal: str) -> dict[str, Any]:
-    escaped = principal.replace("~", "~0").replace("/", "~1")
-    operation: dict[str, Any] = {"op": op, "path": f"/permissions/{name}/{escaped}"}
-    return {**operation, "value": {}} if op == "add" else operation

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kinto_orm.errors import ConfigurationError, Conflict, Forbidden, InvalidData
+from kinto_orm.errors import ConfigurationError, Conflict, Forbidden, InvalidData, TransportError
 from kinto_orm.models import permissions as perms
+from kinto_orm.models.access import Access
 from kinto_orm.models.asking import ask_about, require_id
 from kinto_orm.models.conflicts import conflict_of
 from kinto_orm.models.contents import fits, is_new, name_of, raw_of, stamp
 from kinto_orm.models.holding import permissions_of
 from kinto_orm.models.loading import Source
-from kinto_orm.models.permissions import JsonPatch, Permissions
+from kinto_orm.models.permissions import Permissions
 from kinto_orm.models.placing import path_of, place_of
 from kinto_orm.models.state import own_state, state_of
 from kinto_orm.models.stored import NOT_DATA, Stored
@@ -37,6 +38,8 @@ def sending_permissions(
 ) -> Flow[None]:
     """Send the difference (`PATCH`, JSON-Patch), without a precondition.
 
+    What is asked for while it is sent stays to be saved.
+
     When somebody else took one of the principals away meanwhile, the server refuses the whole
     patch; then it is made anew from what the server has.
 
@@ -55,49 +58,62 @@ def sending_permissions(
         return
     place = yield from place_of(stored, given)
     for _ in range(_ATTEMPTS):
-        patch, guard = (yield from _difference(stored, place, wanted)), wanted.opened_since
+        sent = yield from _to_send(stored, place, wanted)
+        patch, guard = sent.patch(), sent.opened_since
         if not patch:
             return
         headers = {"Content-Type": JSON_PATCH} | (if_match(guard) if guard else {})
         try:
-            wanted.take((yield from _patch(stored, place, patch, headers)))
+            wanted.settle((yield from _patch(stored, place, patch, headers)), sent)
             return
+        except TransportError as error:
+            if error.lost:
+                wanted.lose(sent)
+            raise
         except Conflict:
-            wanted.rebase((yield from _fetch(stored, place)))
+            wanted.rebase((yield from _fetch(stored, place)), sent)
         except InvalidData:
             if not any(operation["op"] == "remove" for operation in patch):
                 raise
-            wanted.rebase((yield from _fetch(stored, place)))
+            wanted.rebase((yield from _fetch(stored, place)), sent)
     raise conflict_of(stored, f"the permissions of {name_of(stored)} keep changing")
 
 
 def clearing_permissions(stored: Stored) -> Flow[None]:
-    """Empty every list (`PATCH`); the server keeps the one who asks in `write`."""
+    """Empty every list (`PATCH`); the server keeps the one who asks in `write`.
+
+    What was not saved yet is dropped; what is asked for while this is sent stays to be saved.
+    """
     place = yield from place_of(stored, None)
     names = sorted(perms.BY_KIND[stored.__kinto_kind__])
     body: dict[str, Any] = {"permissions": {name: [] for name in names}}
-    permissions_of(stored).take((yield from _patch(stored, place, body, {})))
+    held = permissions_of(stored)
+    sent = held.snapshot()
+    held.settle((yield from _patch(stored, place, body, {})), sent)
 
 
-def pending_patch(stored: Stored, place: Place) -> Flow[JsonPatch]:
-    """Make the difference to what the server has, which is fetched when it is not known."""
+def pending_permissions(stored: Stored, place: Place) -> Flow[Access | None]:
+    """What is to go with a change of an object; None when that is nothing."""
     held = state_of(stored).permissions
     if not isinstance(held, Permissions):
-        return []
-    return (yield from _difference(stored, place, held))
+        return None
+    sent = yield from _to_send(stored, place, held)
+    return sent if sent.patch() else None
 
 
-def _difference(stored: Stored, place: Place, permissions: Permissions) -> Flow[JsonPatch]:
-    if permissions.is_blind:
-        permissions.rebase((yield from _fetch(stored, place)))
-    patch = permissions.patch()
-    if not patch and permissions.is_changed:
+def _to_send(stored: Stored, place: Place, permissions: Permissions) -> Flow[Access]:
+    """How they are now; what the server has is fetched when it is not known."""
+    now = permissions.snapshot()
+    if now.is_blind:
+        permissions.rebase((yield from _fetch(stored, place)), now.lost)
+    sent = permissions.snapshot()
+    if sent.is_changed and not sent.patch():
         raise Forbidden(
             f"cannot save the permissions of {name_of(stored)}: the server shows them only to "
             "those who may write it. Nothing was sent.",
             status=403,
         )
-    return patch
+    return sent
 
 
 def _fetch(stored: Stored, place: Place) -> Flow[Permissions]:

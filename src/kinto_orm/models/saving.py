@@ -17,12 +17,13 @@ from typing import Any, Literal
 from pydantic import JsonValue
 
 from kinto_orm.errors import BadReply, InvalidData, KintoError, NotFound, ResponseError
+from kinto_orm.models.access import Access, JsonPatch
 from kinto_orm.models.asking import ask_about, require_id
 from kinto_orm.models.changes import Changes
 from kinto_orm.models.conflicts import conflict_of, existing_of
 from kinto_orm.models.contents import fits, is_new, name_of, raw_of, stamp
 from kinto_orm.models.doubting import Doubting
-from kinto_orm.models.holding import renewed, wanted_permissions
+from kinto_orm.models.holding import renewed, wished_permissions
 from kinto_orm.models.loading import Source, without
 from kinto_orm.models.outgoing import (
     changes_to_send,
@@ -32,8 +33,7 @@ from kinto_orm.models.outgoing import (
     refuse_past,
     stamp_to_send,
 )
-from kinto_orm.models.permissions import JsonPatch
-from kinto_orm.models.permitting import pending_patch, sending_permissions
+from kinto_orm.models.permitting import pending_permissions, sending_permissions
 from kinto_orm.models.placing import home_in, is_foreign, path_of, place_of
 from kinto_orm.models.pristine import adopt, made_of, settle, settle_unchanged
 from kinto_orm.models.state import State, set_state, state_of
@@ -100,7 +100,7 @@ def saving(
 def _update(stored: Stored, place: Place, asked: Mapping[str, int]) -> Flow[Saved]:
     """Send what changed of an object that is there."""
     changes = changes_to_send(stored)
-    pending = yield from pending_patch(stored, place)
+    pending = yield from pending_permissions(stored, place)
     if not changes and not pending and not asked:
         refuse_past(stored)
         settle_unchanged(stored)
@@ -147,7 +147,8 @@ def put(
     data = data_to_send(stored) if given is None else given
     body: dict[str, Any] = {"data": {**data, **asked}}
     # Those of an object that is there are changed by their difference, never replaced.
-    wanted = wanted_permissions(stored) if is_new(stored) else {}
+    sent = wished_permissions(stored) if is_new(stored) else None
+    wanted = sent.wanted() if sent else {}
     if wanted:
         body["permissions"] = wanted
     request = Request(
@@ -168,9 +169,9 @@ def put(
         answer = reply.object
         require_id(type(stored), reply, answer["data"], stored.id)
         if not precondition and reply.status != 201:
-            _accept(stored, place, answer, data, sent=bool(wanted))
+            _accept(stored, place, answer, data, sent=sent)
             return "updated"
-    _accept(stored, place, answer, data, sent=bool(wanted))
+    _accept(stored, place, answer, data, sent=sent)
     return "created"
 
 
@@ -200,11 +201,17 @@ def _after_412(
 
 
 def _patch(
-    stored: Stored, place: Place, changes: Changes, pending: JsonPatch, asked: Mapping[str, int]
+    stored: Stored,
+    place: Place,
+    changes: Changes,
+    pending: Access | None,
+    asked: Mapping[str, int],
 ) -> Flow[None]:
     """Send the difference (`PATCH`), if the server has what the object was."""
     expected = {**without(raw_of(stored), changes.removed), **changes.changed}
-    request = _patch_request(stored, place, changes.with_stamp(asked), pending)
+    request = _patch_request(
+        stored, place, changes.with_stamp(asked), pending.patch() if pending else []
+    )
     place = place.explaining(loaded=True)
     try:
         reply = yield from ask_about(type(stored), request, _doing(stored, place), place.parents)
@@ -218,7 +225,7 @@ def _patch(
         raise conflict_of(stored, str(error), error, place, unconfirmed=lost, same=same) from error
     answer = reply.object
     require_id(type(stored), reply, answer["data"], stored.id)
-    _accept(stored, place, answer, expected, sent=bool(pending))
+    _accept(stored, place, answer, expected, sent=pending)
 
 
 def _patch_request(stored: Stored, place: Place, changes: Changes, pending: JsonPatch) -> Request:
@@ -282,7 +289,7 @@ def _accept(
     answer: Mapping[str, Any],
     expected: Mapping[str, JsonValue],
     *,
-    sent: bool,
+    sent: Access | None,
 ) -> None:
     """Take what the server made of a write; equal values keep their identity.
 
@@ -291,7 +298,7 @@ def _accept(
         place: Where it was written.
         answer: `data` and perhaps `permissions`.
         expected: What should be stored by now.
-        sent: Whether the changes of the permissions went with it.
+        sent: The permissions that went with it.
 
     Raises:
         InvalidData: What the server made of it does not fit the model; the object is as it was.
@@ -304,7 +311,7 @@ def _accept(
         error.lost = True
         raise
     stamped = raw["last_modified"]
-    permissions = renewed(stored, answer.get("permissions"), stamped, keep=not sent)
+    permissions = renewed(stored, answer.get("permissions"), stamped, keep=True, sent=sent)
     source = Source(raws={raw["id"]: raw})
     state = State(place.scope, place.path, source, permissions=permissions)
     state.planned = state_of(stored).planned
