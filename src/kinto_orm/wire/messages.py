@@ -81,6 +81,9 @@ class Reply:
         self.doing = ""
         self._json: Any = None
 
+    def __repr__(self) -> str:
+        return f"<Reply {self.status}>"
+
     @classmethod
     def parsed(
         cls,
