@@ -490,6 +490,15 @@ def test_get_or_create_does_not_guess_who_created(lossy: Any) -> None:
     assert raised.value.unconfirmed
 
 
+def test_no_template_is_taken_for_anothers(lossy: Any, wire: Wire) -> None:
+    """The same for templates, whose ids follow from their names."""
+    Template(name="makes the collection", source="x").save(session=wire.session)
+    lossy.answers.append(at_write(answer_lost))
+    with pytest.raises(Conflict) as raised:
+        Template.get_or_create("x", source="y")
+    assert raised.value.unconfirmed
+
+
 # Permissions
 
 

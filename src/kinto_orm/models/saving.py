@@ -189,14 +189,13 @@ def _after_412(
     Raises:
         Conflict: Somebody else was first, or that cannot be told.
     """
-    lost = _is_lost(stored, error)
-    if lost and _has_own_id(stored) and _shows(stored, error, data):
+    lost, same = _is_lost(stored, error), _shows(stored, error, data)
+    if lost and same and _has_own_id(stored):
         answer: dict[str, Any] | None = {"data": existing_of(stored, error)}
         if wanted:
             answer = yield from _what_is_there(stored, place, wanted)
         if answer is not None and fits(stored, answer["data"], data):
             return answer
-    same = _shows(stored, error, data)
     raise conflict_of(stored, str(error), error, place, unconfirmed=lost, same=same)
 
 

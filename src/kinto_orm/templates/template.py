@@ -183,6 +183,9 @@ class Template(Record, collection="templates"):
         Returns:
             The template, and whether it was created. When somebody else creates it meanwhile,
             theirs is fetched.
+
+        Raises:
+            Conflict: Unconfirmed: the answer was lost, and there is a template of this name.
         """
         verb = f"get_or_create({name!r}, "
         given_fields(cls, verb, defaults, more, {"session": session}, refused=("id", "name"))
@@ -191,7 +194,9 @@ class Template(Record, collection="templates"):
             return found, False
         try:
             return of_fields(cls, defaults, more | {"name": name}).save(session=session), True
-        except Conflict:
+        except Conflict as conflict:
+            if conflict.unconfirmed:
+                raise
             return cls.get(name, session=session), False
 
     @classmethod
