@@ -312,3 +312,19 @@ def test_a_revoke_after_a_lost_grant(way: str) -> None:
     assert body(steps[1])[-1] == {"op": "remove", "path": "/permissions/read/a"}
     assert todo.permissions.read == set()
     assert not todo.permissions.is_changed
+
+
+@pytest.mark.parametrize("at", [NOW, NOW - 1])
+def test_an_old_answer_to_a_revoke(at: int) -> None:
+    """A proxy repeats it: the revoke stays to be saved, and the next save looks."""
+    todo = saved({"read": ["a"], "write": ["me"]})
+    todo.permissions.revoke("read", "a")
+    old = shows(object_of(todo.id, at, title="x"), {"read": ["a"], "write": ["me"]})
+    error, _ = fails(sending_permissions(todo), BadReply, old)
+    assert error.lost
+    assert todo.permissions.is_changed
+    there = shows(object_of(todo.id, title="x"), {"read": ["a"], "write": ["me"]})
+    gone = shows(object_of(todo.id, LATER, title="x"), {"write": ["me"]})
+    feed(sending_permissions(todo), there, gone)
+    assert todo.permissions.read == set()
+    assert not todo.permissions.is_changed

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kinto_orm.errors import ConfigurationError, Conflict, Forbidden, InvalidData, TransportError
+from kinto_orm.errors import (
+    BadReply,
+    ConfigurationError,
+    Conflict,
+    Forbidden,
+    InvalidData,
+    TransportError,
+)
 from kinto_orm.models import permissions as perms
 from kinto_orm.models.access import Access
 from kinto_orm.models.asking import ask_about, require_id
@@ -64,7 +71,10 @@ def sending_permissions(
             return
         headers = {"Content-Type": JSON_PATCH} | (if_match(guard) if guard else {})
         try:
-            wanted.settle((yield from _patch(stored, place, patch, headers)), sent)
+            known = stored.last_modified or 0
+            fresh = yield from _patch(stored, place, patch, headers)
+            _refuse_old(stored, fresh.snapshot(), sent, known)
+            wanted.settle(fresh, sent)
             return
         except TransportError as error:
             if error.lost:
@@ -77,6 +87,25 @@ def sending_permissions(
                 raise
             wanted.rebase((yield from _fetch(stored, place)), sent)
     raise conflict_of(stored, f"the permissions of {name_of(stored)} keep changing")
+
+
+def _refuse_old(stored: Stored, answered: Access, sent: Access, known: int) -> None:
+    """Refuse an answer that is no newer than the object was, and does not show what was asked.
+
+    Raises:
+        BadReply: A proxy or a cache repeats an old one.
+    """
+    sets, shown = answered.sets, answered.stored is not None
+    done = not shown or all(
+        added <= sets.get(name, set()) and (name == "write" or not removed & sets.get(name, set()))
+        for name, (added, removed) in sent.difference().items()
+    )
+    if answered.as_of is not None and answered.as_of <= known and not done:
+        raise BadReply(
+            f"cannot save the permissions of {name_of(stored)}: the answer shows them as they were "
+            "before; does a proxy or a cache repeat an old answer? Whether they were saved is not "
+            "known: permissions.save() looks."
+        )
 
 
 def clearing_permissions(stored: Stored) -> Flow[None]:
