@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from kinto_orm.wire.attempts import AnyRetry, Retry
 from kinto_orm.wire.authentication import Auth
+from kinto_orm.wire.clock import Timeouts
 from kinto_orm.wire.connection import Connection, Options, open_connection
 from kinto_orm.wire.driving import run
 from kinto_orm.wire.forking import cached_property
 from kinto_orm.wire.places import bucket_id, info_of
 from kinto_orm.wire.scope import Scope, check_ids
 from kinto_orm.wire.serverinfo import ServerInfo
-from kinto_orm.wire.timeouts import Timeouts
 
 if TYPE_CHECKING:
     from kinto_orm.bulk.batch import Batch

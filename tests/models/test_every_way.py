@@ -21,7 +21,7 @@ from kinto_orm import (
     Tombstone,
 )
 from kinto_orm.bulk.many import Summary
-from kinto_orm.models.holding import has_pending_permissions
+from kinto_orm.models.state import has_pending_permissions
 
 
 class Todo(Record, collection="todos"):

@@ -23,7 +23,7 @@ from pydantic import (
 
 from conftest import Backend
 from kinto_orm import Conflict, InvalidData, ModelError, NotLoaded, Record, Session
-from kinto_orm.models.changes import restored
+from kinto_orm.models.contents import restored
 
 
 class Address(BaseModel):

@@ -14,10 +14,16 @@ from hypothesis import strategies as st
 from feeding import feed
 from kinto_orm.errors import BadReply, Conflict, Forbidden, InvalidData, NotFound, ResponseError
 from kinto_orm.wire.flows import ask
-from kinto_orm.wire.messages import Reply, Request
+from kinto_orm.wire.messages import (
+    Reply,
+    Request,
+    if_match,
+    if_none_match,
+    query_string,
+    segment,
+    timestamp,
+)
 from kinto_orm.wire.parents import Parents
-from kinto_orm.wire.paths import query_string, segment
-from kinto_orm.wire.preconditions import if_match, if_none_match, timestamp
 from kinto_orm.wire.refusals import error_for
 
 ALLOWED = st.from_regex(r"\A[a-zA-Z0-9][a-zA-Z0-9_-]*\Z")

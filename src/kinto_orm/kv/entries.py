@@ -14,8 +14,7 @@ from kinto_orm.queries.conditions import Condition, compile_conditions, field
 from kinto_orm.queries.pager import Asked, Listing, Pager
 from kinto_orm.wire.flows import ANEW, Flow
 from kinto_orm.wire.jsonvalues import as_stored
-from kinto_orm.wire.messages import Reply
-from kinto_orm.wire.paths import segment
+from kinto_orm.wire.messages import Reply, segment
 from kinto_orm.wire.places import Place, place_at
 from kinto_orm.wire.scope import Scope
 

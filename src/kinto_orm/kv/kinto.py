@@ -46,14 +46,12 @@ from kinto_orm.queries.ahead import pages_of
 from kinto_orm.queries.conditions import field
 from kinto_orm.queries.counting import counting
 from kinto_orm.queries.deleting import deleting
+from kinto_orm.wire.clock import race_pause
 from kinto_orm.wire.driving import run
-from kinto_orm.wire.encoding import encode
 from kinto_orm.wire.flows import Flow, Pause, ask, side_by_side
-from kinto_orm.wire.jsonvalues import alike, as_stored
-from kinto_orm.wire.messages import JSON_PATCH, Reply, Request
+from kinto_orm.wire.jsonvalues import alike, as_stored, encode
+from kinto_orm.wire.messages import JSON_PATCH, Reply, Request, if_match, if_none_match
 from kinto_orm.wire.places import Place, is_absent
-from kinto_orm.wire.preconditions import if_match, if_none_match
-from kinto_orm.wire.racing import race_pause
 from kinto_orm.wire.scope import Scope
 
 T = TypeVar("T")

@@ -11,8 +11,8 @@ from pydantic import JsonValue
 from kinto_orm.errors import BadReply, KeyNotFound, PathError, ResponseError
 from kinto_orm.kv import keypath
 from kinto_orm.wire.driving import run
-from kinto_orm.wire.encoding import encode
 from kinto_orm.wire.flows import ANEW, Flow, side_by_side
+from kinto_orm.wire.jsonvalues import encode
 from kinto_orm.wire.kvp import ask_kvp, done, names_in, request, text_of
 from kinto_orm.wire.messages import Reply
 from kinto_orm.wire.places import info_of

@@ -24,8 +24,8 @@ from kinto_orm.kv import keypath
 from kinto_orm.kv.kinto import KintoStore
 from kinto_orm.kv.kvp import KvpStore
 from kinto_orm.wire.driving import run
-from kinto_orm.wire.encoding import sent
 from kinto_orm.wire.flows import Flow
+from kinto_orm.wire.jsonvalues import sent
 from kinto_orm.wire.scope import Scope
 
 T = TypeVar("T")

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 from pydantic import AfterValidator, ConfigDict, Field, SecretStr
 
 from kinto_orm.errors import BadReply, InvalidData, ResponseError, Unauthorized, Unsupported
-from kinto_orm.models.contents import dump_of, is_new, name_of
+from kinto_orm.models.contents import dump_of, name_of
 from kinto_orm.models.loading import Source, loader_of
 from kinto_orm.models.naming import refuse_undeclared
 from kinto_orm.models.permissions import Permissions
 from kinto_orm.models.resource import Resource
-from kinto_orm.models.state import State, put_state
+from kinto_orm.models.state import State, is_new, put_state
 from kinto_orm.models.stored import NOT_DATA
 from kinto_orm.wire import kvp
 from kinto_orm.wire.flows import Flow

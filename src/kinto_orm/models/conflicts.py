@@ -6,13 +6,11 @@ from typing import Any
 
 from kinto_orm.errors import BadReply, Conflict, InvalidData, ResponseError
 from kinto_orm.models.asking import from_raw
-from kinto_orm.models.changes import differing, unlike
-from kinto_orm.models.contents import dump_of, is_new, raw_of
-from kinto_orm.models.holding import bound
+from kinto_orm.models.contents import differing, dump_of, raw_of, unlike
 from kinto_orm.models.naming import names_of
 from kinto_orm.models.permissions import Permissions, unknown, wished
 from kinto_orm.models.pristine import changes_of, pristine_of, reload
-from kinto_orm.models.state import set_state, state_of
+from kinto_orm.models.state import bound, is_new, set_state, state_of
 from kinto_orm.models.stored import Stored
 from kinto_orm.wire.messages import is_object
 from kinto_orm.wire.places import Place

@@ -5,14 +5,12 @@ from __future__ import annotations
 import copy
 from typing import TypeVar
 
-from kinto_orm.models.doubting import Doubting
-from kinto_orm.models.outgoing import data_to_send, refuse_partial
-from kinto_orm.models.placing import place_of
-from kinto_orm.models.saving import put
-from kinto_orm.models.state import State, set_state
+from kinto_orm.models.asking import place_of
+from kinto_orm.models.saving import data_to_send, put, refuse_partial
+from kinto_orm.models.state import Doubting, State, set_state
 from kinto_orm.models.stored import Stored
 from kinto_orm.wire.flows import Flow
-from kinto_orm.wire.preconditions import if_none_match
+from kinto_orm.wire.messages import if_none_match
 from kinto_orm.wire.scope import Scope
 
 S = TypeVar("S", bound=Stored)

@@ -5,16 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kinto_orm.errors import ConfigurationError, NotFound, ResponseError
-from kinto_orm.models.asking import ask_about, require_id
+from kinto_orm.models.asking import ask_about, path_of, place_of, require_id
 from kinto_orm.models.conflicts import conflict_of
-from kinto_orm.models.contents import is_new, name_of
-from kinto_orm.models.doubting import Doubting
-from kinto_orm.models.placing import path_of, place_of
-from kinto_orm.models.state import set_state, state_of
+from kinto_orm.models.contents import name_of
+from kinto_orm.models.state import Doubting, is_new, set_state, state_of
 from kinto_orm.models.stored import Stored
 from kinto_orm.wire.flows import Flow
-from kinto_orm.wire.messages import Reply, Request
-from kinto_orm.wire.preconditions import if_match
+from kinto_orm.wire.messages import Reply, Request, if_match
 from kinto_orm.wire.scope import Scope
 
 

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from kinto_orm.errors import Conflict, NotFound, ResponseError
-from kinto_orm.models.asking import ask_about, loaded
+from kinto_orm.models.asking import ask_about, home_of, loaded
 from kinto_orm.models.making import of_fields
-from kinto_orm.models.placing import home_of
 from kinto_orm.models.saving import saving
 from kinto_orm.models.stored import Stored
 from kinto_orm.wire.flows import Flow

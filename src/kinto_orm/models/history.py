@@ -9,9 +9,8 @@ from typing import ClassVar, NoReturn, TypeVar
 from pydantic import BaseModel, Field, JsonValue, TypeAdapter, ValidationError
 
 from kinto_orm.errors import BadReply, NotFound, Unsupported
-from kinto_orm.models.asking import from_raw, page_at
+from kinto_orm.models.asking import from_raw, page_at, place_of
 from kinto_orm.models.contents import name_of
-from kinto_orm.models.placing import place_of
 from kinto_orm.models.pristine import adopt
 from kinto_orm.models.resource import Resource
 from kinto_orm.models.saving import saving

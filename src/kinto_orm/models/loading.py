@@ -21,8 +21,8 @@ from kinto_orm.models.collector import collector
 from kinto_orm.models.naming import cached
 from kinto_orm.models.outside import unguarded
 from kinto_orm.models.stored import NOT_DATA, Stored
-from kinto_orm.wire.encoding import decode
 from kinto_orm.wire.forking import cached_property
+from kinto_orm.wire.jsonvalues import decode
 from kinto_orm.wire.messages import Reply
 
 M = TypeVar("M", bound=Stored)

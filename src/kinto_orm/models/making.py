@@ -14,12 +14,11 @@ from kinto_orm.models.declaring import (
     set_default_factory,
 )
 from kinto_orm.models.fidelity import refuse_unread_fields
-from kinto_orm.models.holding import bound
 from kinto_orm.models.loading import Kept, Source, without
 from kinto_orm.models.naming import RESERVED, field_of, names_of
 from kinto_orm.models.permissions import Permissions
 from kinto_orm.models.signatures import MADE
-from kinto_orm.models.state import State, own_state, set_state, state_of
+from kinto_orm.models.state import State, bound, own_state, set_state, state_of
 from kinto_orm.models.stored import NOT_DATA, Stored
 
 S = TypeVar("S", bound=Stored)

@@ -17,7 +17,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from kinto_orm.errors import InvalidData
 from kinto_orm.models.declaring import computed_names, unknown_field
 from kinto_orm.models.naming import is_unknown, refuse_reserved
-from kinto_orm.wire.paths import id_pattern
+from kinto_orm.wire.messages import id_pattern
 
 _KEYS = "extras_keys_schema"
 # What these hold is the program's, and no part of a schema.

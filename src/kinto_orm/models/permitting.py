@@ -15,20 +15,17 @@ from kinto_orm.errors import (
 )
 from kinto_orm.models import permissions as perms
 from kinto_orm.models.access import Access
-from kinto_orm.models.asking import ask_about, require_id
+from kinto_orm.models.asking import ask_about, path_of, place_of, require_id
 from kinto_orm.models.conflicts import conflict_of
-from kinto_orm.models.contents import fits, is_new, name_of, raw_of, stamp
-from kinto_orm.models.holding import permissions_of
+from kinto_orm.models.contents import fits, name_of, raw_of, stamp
 from kinto_orm.models.loading import Source
 from kinto_orm.models.permissions import Permissions
-from kinto_orm.models.placing import path_of, place_of
-from kinto_orm.models.state import own_state, state_of
+from kinto_orm.models.state import is_new, own_state, permissions_of, state_of
 from kinto_orm.models.stored import NOT_DATA, Stored
-from kinto_orm.wire.encoding import encode
 from kinto_orm.wire.flows import Flow
-from kinto_orm.wire.messages import JSON_PATCH, Request
+from kinto_orm.wire.jsonvalues import encode
+from kinto_orm.wire.messages import JSON_PATCH, Request, if_match
 from kinto_orm.wire.places import Place
-from kinto_orm.wire.preconditions import if_match
 from kinto_orm.wire.scope import Scope
 
 _ATTEMPTS = 5

@@ -13,13 +13,16 @@ from typing import Any, TypeVar
 from pydantic import JsonValue
 
 from kinto_orm.errors import InvalidData
-from kinto_orm.models.changes import Changes, differing, find_changes, same_json
 from kinto_orm.models.contents import (
+    Changes,
+    differing,
     dump_of,
     extra_of,
+    find_changes,
     go_back,
     held_by,
     raw_of,
+    same_json,
     stamp,
     value_of,
 )

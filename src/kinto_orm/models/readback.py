@@ -14,8 +14,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from kinto_orm.errors import InvalidData
-from kinto_orm.models.changes import equal, in_order, same_json
-from kinto_orm.models.contents import dump_of, name_of
+from kinto_orm.models.contents import dump_of, equal, in_order, name_of, same_json
 from kinto_orm.models.fidelity import is_secret, parts, read_earlier
 from kinto_orm.models.loading import loader_of
 from kinto_orm.models.naming import names_of

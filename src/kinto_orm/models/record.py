@@ -8,17 +8,17 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 from kinto_orm.errors import ConfigurationError, InvalidData, ModelError
+from kinto_orm.models.asking import scope_for, scope_of
 from kinto_orm.models.getting import getting
 from kinto_orm.models.making import of_fields
 from kinto_orm.models.permissions import Permissions
-from kinto_orm.models.placing import scope_for, scope_of
 from kinto_orm.models.resource import Resource
 from kinto_orm.models.state import set_state, state_of
 from kinto_orm.models.stored import NOT_DATA
 from kinto_orm.queries.options import given_fields
 from kinto_orm.queries.query import Query
 from kinto_orm.wire.driving import run
-from kinto_orm.wire.paths import segment
+from kinto_orm.wire.messages import segment
 from kinto_orm.wire.scope import Scope
 
 if TYPE_CHECKING:

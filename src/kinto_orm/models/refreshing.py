@@ -5,16 +5,21 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from kinto_orm.errors import InvalidData
-from kinto_orm.models.asking import ask_about, loaded
-from kinto_orm.models.contents import is_new, name_of
-from kinto_orm.models.holding import has_fetched_permissions, has_pending_permissions, renewed
-from kinto_orm.models.placing import path_of, place_of
+from kinto_orm.models.asking import ask_about, loaded, path_of, place_of
+from kinto_orm.models.contents import name_of
 from kinto_orm.models.pristine import reload, restore, unsaved
-from kinto_orm.models.state import State, own_state, state_of
+from kinto_orm.models.state import (
+    State,
+    has_fetched_permissions,
+    has_pending_permissions,
+    is_new,
+    own_state,
+    renewed,
+    state_of,
+)
 from kinto_orm.models.stored import Stored
 from kinto_orm.wire.flows import Flow
-from kinto_orm.wire.messages import Request
-from kinto_orm.wire.preconditions import if_none_match
+from kinto_orm.wire.messages import Request, if_none_match
 from kinto_orm.wire.scope import Scope
 
 S = TypeVar("S", bound=Stored)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Literal, ParamSpec, TypeVar
 
 from kinto_orm.errors import BatchError, Conflict
-from kinto_orm.wire.racing import race_pause
+from kinto_orm.wire.clock import race_pause
 
 P = ParamSpec("P")
 T = TypeVar("T")

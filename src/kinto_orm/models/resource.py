@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import JsonValue
 
+from kinto_orm.models.asking import listing, scope_for, scope_of, uri_of
 from kinto_orm.models.assigning import Assignment
 from kinto_orm.models.attributes import (
     delete_item,
@@ -17,12 +18,10 @@ from kinto_orm.models.attributes import (
     set_attribute,
     set_item,
 )
-from kinto_orm.models.contents import dump_of, is_given, is_new, value_of
+from kinto_orm.models.contents import dump_of, is_given, value_of
 from kinto_orm.models.copying import copying
 from kinto_orm.models.deleting import Tombstone, deleting
 from kinto_orm.models.getting import getting, getting_or_creating, getting_or_none
-from kinto_orm.models.holding import bound, permissions_of
-from kinto_orm.models.listing import listing
 from kinto_orm.models.making import (
     configure,
     copied_values,
@@ -39,12 +38,11 @@ from kinto_orm.models.permitting import (
     fetching_permissions,
     sending_permissions,
 )
-from kinto_orm.models.placing import scope_for, scope_of, uri_of
 from kinto_orm.models.pristine import changes_of, pristine_of
 from kinto_orm.models.readback import hidden_changes
 from kinto_orm.models.refreshing import refreshing
 from kinto_orm.models.saving import Saved, saving
-from kinto_orm.models.state import own_state, set_state, state_of
+from kinto_orm.models.state import bound, is_new, own_state, permissions_of, set_state, state_of
 from kinto_orm.models.stored import Stored
 from kinto_orm.models.traits import traits_of
 from kinto_orm.queries.options import given_fields

@@ -5,7 +5,7 @@ New: `PUT` with `If-None-Match: *`. Changed: `PATCH` of the changed top-level fi
 precondition. Nothing changed: nothing is sent.
 
 A 412 says that somebody else was first, or that an earlier sending was this very write and its
-answer was lost; `_after_412` and `_after_refused_patch` decide which.
+answer was lost; `_after_412` and `_patch` decide which.
 """
 
 from __future__ import annotations
@@ -16,33 +16,38 @@ from typing import Any, Literal
 
 from pydantic import JsonValue
 
-from kinto_orm.errors import BadReply, InvalidData, KintoError, NotFound, ResponseError
-from kinto_orm.models.access import Access, JsonPatch
-from kinto_orm.models.asking import ask_about, require_id
-from kinto_orm.models.changes import Changes
-from kinto_orm.models.conflicts import conflict_of, existing_of
-from kinto_orm.models.contents import fits, is_new, name_of, raw_of, stamp
-from kinto_orm.models.doubting import Doubting
-from kinto_orm.models.holding import renewed, wished_permissions
-from kinto_orm.models.loading import Source, without
-from kinto_orm.models.outgoing import (
-    changes_to_send,
-    data_to_send,
-    name_fields,
-    refuse_partial,
-    refuse_past,
-    stamp_to_send,
+from kinto_orm.errors import (
+    BadReply,
+    ConfigurationError,
+    InvalidData,
+    KintoError,
+    NotFound,
+    NotLoaded,
+    ResponseError,
 )
+from kinto_orm.models.access import Access, JsonPatch
+from kinto_orm.models.asking import ask_about, home_in, is_foreign, path_of, place_of, require_id
+from kinto_orm.models.conflicts import conflict_of, existing_of
+from kinto_orm.models.contents import Changes, dump_of, fits, has_name, name_of, raw_of, stamp
+from kinto_orm.models.loading import Source, without
+from kinto_orm.models.naming import names_of, refuse_reserved
 from kinto_orm.models.permitting import pending_permissions, sending_permissions
-from kinto_orm.models.placing import home_in, is_foreign, path_of, place_of
-from kinto_orm.models.pristine import adopt, made_of, settle, settle_unchanged
-from kinto_orm.models.state import State, set_state, state_of
+from kinto_orm.models.pristine import adopt, changes_of, made_of, plan, settle, settle_unchanged
+from kinto_orm.models.readback import refuse_unreadable
+from kinto_orm.models.state import (
+    Doubting,
+    State,
+    is_new,
+    renewed,
+    set_state,
+    state_of,
+    wished_permissions,
+)
 from kinto_orm.models.stored import Stored
-from kinto_orm.wire.encoding import encode_dumped
 from kinto_orm.wire.flows import Flow
-from kinto_orm.wire.messages import JSON_PATCH, Request
+from kinto_orm.wire.jsonvalues import as_stored, encode_dumped
+from kinto_orm.wire.messages import JSON_PATCH, Request, if_match, if_none_match
 from kinto_orm.wire.places import Place
-from kinto_orm.wire.preconditions import if_match, if_none_match
 from kinto_orm.wire.scope import Scope
 
 Saved = Literal["created", "updated", "unchanged"]
@@ -126,6 +131,109 @@ def _move(stored: Stored, scope: Scope, asked: Mapping[str, int], *, force: bool
     adopt(stored, moved, frozenset())
     set_state(stored, state_of(moved))
     return saved
+
+
+# What is sent
+
+
+def refuse_partial(stored: Stored) -> None:
+    """Refuse to save an object of which only some fields are here.
+
+    Raises:
+        NotLoaded: It is one.
+    """
+    if state_of(stored).partial:
+        raise NotLoaded(
+            f"cannot save {name_of(stored)}: it was loaded with some fields only; call "
+            "refresh(keep_changes=True) first. Nothing was sent."
+        )
+
+
+def refuse_past(stored: Stored) -> None:
+    """Refuse to save what the history gave, unchanged: that would bring nothing back.
+
+    Raises:
+        ConfigurationError: It is that.
+    """
+    if state_of(stored).past:
+        raise ConfigurationError(
+            f"cannot save {name_of(stored)}: it is how it was at a time. revert(when) of the "
+            "object brings that back; copy_to() makes another object of it. Nothing was sent."
+        )
+
+
+def changes_to_send(stored: Stored) -> Changes:
+    """What changed, to be saved.
+
+    Raises:
+        InvalidData: Something would not be read back as it is.
+    """
+    changes = changes_of(stored)
+    refuse_unreadable(
+        stored, changes.changed, changes.names, lambda: changes.applied_to(raw_of(stored))
+    )
+    plan(stored)
+    return changes
+
+
+def data_to_send(stored: Stored) -> dict[str, JsonValue]:
+    """All data for a PUT, with stored fields that the model leaves out of its dumps.
+
+    Raises:
+        InvalidData: Something would not be read back as it is.
+    """
+    data, raw = dump_of(stored), raw_of(stored)
+    if raw:
+        changes = changes_of(stored)
+        kept = {name: as_stored(value) for name, value in raw.items()}
+        names = changes.names | (data.keys() - raw.keys())
+        data = data | changes.applied_to(kept)
+    else:
+        names = set(data)
+    refuse_reserved(type(stored), names & data.keys() if raw else data)
+    refuse_unreadable(stored, data, names, lambda: data)
+    plan(stored)
+    return data
+
+
+def stamp_to_send(last_modified: int | None, stored: int | None = None) -> dict[str, int]:
+    """The timestamp to be stored, if one is asked for.
+
+    Args:
+        last_modified: What is asked for, in milliseconds.
+        stored: What the object has.
+
+    Raises:
+        InvalidData: The server would not keep it.
+    """
+    if last_modified is None:
+        return {}
+    if type(last_modified) is not int or last_modified <= (stored or 0):
+        raise InvalidData(
+            f"last_modified={last_modified!r} would not be kept: it is a whole number of "
+            f"milliseconds beyond {stored or 0}. Nothing was sent."
+        )
+    return {"last_modified": last_modified}
+
+
+def _patch_request(stored: Stored, place: Place, changes: Changes, pending: JsonPatch) -> Request:
+    path, headers = path_of(stored, place), if_match(stored.last_modified or 0)
+    if not changes.removed and not pending:
+        body = encode_dumped({"data": changes.changed}, name_of(stored))
+        alone = stored.__kinto_kind__ != "record"
+        return Request("PATCH", path, body=body, headers=headers, alone=alone)
+    if not stored.__kinto_secrets__.isdisjoint(changes.changed):
+        # Kinto hashes the password of a plain PATCH only: a JSON-Patch would store it as it is.
+        raise InvalidData(
+            f"save the permissions of {name_of(stored)} by themselves, then the password: the "
+            "server does not take both at once. Nothing was sent."
+        )
+    headers["Content-Type"] = JSON_PATCH
+    body = encode_dumped(changes.operations() + pending, name_of(stored))
+    return Request("PATCH", path, body=body, headers=headers, alone=True)
+
+
+# Sending it, and what each answer means
 
 
 def put(
@@ -227,21 +335,17 @@ def _patch(
     _accept(stored, place, answer, expected, sent=pending)
 
 
-def _patch_request(stored: Stored, place: Place, changes: Changes, pending: JsonPatch) -> Request:
-    path, headers = path_of(stored, place), if_match(stored.last_modified or 0)
-    if not changes.removed and not pending:
-        body = encode_dumped({"data": changes.changed}, name_of(stored))
-        alone = stored.__kinto_kind__ != "record"
-        return Request("PATCH", path, body=body, headers=headers, alone=alone)
-    if not stored.__kinto_secrets__.isdisjoint(changes.changed):
-        # Kinto hashes the password of a plain PATCH only: a JSON-Patch would store it as it is.
-        raise InvalidData(
-            f"save the permissions of {name_of(stored)} by themselves, then the password: the "
-            "server does not take both at once. Nothing was sent."
-        )
-    headers["Content-Type"] = JSON_PATCH
-    body = encode_dumped(changes.operations() + pending, name_of(stored))
-    return Request("PATCH", path, body=body, headers=headers, alone=True)
+def name_fields(stored: Stored, error: ResponseError, sent: Mapping[str, Any]) -> None:
+    """Say of a refusal which fields of the model the names are that the server gives."""
+    names = names_of(type(stored))
+    for name in error.names if isinstance(error, InvalidData) else ():
+        inside = [
+            names[key] for key, value in sent.items() if key in names and has_name(value, name)
+        ]
+        if names.get(name, name) != name:
+            error.args = (f"{error} {name!r} is what the field {names[name]!r} is stored as.",)
+        elif name not in names and inside:
+            error.args = (f"{error} {name!r} is inside of the field {' or '.join(inside)}.",)
 
 
 def _doing(stored: Stored, place: Place) -> str:

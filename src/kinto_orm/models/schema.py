@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kinto_orm.errors import ConfigurationError, Forbidden, ModelError, NotFound
+from kinto_orm.models.asking import home_of
 from kinto_orm.models.getting import getting, getting_or_creating
 from kinto_orm.models.loading import loader_of, without
 from kinto_orm.models.naming import names_of
-from kinto_orm.models.placing import home_of
 from kinto_orm.models.record import Record
 from kinto_orm.models.saving import saving
 from kinto_orm.models.structure import Bucket, Collection

@@ -1,10 +1,14 @@
-"""What an object knows of its place and of what the server has, beside its fields."""
+"""What an object knows beside its fields: its place, what the server has of it, its permissions."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
+from kinto_orm.errors import KintoError
+from kinto_orm.models import permissions as perms
+from kinto_orm.models.access import Access
 from kinto_orm.models.loading import Source
 from kinto_orm.models.permissions import Permissions
 from kinto_orm.models.stored import Stored
@@ -92,3 +96,129 @@ def own_state(stored: Stored) -> State:
         state = state.replaced()
         put_state(stored, state)
     return state
+
+
+def is_new(stored: Stored) -> bool:
+    """Whether it was never saved nor loaded."""
+    state = state_of(stored)
+    if state.source is None:
+        return not state.gone
+    # A copy may have been given another id.
+    return not state.source.knows(stored.id)
+
+
+# The permissions that it holds: not asked for, fetched, or wished
+
+
+def bound(stored: Stored, permissions: Permissions) -> Permissions:
+    """Say that these permissions are an object's."""
+    return permissions.bind(stored, stored.__kinto_kind__)
+
+
+def permissions_of(stored: Stored) -> Permissions:
+    """The permissions of an object; reading those that were not loaded is a NotLoaded error."""
+    state = own_state(stored)
+    held = state.permissions
+    if not isinstance(held, Permissions):
+        if held is None and (state.source is None or state.gone):
+            held = bound(stored, Permissions())
+        else:
+            kind = stored.__kinto_kind__
+            held = perms.loaded(held, stored, kind, stored.last_modified)
+        state.permissions = held
+    return held
+
+
+def renewed(
+    stored: Stored,
+    answered: Mapping[str, list[str]] | None,
+    as_of: int | None,
+    *,
+    keep: bool,
+    sent: Access | None = None,
+) -> Permissions | Mapping[str, list[str]] | None:
+    """The permissions after an answer; an object that somebody may hold stays the same.
+
+    Args:
+        stored: The object.
+        answered: What the answer says of them, if anything.
+        as_of: The object's timestamp in it.
+        keep: Keep what is not saved yet.
+        sent: What went with the request; what was asked for since stays to be saved.
+    """
+    held = state_of(stored).permissions
+    if not isinstance(held, Permissions):
+        return answered
+    fresh = perms.loaded(answered, stored, stored.__kinto_kind__, as_of)
+    if sent is not None:
+        held.settle(fresh, sent)
+    elif keep:
+        held.rebase(fresh)
+    else:
+        held.take(fresh)
+    return held
+
+
+def has_fetched_permissions(stored: Stored) -> bool:
+    """Whether the server was asked for them."""
+    held = state_of(stored).permissions
+    return held.is_fetched if isinstance(held, Permissions) else held is not None
+
+
+def has_pending_permissions(stored: Stored) -> bool:
+    """Whether something about them is not saved yet."""
+    held = state_of(stored).permissions
+    return isinstance(held, Permissions) and held.is_changed
+
+
+def wished_permissions(stored: Stored) -> Access | None:
+    """What is to go with a creation, as it is now; None when nothing was said of it."""
+    held = state_of(stored).permissions
+    return held.snapshot() if isinstance(held, Permissions) else None
+
+
+def wanted_permissions(stored: Stored) -> dict[str, list[str]]:
+    """The sets that are to go with a creation."""
+    wished = wished_permissions(stored)
+    return {} if wished is None else wished.wanted()
+
+
+# A write to which no answer came
+
+
+class Doubting:
+    """What ends this block without a clear answer is remembered by the object.
+
+    Its next write then takes an equal value on the server for what it may be: its own.
+
+    Args:
+        stored: The object that is written.
+    """
+
+    __slots__ = ("_stored",)
+
+    def __init__(self, stored: Stored) -> None:
+        self._stored = stored
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # An interrupt came while the answer was awaited; what else is wrong was wrong here.
+        lost = error.lost if isinstance(error, KintoError) else not isinstance(error, Exception)
+        if error is not None and lost:
+            own_state(self._stored).doubt = True
+            if not is_new(self._stored):
+                _doubt_permissions(self._stored)
+
+
+def _doubt_permissions(stored: Stored) -> None:
+    """Keep in mind that the server may have the permissions that were on their way."""
+    held = state_of(stored).permissions
+    if isinstance(held, Permissions) and held.is_changed:
+        held.lose(held.snapshot())

@@ -10,16 +10,16 @@ from pydantic import Field, JsonValue
 
 from kinto_orm.errors import ConfigurationError
 from kinto_orm.kv.values import KeyValues
+from kinto_orm.models.asking import place_of, scope_of
 from kinto_orm.models.history import History, HistoryEntry, history_of_bucket, taking_snapshot
 from kinto_orm.models.permissions import Permissions
-from kinto_orm.models.placing import place_of, scope_of
 from kinto_orm.models.record import Children, Record
 from kinto_orm.models.resource import Resource
 from kinto_orm.models.state import state_of
 from kinto_orm.queries.query import Query
 from kinto_orm.wire.driving import run
 from kinto_orm.wire.flows import Flow
-from kinto_orm.wire.paths import segment
+from kinto_orm.wire.messages import segment
 from kinto_orm.wire.places import bucket_id
 from kinto_orm.wire.scope import Scope
 

@@ -33,15 +33,16 @@ from kinto_orm.queries.orderings import (
     written,
 )
 from kinto_orm.queries.spelled import ZONED_TIME, Operand, keeps_order, operand, sorts_wrongly
-from kinto_orm.wire.encoding import MOST_LEVELS, is_deep
 from kinto_orm.wire.jsonvalues import (
     ABSENT,
+    MOST_LEVELS,
     MaybeJson,
     contains,
     dump,
     escape,
     is_bit,
     is_container,
+    is_deep,
     join,
     kind,
     matcher,

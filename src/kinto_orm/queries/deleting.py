@@ -13,8 +13,7 @@ from kinto_orm.queries.pager import Asked, Listing, Question, Scan, asking
 from kinto_orm.queries.positions import Circle
 from kinto_orm.wire.flows import ANEW, Flow
 from kinto_orm.wire.jsonvalues import join
-from kinto_orm.wire.messages import Reply, Request
-from kinto_orm.wire.paths import query_string
+from kinto_orm.wire.messages import Reply, Request, query_string
 
 _NOTHING = Reply(200, {}, b'{"data":[]}')
 

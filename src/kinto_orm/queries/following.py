@@ -24,10 +24,8 @@ from kinto_orm.queries.positions import Circle, next_position
 from kinto_orm.wire.driving import run
 from kinto_orm.wire.flows import ANEW, Flow, ask
 from kinto_orm.wire.jsonvalues import join
-from kinto_orm.wire.messages import Reply, Request
-from kinto_orm.wire.paths import query_string
+from kinto_orm.wire.messages import Reply, Request, query_string, timestamp
 from kinto_orm.wire.places import info_of
-from kinto_orm.wire.preconditions import timestamp
 from kinto_orm.wire.scope import Scope
 
 M = TypeVar("M")

@@ -11,8 +11,7 @@ from kinto_orm.errors import Forbidden, NotFound
 from kinto_orm.queries.filters import Filter, distinct
 from kinto_orm.queries.positions import Circle, Start
 from kinto_orm.wire.flows import Flow, ask
-from kinto_orm.wire.messages import Reply, Request
-from kinto_orm.wire.paths import query_string
+from kinto_orm.wire.messages import Reply, Request, query_string
 from kinto_orm.wire.places import Place, is_absent
 
 M = TypeVar("M")

@@ -8,8 +8,7 @@ from typing import Final, NoReturn
 
 from pydantic import JsonValue
 
-from kinto_orm.wire.encoding import MOST_LEVELS, is_deep
-from kinto_orm.wire.jsonvalues import is_beyond, is_storable
+from kinto_orm.wire.jsonvalues import MOST_LEVELS, is_beyond, is_deep, is_storable
 
 _LONGEST: Final = 20
 """Characters of the longest integer that has 64 bits."""

@@ -12,9 +12,8 @@ from kinto_orm.errors import NotFound, ResponseError
 from kinto_orm.kv import keypath
 from kinto_orm.kv.entries import lists_for_urls
 from kinto_orm.kv.kinto import KintoStore as Values
-from kinto_orm.models.asking import ask_about, loaded
+from kinto_orm.models.asking import ask_about, home_of, loaded, place_of
 from kinto_orm.models.deleting import Tombstone, deleting
-from kinto_orm.models.placing import home_of, place_of
 from kinto_orm.models.record import Record
 from kinto_orm.models.refreshing import refreshing
 from kinto_orm.models.saving import Saved, saving

@@ -9,19 +9,24 @@ from pydantic import JsonValue
 
 from kinto_orm.errors import NotFound, PathError, TemplateError
 from kinto_orm.kv import keypath
-from kinto_orm.models.asking import source_of
+from kinto_orm.models.asking import is_foreign, refuse_foreign, source_of
 from kinto_orm.models.conflicts import conflict_of
-from kinto_orm.models.contents import dump_of, is_new, name_of
+from kinto_orm.models.contents import dump_of, name_of
 from kinto_orm.models.deleting import Tombstone, bury, refuse_unknown_object
-from kinto_orm.models.holding import has_pending_permissions, wanted_permissions
 from kinto_orm.models.loading import loader_of
-from kinto_orm.models.outgoing import data_to_send, refuse_partial
-from kinto_orm.models.placing import is_foreign, refuse_foreign
 from kinto_orm.models.pristine import unsaved
 from kinto_orm.models.record import Record
 from kinto_orm.models.refreshing import become
-from kinto_orm.models.saving import Saved
-from kinto_orm.models.state import State, put_state, set_state, state_of
+from kinto_orm.models.saving import Saved, data_to_send, refuse_partial
+from kinto_orm.models.state import (
+    State,
+    has_pending_permissions,
+    is_new,
+    put_state,
+    set_state,
+    state_of,
+    wanted_permissions,
+)
 from kinto_orm.queries.pager import Page
 from kinto_orm.queries.query import Query
 from kinto_orm.templates.documents import (
@@ -32,8 +37,8 @@ from kinto_orm.templates.documents import (
     name_and_source,
 )
 from kinto_orm.templates.including import Drive, Included
-from kinto_orm.wire.encoding import encode
 from kinto_orm.wire.flows import Flow, Work
+from kinto_orm.wire.jsonvalues import encode
 from kinto_orm.wire.kvp import ask_kvp, done, names_in, request, text_of
 from kinto_orm.wire.messages import Reply
 from kinto_orm.wire.scope import Scope

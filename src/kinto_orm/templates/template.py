@@ -9,11 +9,11 @@ from pydantic import JsonValue, model_validator
 
 from kinto_orm.errors import Conflict, InvalidData, ModelError, NotFound
 from kinto_orm.kv import keypath
+from kinto_orm.models.asking import scope_for, scope_of
 from kinto_orm.models.deleting import Tombstone
 from kinto_orm.models.making import of_fields
 from kinto_orm.models.naming import refuse_undeclared
 from kinto_orm.models.permissions import Permissions
-from kinto_orm.models.placing import scope_for, scope_of
 from kinto_orm.models.record import Record
 from kinto_orm.models.saving import Saved
 from kinto_orm.queries.options import given_fields

@@ -11,10 +11,10 @@ from typing import Any
 from urllib3.util.retry import Retry as Urllib3Retry
 
 from kinto_orm.errors import BackoffError, ConfigurationError, Timeout, TransportError
+from kinto_orm.wire.clock import is_seconds
 from kinto_orm.wire.flows import Flow, Pause, Sending
 from kinto_orm.wire.forking import renew_in_children
 from kinto_orm.wire.messages import Reply, Request
-from kinto_orm.wire.timeouts import is_seconds
 
 AnyRetry = Urllib3Retry
 

@@ -1,4 +1,4 @@
-"""The clock of a call: when it has to be over, whatever it does inside.
+"""The clock of a call: when it has to be over, and how long its parts may wait.
 
 The outermost part of a call sets it, and each request within looks at it. A thread that is
 started for a call has a clock of its own.
@@ -7,9 +7,19 @@ started for a call has a clock of its own.
 from __future__ import annotations
 
 import math
+import random
 import time
 from contextvars import ContextVar, Token
 from typing import Self
+
+from kinto_orm.errors import ConfigurationError
+
+Timeouts = float | tuple[float | None, float | None] | None
+"""Seconds to connect and to wait for the next bytes of an answer, or one number for both."""
+
+# More than this (31 years) is a mistake, and a socket takes no more than ten times as much.
+_MOST_SECONDS = 1e9
+_LONGEST_PAUSE = 1.0
 
 
 class Until:
@@ -65,3 +75,34 @@ def seconds_left() -> float:
 def begin_anew(seconds: float) -> None:
     """Let what follows in the call around this have so many seconds of its own."""
     _clock.get().renew(time.monotonic() + seconds)
+
+
+def as_pair(timeout: Timeouts) -> tuple[float | None, float | None]:
+    """The two timeouts that a session is given as `timeout`.
+
+    Raises:
+        ConfigurationError: It is something else than seconds.
+    """
+    pair = timeout if isinstance(timeout, tuple) else (timeout, timeout)
+    if len(pair) != 2 or not all(each is None or is_seconds(each) for each in pair):
+        raise ConfigurationError(
+            f"timeout={timeout!r} is no number of seconds above 0: write timeout=10, or "
+            "timeout=(3.05, 30.0) for (to connect, to wait for the next bytes)"
+        )
+    return pair
+
+
+def is_seconds(value: object) -> bool:
+    """Whether it is a number above 0 that a clock takes; NaN is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= _MOST_SECONDS
+
+def race_pause(attempt: int, began: float) -> float:
+    """Seconds to wait before reading and writing again.
+
+    Args:
+        attempt: 0 after the first run.
+        began: When the last one began, by `time.monotonic()`.
+    """
+    # Measured by its own length: on a slow server the others need longer, too.
+    longest = min(_LONGEST_PAUSE, (time.monotonic() - began) * 2 ** min(attempt, 10))
+    return random.uniform(0, longest)  # noqa: S311

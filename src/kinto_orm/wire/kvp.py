@@ -16,11 +16,9 @@ from pydantic import JsonValue
 
 from kinto_orm import errors
 from kinto_orm.errors import ResponseError, TemplateError, TransportError, Unauthorized, again
-from kinto_orm.wire.encoding import decode
 from kinto_orm.wire.flows import Flow
-from kinto_orm.wire.jsonvalues import is_storable
-from kinto_orm.wire.messages import Reply, Request
-from kinto_orm.wire.paths import query_string
+from kinto_orm.wire.jsonvalues import decode, is_storable
+from kinto_orm.wire.messages import Reply, Request, query_string
 from kinto_orm.wire.refusals import error_for
 from kinto_orm.wire.scope import Scope
 

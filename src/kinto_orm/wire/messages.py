@@ -1,18 +1,25 @@
-"""One request and one answer, as plain data."""
+"""HTTP as data: paths and preconditions, one request and one answer."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
+from urllib.parse import quote, urlencode
 
-from kinto_orm.errors import BadReply
-from kinto_orm.wire.encoding import decode
+from kinto_orm.errors import BadReply, InvalidData
+from kinto_orm.wire.jsonvalues import decode
 from kinto_orm.wire.masking import NOTHING_SENT, Mask
-from kinto_orm.wire.preconditions import whole_number
 
 JSON_PATCH = "application/json-patch+json"
+
+_ID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]*")
+_ACCOUNT_ID = re.compile(r"[a-zA-Z0-9][+.@a-zA-Z0-9_-]*")
+_SIGNS = "'-' and '_' (no spaces, dots or slashes)"
+_ACCOUNT_SIGNS = "'-', '_', '+', '.' and '@' (no spaces or slashes)"
+_MOST_DIGITS = 20
 
 # Bytes of an answer that is shown: the beginning, and what an echo of the request may be long.
 _LOOKED_AT = 10_000
@@ -231,3 +238,74 @@ def _is_access_list(value: object) -> bool:
         and all(isinstance(who, list) for who in value.values())
         and all(isinstance(each, str) for who in value.values() for each in who)
     )
+
+
+# Paths and queries: ids are checked and quoted, never rewritten
+
+
+def segment(value: str, kind: str) -> str:
+    """Check an id against the server's rule and quote it for a path; it is never rewritten.
+
+    Args:
+        value: The id of a bucket, group, collection, record or account.
+        kind: What it is the id of, for the message.
+
+    Raises:
+        InvalidData: The server would refuse this id. Kinto's rule is
+            `^[a-zA-Z0-9][a-zA-Z0-9_-]*$` (accounts also `+.@`).
+    """
+    if not isinstance(value, str):
+        raise InvalidData(
+            f"{value!r:.80} cannot be the id of {'an' if kind == 'account' else 'a'} {kind}: an id "
+            f"is a text, and this is of the type {type(value).__name__}. Write str(...), or .id of "
+            "an object. Nothing was sent."
+        )
+    if not _rule(kind).fullmatch(value):
+        rest = _ACCOUNT_SIGNS if kind == "account" else _SIGNS
+        raise InvalidData(
+            f"{value!r} cannot be the id of {'an' if kind == 'account' else 'a'} {kind}: an id "
+            f"starts with a letter or digit, then come letters, digits, {rest}. Nothing was sent."
+        )
+    return quote(value, safe="") if kind == "account" else value
+
+
+def id_pattern(kind: str) -> str:
+    """The server's rule for ids as a regular expression, as JSON schemas write it."""
+    return f"^{_rule(kind).pattern}$"
+
+
+def _rule(kind: str) -> re.Pattern[str]:
+    return _ACCOUNT_ID if kind == "account" else _ID
+
+
+def query_string(params: Iterable[tuple[str, str]]) -> str:
+    """Quote parameters for a URL; spaces become `%20`."""
+    return urlencode(list(params), quote_via=quote)
+
+
+# Preconditions: what the server has to have, for a request to do anything
+
+
+def if_match(last_modified: int) -> dict[str, str]:
+    """The precondition for changing what has not changed since `last_modified` (milliseconds).
+
+    The server takes "0" for no condition at all, so 0 is refused here.
+    """
+    if last_modified <= 0:
+        raise InvalidData(f"last_modified must be a positive timestamp, not {last_modified}")
+    return {"If-Match": f'"{last_modified}"'}
+
+
+def if_none_match(last_modified: int | None = None) -> dict[str, str]:
+    """The precondition for a creation (None), or for fetching only what is newer."""
+    return {"If-None-Match": "*" if last_modified is None else f'"{last_modified}"'}
+
+
+def timestamp(headers: Mapping[str, str]) -> int | None:
+    """The ETag of a reply in milliseconds; None where there is none."""
+    return whole_number(headers.get("ETag", "").removeprefix("W/").strip('"'))
+
+
+def whole_number(digits: str) -> int | None:
+    """The number that a header gives, None when it gives none or more than 64 bits."""
+    return int(digits) if digits.isdecimal() and len(digits) < _MOST_DIGITS else None

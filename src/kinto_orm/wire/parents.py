@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kinto_orm.errors import NotFound, ResponseError
-from kinto_orm.wire.messages import Request
-from kinto_orm.wire.paths import segment
-from kinto_orm.wire.preconditions import if_none_match
+from kinto_orm.wire.messages import Request, if_none_match, segment
 from kinto_orm.wire.refusals import ERRNO_MISSING_PARENT, is_hidden
 
 

@@ -8,9 +8,8 @@ from typing import NamedTuple
 
 from kinto_orm.errors import NotFound, ResponseError, Unauthorized, Unsupported
 from kinto_orm.wire.flows import Flow, ask
-from kinto_orm.wire.messages import Request
+from kinto_orm.wire.messages import Request, segment
 from kinto_orm.wire.parents import Parents
-from kinto_orm.wire.paths import segment
 from kinto_orm.wire.refusals import is_hidden
 from kinto_orm.wire.scope import Scope
 from kinto_orm.wire.serverinfo import ServerInfo, read_root

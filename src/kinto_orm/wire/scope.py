@@ -12,7 +12,7 @@ from typing import Self
 
 from kinto_orm.errors import ConfigurationError, Unsupported
 from kinto_orm.wire.connection import Connection
-from kinto_orm.wire.paths import segment
+from kinto_orm.wire.messages import segment
 
 _active: ContextVar[tuple[Scope, ...]] = ContextVar("kinto_orm_sessions", default=())
 

@@ -26,11 +26,11 @@ from kinto_orm.errors import (
     TransportError,
 )
 from kinto_orm.wire.authentication import as_headers, constant_headers, refuse_bad_headers
+from kinto_orm.wire.clock import Timeouts, as_pair
 from kinto_orm.wire.forking import renew_in_children
 from kinto_orm.wire.masking import Mask
 from kinto_orm.wire.messages import Reply, Request
 from kinto_orm.wire.pooling import PooledAdapter
-from kinto_orm.wire.timeouts import Timeouts, as_pair
 
 _HEADERS = {
     "Accept": "application/json",

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kinto_orm.errors import InvalidData
-from kinto_orm.wire.encoding import decode, encode, encode_dumped
+from kinto_orm.wire.jsonvalues import decode, encode, encode_dumped
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 
