@@ -18,8 +18,7 @@ from pydantic_core import (
 
 from kinto_orm.errors import BadReply, InvalidData
 from kinto_orm.models.collector import collector
-from kinto_orm.models.naming import cached
-from kinto_orm.models.outside import unguarded
+from kinto_orm.models.naming import cached, unguarded
 from kinto_orm.models.stored import NOT_DATA, Stored
 from kinto_orm.wire.forking import cached_property
 from kinto_orm.wire.jsonvalues import decode

@@ -22,8 +22,7 @@ from pydantic_core import CoreSchema
 
 from kinto_orm.errors import ConfigurationError, ResponseError
 from kinto_orm.models.metaclass import ResourceMeta, constructor_keyword
-from kinto_orm.models.naming import refuse_undeclared
-from kinto_orm.models.outside import described, guarded
+from kinto_orm.models.naming import described, guarded, refuse_undeclared
 from kinto_orm.models.permissions import Permissions
 from kinto_orm.wire.flows import Flow
 from kinto_orm.wire.messages import Reply

@@ -15,8 +15,7 @@ from typing import Any
 from pydantic import BaseModel, JsonValue
 
 from kinto_orm.errors import ModelError
-from kinto_orm.models.naming import cached
-from kinto_orm.models.outside import unguarded
+from kinto_orm.models.naming import cached, unguarded
 from kinto_orm.models.stored import Stored
 
 Kinds = frozenset[type]

@@ -94,7 +94,12 @@ def as_pair(timeout: Timeouts) -> tuple[float | None, float | None]:
 
 def is_seconds(value: object) -> bool:
     """Whether it is a number above 0 that a clock takes; NaN is none."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= _MOST_SECONDS
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and 0 < value <= _MOST_SECONDS
+    )
+
 
 def race_pause(attempt: int, began: float) -> float:
     """Seconds to wait before reading and writing again.
