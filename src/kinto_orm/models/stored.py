@@ -7,6 +7,7 @@ What a class says for them is named `__kinto_...__`, so that no field of a progr
 from __future__ import annotations
 
 import uuid
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -110,17 +111,21 @@ class Stored(BaseModel, metaclass=ResourceMeta):
 
     # What its permissions ask of it; Resource does it.
 
+    @abstractmethod
     def __kinto_fetch_permissions__(self) -> Permissions:
-        raise NotImplementedError
+        """Read its permissions from the server."""
 
+    @abstractmethod
     def __kinto_send_permissions__(self, permissions: Permissions) -> None:
-        raise NotImplementedError
+        """Send what changed of these."""
 
+    @abstractmethod
     def __kinto_permitting__(self, permissions: Permissions, given: Scope | None) -> Flow[None]:
-        raise NotImplementedError
+        """The same as a flow, in a scope where the object lives."""
 
+    @abstractmethod
     def __kinto_clear_permissions__(self) -> None:
-        raise NotImplementedError
+        """Empty every list on the server."""
 
     @classmethod
     def __kinto_path__(cls, scope: Scope) -> str:

@@ -14,6 +14,7 @@ import dataclasses
 import json
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
@@ -231,7 +232,7 @@ class Pages(Generic[M]):
         return reply
 
 
-class _Pass(Generic[M]):
+class _Pass(ABC, Generic[M]):
     """A pass over the changes, page by page.
 
     Args:
@@ -254,9 +255,9 @@ class _Pass(Generic[M]):
         """How far the reader came by it."""
         return self._mark
 
+    @abstractmethod
     def reading(self) -> Flow[list[AnyChange[M]]]:
         """Read the changes of the next page."""
-        raise NotImplementedError
 
 
 class _FirstPass(_Pass[M]):
