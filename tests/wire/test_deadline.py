@@ -20,6 +20,7 @@ from kinto_orm import (
     Retry,
     ServerError,
     Session,
+    Template,
     Timeout,
 )
 
@@ -214,6 +215,12 @@ def test_a_nested_key_that_others_keep_changing(act: str) -> None:
         assert len(server.received) < 12
 
 
+GET_OR_CREATE: dict[str, Any] = {
+    "a record": lambda session: Todo.get_or_create("x", session=session),
+    "a template": lambda session: Template.get_or_create("x", source="", session=session),
+}
+
+
 def test_making_what_is_missing_belongs_to_the_call() -> None:
     """The answer that it is missing, making it and the second attempt share the deadline."""
     missing = says(404, {"errno": 111, "details": {"id": "c", "resource_name": "collection"}})
@@ -227,6 +234,19 @@ def test_making_what_is_missing_belongs_to_the_call() -> None:
         with pytest.raises(Timeout):
             Record(id="x").save(session=session)
         assert server.methods == ["GET", "PUT", "GET"]
+
+
+@pytest.mark.parametrize("make", GET_OR_CREATE)
+def test_getting_or_creating_is_one_call(make: str) -> None:
+    """Looking whether it is there, and creating it, share the deadline."""
+    nothing = says(404, {"errno": 110, "details": {"id": "x", "resource_name": "record"}})
+    with (
+        FaultyServer(slowly(nothing), slowly(says(201, json.loads(BODY)), 0.3)) as server,
+        Session(server.url, bucket="b", retry=Retry(deadline=0.4)) as session,
+    ):
+        with pytest.raises(Timeout):
+            GET_OR_CREATE[make](session)
+        assert server.methods == ["GET", "PUT"]
 
 
 def test_an_item_of_a_batch_belongs_to_its_batch() -> None:

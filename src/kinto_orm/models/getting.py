@@ -8,7 +8,6 @@ from typing import TypeVar
 from kinto_orm.errors import Conflict, NotFound, ResponseError
 from kinto_orm.models.asking import ask_about, home_of, loaded
 from kinto_orm.models.making import of_fields
-from kinto_orm.models.saving import saving
 from kinto_orm.models.stored import Stored
 from kinto_orm.wire.flows import Flow
 from kinto_orm.wire.messages import Request
@@ -42,11 +41,16 @@ def getting(model: type[S], scope: Scope, id: str, plural: str | None = None) ->
 def getting_or_none(model: type[S], scope: Scope, id: str) -> Flow[S | None]:
     """Fetch one object, or None when there is none.
 
+    Args:
+        model: Its class.
+        scope: Where the class does not say where it is, this says.
+        id: By which the class gets its objects: the name of a template, else the id.
+
     Raises:
-        NotFound: Its collection does not exist.
+        NotFound: Its collection does not exist, and is not made by the first write.
     """
     try:
-        return (yield from getting(model, scope, id))
+        return (yield from model.__kinto_get__(scope, id))
     except ResponseError as error:
         if not _is_missing(model, error):
             raise
@@ -54,8 +58,9 @@ def getting_or_none(model: type[S], scope: Scope, id: str) -> Flow[S | None]:
 
 
 def _is_missing(model: type[Stored], error: ResponseError) -> bool:
-    here = isinstance(error, NotFound) and error.resource == model.__kinto_kind__
-    return here or (model.__kinto_hidden__ and is_hidden(error))
+    if isinstance(error, NotFound):
+        return model.__kinto_unmade__ or error.resource == model.__kinto_kind__
+    return model.__kinto_hidden__ and is_hidden(error)
 
 
 def getting_or_creating(
@@ -67,17 +72,24 @@ def getting_or_creating(
 ) -> Flow[tuple[S, bool]]:
     """Fetch one object, or create it when there is none; when somebody else does, fetch theirs.
 
+    Args:
+        model: Its class.
+        scope: Where the class does not say where it is, this says.
+        id: By which the class gets its objects: the name of a template, else the id.
+        defaults: The fields of the one to be created.
+        more: The same as keywords.
+
     Raises:
         Conflict: Unconfirmed: an answer was lost, and an equal object is there.
     """
     found = yield from getting_or_none(model, scope, id)
     if found is not None:
         return found, False
-    made = of_fields(model, defaults, {**more, "id": id})
+    made = of_fields(model, defaults, {**more, model.__kinto_title__: id})
     try:
-        yield from saving(made, scope)
+        yield from made.__kinto_save__(scope)
     except Conflict as conflict:
         if conflict.unconfirmed:
             raise
-        return (yield from getting(model, scope, id)), False
+        return (yield from model.__kinto_get__(scope, id)), False
     return made, True

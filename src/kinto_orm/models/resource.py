@@ -209,7 +209,9 @@ class Resource(Stored):
             TypeError: It is not clear whether an option or a field is meant.
         """
         verb = f"get_or_create({id!r}, "
-        given_fields(cls, verb, defaults, more, {"session": session}, refused=("id",))
+        given_fields(
+            cls, verb, defaults, more, {"session": session}, refused=("id", cls.__kinto_title__)
+        )
         scope = scope_for(cls, session)
         return run(scope, getting_or_creating(cls, scope, id, defaults, more))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import (
     BaseModel,
@@ -72,7 +72,7 @@ class Stored(BaseModel, metaclass=ResourceMeta):
     # The class keywords beside Pydantic's settings.
     __kinto_options__: ClassVar[frozenset[str]] = frozenset({"id_factory"})
     __kinto_kind__: ClassVar[str] = "record"
-    # The field by which messages name an object.
+    # The field by which an object is got, and by which messages name it.
     __kinto_title__: ClassVar[str] = "id"
     # What a program wrote for `extra`; Pydantic always has "allow".
     __kinto_extra__: ClassVar[str | None] = None
@@ -109,7 +109,18 @@ class Stored(BaseModel, metaclass=ResourceMeta):
         title = self.__dict__.get(self.__kinto_title__, self.id)
         return f"{type(self).__name__} {title!r}"
 
-    # What its permissions ask of it; Resource does it.
+    # What other acts ask of it; Resource does it.
+
+    @classmethod
+    @abstractmethod
+    def __kinto_get__(cls, scope: Scope, id: str) -> Flow[Self]:
+        """Fetch the object whose `__kinto_title__` this is."""
+
+    @abstractmethod
+    def __kinto_save__(
+        self, given: Scope | None, *, force: bool = False, last_modified: int | None = None
+    ) -> Flow[str]:
+        """Create the object, or send what changed."""
 
     @abstractmethod
     def __kinto_fetch_permissions__(self) -> Permissions:

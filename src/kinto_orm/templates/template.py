@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar
 
 from pydantic import JsonValue, model_validator
 
-from kinto_orm.errors import Conflict, InvalidData, ModelError, NotFound
+from kinto_orm.errors import InvalidData, ModelError
 from kinto_orm.kv import keypath
-from kinto_orm.models.asking import scope_for, scope_of
+from kinto_orm.models.asking import scope_of
 from kinto_orm.models.deleting import Tombstone
-from kinto_orm.models.making import of_fields
 from kinto_orm.models.naming import refuse_undeclared
 from kinto_orm.models.permissions import Permissions
 from kinto_orm.models.record import Record
 from kinto_orm.models.saving import Saved
-from kinto_orm.queries.options import given_fields
 from kinto_orm.queries.pager import Page
 from kinto_orm.queries.query import Query
 from kinto_orm.templates.documents import Isolation, Undefined, is_edited
@@ -151,16 +149,12 @@ class Template(Record, collection="templates"):
         Raises:
             NotFound: There is none.
         """
-        scope = scope_for(cls, session)
-        return run(scope, store_of(scope).getting(cls, name))
+        return super().get(name, session=session)
 
     @classmethod
     def get_or_none(cls, name: str, *, session: Scope | None = None) -> Self | None:
         """Fetch one template by its name, or None when there is none (`GET`)."""
-        try:
-            return cls.get(name, session=session)
-        except NotFound:
-            return None
+        return super().get_or_none(name, session=session)
 
     @classmethod
     def get_or_create(
@@ -187,17 +181,7 @@ class Template(Record, collection="templates"):
         Raises:
             Conflict: Unconfirmed: the answer was lost, and there is a template of this name.
         """
-        verb = f"get_or_create({name!r}, "
-        given_fields(cls, verb, defaults, more, {"session": session}, refused=("id", "name"))
-        found = cls.get_or_none(name, session=session)
-        if found is not None:
-            return found, False
-        try:
-            return of_fields(cls, defaults, more | {"name": name}).save(session=session), True
-        except Conflict as conflict:
-            if conflict.unconfirmed:
-                raise
-            return cls.get(name, session=session), False
+        return super().get_or_create(name, defaults, session=session, **more)
 
     @classmethod
     def find(cls, *conditions: Condition | bool, session: Scope | None = None) -> Query[Self]:
