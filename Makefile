@@ -39,7 +39,7 @@ coverage: install
 # MATRIX=--write=docs/reliability.md puts the tables into the documentation.
 trust: install
 	PYTHONPATH=tests $(BIN)/python -W ignore -m trust $(MATRIX)
-	$(BIN)/python -m pytest tests/trust/test_races.py --rounds 200
+	$(BIN)/python -m pytest tests/trust/test_*_races.py --rounds 200
 
 # Other examples than those of `make test`, and ten times as many; name what to test by TESTS=...
 explore: install
