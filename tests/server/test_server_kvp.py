@@ -635,11 +635,21 @@ def test_renders_beside_each_other(url):
     assert bad.result()[0] == 400
 
 
-def test_too_many_renders_are_429(memory_url):
+@pytest.fixture
+def impatient_url(monkeypatch):
+    """Give the URL of a server on which no render waits for long."""
+    settings = SETTINGS | {"kinto.kvp_patience": "2"}
+    with open_memory(settings=settings) as server, serve(server, threads=2) as served:
+        monkeypatch.setattr(kvpio, "api_base", served.url.removesuffix("/v1"))
+        monkeypatch.setattr(kvpio, "api_key", KEY)
+        yield served.url
+
+
+def test_too_many_renders_are_429(impatient_url):
     """A render that finds no process free is to be sent again; nothing is said of its template."""
     kvpio.Templates().set("t", "{{ 1 }}")
     with all_places_taken():
-        answer = call(memory_url, "GET", "templates/t")
+        answer = call(impatient_url, "GET", "templates/t")
     assert (answer.status_code, answer.json()["errno"]) == (429, 117)
     assert answer.json()["details"]["type"] == "RenderBusy"
     assert int(answer.headers["Retry-After"]) > 0
@@ -665,6 +675,8 @@ BASE = {
         ({"kvp_api_keys": "a:b", "kvp_bucket": "b"}, "colon"),
         ({"kvp_api_keys": "1.5", "kvp_bucket": "b"}, "JSON"),
         ({"kvp_undefined": "maybe", "kvp_bucket": "b"}, "strict or lenient"),
+        ({"kvp_patience": "long", "kvp_bucket": "b"}, "number of seconds"),
+        ({"kvp_patience": "0", "kvp_bucket": "b"}, "number of seconds"),
         ({"kvp_api_keys": KEY, "kvp_bucket": "b", "multiauth.policies": "account"}, "basicauth"),
     ],
 )

@@ -13,6 +13,7 @@ kinto.kvp_api_keys = 3f9c0d7e a81b22c4
 | `kinto.kvp_api_keys` | the API keys that are known, with spaces or new lines between them |
 | `kinto.kvp_bucket` | the bucket that holds the data; not given: each account's default bucket |
 | `kinto.kvp_undefined` | what a value that is not there does to a template |
+| `kinto.kvp_patience` | seconds for which a render waits for its turn; not given: 20 |
 
 `kinto.kvp_undefined` is `strict`, the default: the render is refused with 400 and the value's
 name; or `lenient`: the value shows as nothing. A request may say `?undefined=lenient` or
@@ -43,7 +44,8 @@ from pyramid.security import NO_PERMISSION_REQUIRED
 from pyramid.settings import aslist
 
 from kinto_orm.server import kvp_reads, kvp_turns
-from kinto_orm.server.kvp_views import account, bucket, templates
+from kinto_orm.server.kvp_views import PATIENCE, account, bucket, templates
+from kinto_orm.wire.clock import is_seconds
 
 _ROUTES = {
     "kvp-account": ("/account{path:(?:/[\\s\\S]*)?}", account),
@@ -91,6 +93,8 @@ def _check_settings(config: Configurator) -> None:
         raise ConfigurationError("a key in kinto.kvp_api_keys has a colon, which HTTP Basic cuts")
     if settings.get("kvp_undefined", "strict") not in _UNDEFINED_MODES:
         raise ConfigurationError("kinto.kvp_undefined must be strict or lenient")
+    if not is_seconds(settings.get("kvp_patience", PATIENCE)):
+        raise ConfigurationError("kinto.kvp_patience must be a number of seconds, more than 0")
 
 
 def _account(request: Request) -> str | None:

@@ -31,7 +31,8 @@ Handlers = Mapping[str, Handler]
 
 _RETRY_AFTER: Final = "5"
 # Clients wait for 30 seconds, mostly: they are to hear of it before.
-_LIMITS: Final = Limits(queue=20.0)
+PATIENCE: Final = 20.0
+"""Seconds that a render waits for its turn, where the settings say nothing else."""
 
 
 def _endpoint(view: View) -> View:
@@ -144,7 +145,8 @@ def _set_template(request: Request, store: Store, name: str) -> Response:
     source = _body(request)
     if not isinstance(source, str):
         _refuse("a template must be a JSON string")
-    Renderer(lambda _: Document(name, source, None), _LIMITS).check(name, isolation="process")
+    renderer = Renderer(lambda _: Document(name, source, None), _limits(request))
+    renderer.check(name, isolation="process")
     store.set_template(name, source)
     return _text("")
 
@@ -168,7 +170,12 @@ def _render(request: Request, store: Store, name: str, overrides: dict[str, Json
         return {**store.values(None if needs.everything else wanted), **overrides}
 
     undefined = _undefined(request)
-    return Renderer(load, _LIMITS).render(name, values, undefined=undefined, isolation="process")
+    renderer = Renderer(load, _limits(request))
+    return renderer.render(name, values, undefined=undefined, isolation="process")
+
+
+def _limits(request: Request) -> Limits:
+    return Limits(queue=float(request.registry.settings.get("kvp_patience", PATIENCE)))
 
 
 def _is_possible(name: str) -> bool:
