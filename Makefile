@@ -35,11 +35,12 @@ coverage: install
 	$(BIN)/coverage html --quiet
 	$(BIN)/coverage report
 
-# Every operation meets every fault, and the races are run often; `make test` has a part of both.
+# Every operation meets every fault, on both sessions, and is cancelled wherever it waits; the races
+# are run often. `make test` has a part of each.
 # MATRIX=--write=docs/reliability.md puts the tables into the documentation.
 trust: install
 	PYTHONPATH=tests $(BIN)/python -W ignore -m trust $(MATRIX)
-	$(BIN)/python -m pytest tests/trust/test_*_races.py --rounds 200
+	$(BIN)/python -m pytest tests/trust/test_*_races.py tests/trust/test_cancelling.py --rounds 200
 
 # Other examples than those of `make test`, and ten times as many; name what to test by TESTS=...
 explore: install

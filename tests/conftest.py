@@ -39,6 +39,9 @@ os.environ.pop("KINTO_ORM_SERVER", None)
 os.environ.pop("KINTO_ORM_AUTH", None)
 os.environ["NO_PROXY"] = "127.0.0.1"
 
+# The fixtures of tests that run on both sessions.
+pytest_plugins = ["both"]
+
 _numbers = itertools.count(1)
 
 
@@ -103,7 +106,13 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 
 
 @pytest.fixture
-def session(backend: Backend) -> Iterator[Session]:
+def session(blocking: Session) -> Session:
+    """The current session; a module whose tests run on both takes `either` under this name."""
+    return blocking
+
+
+@pytest.fixture
+def blocking(backend: Backend) -> Iterator[Session]:
     """The current session, in a bucket of its own with the collection `todos`."""
     with backend.session(bucket=backend.new_id()) as session:
         Bucket(id=session.bucket).save().collections.new(id="todos").save()
@@ -150,7 +159,13 @@ class Wire(AuthBase):
 
 
 @pytest.fixture
-def wire(backend: Backend) -> Iterator[Wire]:
+def wire(blocking_wire: Wire) -> Wire:
+    """What the current session sends; a module may take `either_wire` under this name."""
+    return blocking_wire
+
+
+@pytest.fixture
+def blocking_wire(backend: Backend) -> Iterator[Wire]:
     """What the current session sends, as the user alice; in a bucket of its own with `todos`."""
     wire = Wire()
     with backend.session(auth=wire, bucket=backend.new_id()) as session:

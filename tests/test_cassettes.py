@@ -21,6 +21,7 @@ from vcr.cassette import Cassette
 from vcr.errors import CannotOverwriteExistingCassetteException
 from vcr.request import Request
 
+from bridge import BridgedSession
 from kinto_orm import Bucket, Collection, Conflict, Everyone, Group, Record, Session, col
 from kinto_orm.server import LoopbackServer, open_memory, serve
 
@@ -246,9 +247,11 @@ def _recorded(cassette: Cassette) -> list[str]:
 
 
 @contextmanager
-def session_on(url: str, auth: Any = (USER, PASSWORD)) -> Iterator[Session]:
+def session_on(
+    url: str, auth: Any = (USER, PASSWORD), kind: type[Session] = Session
+) -> Iterator[Session]:
     """A session in the bucket of all operations."""
-    with Session(url, auth=auth, bucket="work", retry=None) as session:
+    with kind(url, auth=auth, bucket="work", retry=None) as session:
         yield session
 
 
@@ -264,9 +267,12 @@ def kinto(request: pytest.FixtureRequest) -> Iterator[LoopbackServer | None]:
         yield served
 
 
-@pytest.fixture
+@pytest.fixture(params=[Session, BridgedSession], ids=["requests", "aiohttp"])
 def cassette(kinto: LoopbackServer | None, request: pytest.FixtureRequest) -> Iterator[Any]:
-    """Runs an operation: on the real Kinto, or on its cassette."""
+    """Runs an operation: on the real Kinto, or on its cassette.
+
+    There is one cassette for both ways, since both send the same.
+    """
     name = request.node.callspec.params["name"]
     order = Order()
     if kinto is None:
@@ -276,7 +282,10 @@ def cassette(kinto: LoopbackServer | None, request: pytest.FixtureRequest) -> It
         recorder, url = _recorder("all", kinto.url.removesuffix("/v1")), kinto.url
         CASSETTES.joinpath(f"{name}.yaml").unlink(missing_ok=True)
         _prepare(url)
-    with recorder.use_cassette(f"{name}.yaml") as played, session_on(url, order) as session:
+    with (
+        recorder.use_cassette(f"{name}.yaml") as played,
+        session_on(url, order, request.param) as session,
+    ):
         yield session
         assert order.made == _recorded(played)
         if kinto is None:

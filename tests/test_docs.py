@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
 import importlib
 import os
@@ -9,8 +10,9 @@ import re
 import subprocess
 import sys
 import tempfile
+from asyncio import Runner
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from contextvars import Context
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +20,8 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from sybil import Document
+from sybil import Document, Example
+from sybil.evaluators.python import PythonEvaluator, pad
 from sybil.parsers.myst import PythonCodeBlockParser
 
 import kinto_orm
@@ -71,17 +74,38 @@ def name(page: Path) -> str:
 def run_page(page: Path, places: Mapping[str, str]) -> None:
     """Run all examples of a page, in order and as one module.
 
-    Invisible ones `enter` the `with` block in which those that follow stand.
+    Invisible ones `enter` the `with` block in which those that follow stand, or `await aenter` the
+    `async with` block. An `await` may stand outside of functions, as in `python -m asyncio`.
     """
     module = ModuleType(f"page_{page.stem.replace('-', '_')}")
     modules = mock.patch.dict(sys.modules, {module.__name__: module})  # for pickle
-    with modules, mock.patch.dict(os.environ), ExitStack() as stack:
-        vars(module)["enter"] = stack.enter_context
-        for example in parse(page, places, module):
+    astack = AsyncExitStack()
+    with modules, mock.patch.dict(os.environ), ExitStack() as stack, Runner() as runner:
+        vars(module).update(enter=stack.enter_context, aenter=astack.enter_async_context)
+        for example in parse(page, places, module, runner):
             example.evaluate()
+        runner.run(astack.aclose())
 
 
-def parse(page: Path, places: Mapping[str, str], module: ModuleType) -> Document:
+class Awaiting(PythonEvaluator):
+    """Runs an example in the page's loop, and in one context, when it awaits something."""
+
+    def __init__(self, runner: Runner) -> None:
+        super().__init__()
+        self.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+        self.runner = runner
+
+    def __call__(self, example: Example) -> None:
+        source = pad(example.parsed, example.line + example.parsed.line_offset)
+        code = compile(source, example.path, "exec", flags=self.flags, dont_inherit=True)
+        awaited = eval(code, example.namespace)
+        if awaited is not None:
+            self.runner.run(awaited)
+
+
+def parse(
+    page: Path, places: Mapping[str, str], module: ModuleType, runner: Runner | None = None
+) -> Document:
     text = page.read_text()
     for written, real in places.items():
         text = text.replace(written, real)
@@ -89,6 +113,8 @@ def parse(page: Path, places: Mapping[str, str], module: ModuleType) -> Document
     document.namespace = vars(module)
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     for region in PythonCodeBlockParser(doctest_optionflags=flags)(document):
+        if runner is not None and isinstance(region.evaluator, PythonEvaluator):
+            region.evaluator = Awaiting(runner)
         document.add(region)
     return document
 

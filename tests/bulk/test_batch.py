@@ -11,7 +11,8 @@ from pydantic import field_validator
 from requests import PreparedRequest
 from requests.auth import HTTPBasicAuth
 
-from conftest import Backend, Wire
+from both import AnySession, Place, do, either, either_wire, entered
+from conftest import Wire
 from faults import HTML, Exchange, FaultyServer, answer_lost, hangs_up, says
 from kinto_orm import (
     BadReply,
@@ -38,6 +39,10 @@ from kinto_orm import (
 )
 from kinto_orm.server import EmbeddedServer, open_memory, serve, serve_process
 
+# On both sessions.
+session = either
+wire = either_wire
+
 
 class Todo(Record, collection="todos"):
     title: str
@@ -49,8 +54,8 @@ def todos(count: int, prefix: str = "t") -> list[Todo]:
     return [Todo(id=f"{prefix}{n:03}", title=f"Todo {n}", n=n) for n in range(count)]
 
 
-def saved(*titles: str) -> list[Todo]:
-    return [Todo(title=title).save() for title in titles]
+async def saved(*titles: str) -> list[Todo]:
+    return [await do(Todo(title=title).save) for title in titles]
 
 
 def through(proxy: FaultyServer, session: Session, **options: Any) -> Session:
@@ -65,15 +70,15 @@ def statuses(batch: Any) -> list[str]:
 # What it does
 
 
-def test_any_mix_goes_in_one_request(wire: Wire) -> None:
+async def test_any_mix_goes_in_one_request(wire: Wire) -> None:
     """Saves, deletes, gets and refreshes share one request; each has its outcome, in order."""
-    changed, gone, stale = saved("changed", "gone", "stale")
+    changed, gone, stale = await saved("changed", "gone", "stale")
     fresh = Todo(title="fresh")
     changed.n = 5
-    Todo.get(stale.id).save(force=True)
-    wire.session.server_info()
+    await do((await do(Todo.get, stale.id)).save, force=True)
+    await do(wire.session.server_info)
     wire.clear()
-    with wire.session.batch() as batch:
+    async with entered(wire.session.batch()) as batch:
         batch.save(fresh, changed)
         batch.delete(gone)
         found = batch.get(Todo, changed.id)
@@ -83,52 +88,52 @@ def test_any_mix_goes_in_one_request(wire: Wire) -> None:
     assert [each.act for each in batch.outcomes] == ["save", "save", "delete", "get", "refresh"]
     assert found.result == changed
     assert isinstance(batch.outcomes[2].result, Tombstone)
-    assert {each.id for each in Todo.find()} == {fresh.id, changed.id, stale.id}
+    assert {each.id for each in await do(Todo.find())} == {fresh.id, changed.id, stale.id}
     assert len(batch) == 0
 
 
-def test_objects_are_updated_in_place(session: Session) -> None:
+async def test_objects_are_updated_in_place(session: AnySession) -> None:
     """A saved object is as if it had been saved alone, and can be changed and saved again."""
     todo = Todo(title="x", tags=["a"], permissions={"read": [Everyone]})
     tags = todo.tags
     other = Todo(title="y")
-    with session.batch() as batch:
+    async with entered(session.batch()) as batch:
         batch.save(todo, other)
-    assert todo.last_modified == Todo.get(todo.id).last_modified
+    assert todo.last_modified == (await do(Todo.get, todo.id)).last_modified
     assert not todo.is_new
     assert todo.diff() == {}
     assert Everyone in todo.permissions.read
     assert todo.tags is tags
     tags.append("b")
     other.n = 1
-    with session.batch() as batch:
+    async with entered(session.batch()) as batch:
         batch.save(todo, other)
-    assert Todo.get(todo.id).tags == ["a", "b"]
+    assert (await do(Todo.get, todo.id)).tags == ["a", "b"]
 
 
-def test_refresh_in_a_batch(session: Session) -> None:
+async def test_refresh_in_a_batch(session: AnySession) -> None:
     """Unchanged objects refresh too, and unsaved changes are kept on demand."""
-    one, two = saved("one", "two")
-    theirs = Todo.get(two.id)
+    one, two = await saved("one", "two")
+    theirs = await do(Todo.get, two.id)
     theirs.title = "theirs"
-    theirs.save()
+    await do(theirs.save)
     two.n = 7
-    with session.batch() as batch:
+    async with entered(session.batch()) as batch:
         batch.refresh(one)
         batch.refresh(two, keep_changes=True)
     assert (two.title, two.n) == ("theirs", 7)
-    two.save()
+    await do(two.save)
 
 
-def test_chunks_have_the_size_that_the_server_allows(wire: Wire) -> None:
+async def test_chunks_have_the_size_that_the_server_allows(wire: Wire) -> None:
     """60 objects go in three requests of at most 25, in the order of the queue."""
     many = todos(60)
-    with wire.session.batch() as batch:
+    async with entered(wire.session.batch()) as batch:
         batch.save(*many)
     assert [r.path_url for r in wire.requests if r.method == "POST"] == ["/v1/batch"] * 3
     stamps = [each.last_modified or 0 for each in many]
     assert stamps == sorted(set(stamps))
-    assert Todo.find().count() == 60
+    assert await do(Todo.find().count) == 60
 
 
 def test_a_server_with_small_batches() -> None:
@@ -146,88 +151,88 @@ def test_a_server_with_small_batches() -> None:
         assert Todo.find(session=session).count() == 8
 
 
-def test_large_objects_are_spread_over_requests(wire: Wire) -> None:
+async def test_large_objects_are_spread_over_requests(wire: Wire) -> None:
     """A request stays under a megabyte, unless one object alone is larger."""
     large = [Todo(title="x" * 400_000) for _ in range(4)]
-    with wire.session.batch() as batch:
+    async with entered(wire.session.batch()) as batch:
         batch.save(*large)
     sizes = [len(r.body or b"") for r in wire.requests if r.method != "GET"]
     assert max(sizes) < 1_000_000
     assert len(sizes) == 2
 
 
-def test_one_object_several_times(session: Session) -> None:
+async def test_one_object_several_times(session: AnySession) -> None:
     """Operations on one object are done one after the other, each as it was then."""
     todo = Todo(title="x")
-    with session.batch() as batch:
+    async with entered(session.batch()) as batch:
         batch.save(todo)
         batch.refresh(todo)
         batch.save(todo)
         batch.delete(todo)
         batch.save(todo, force=True)
     assert statuses(batch) == ["created", "fetched", "unchanged", "deleted", "created"]
-    assert Todo.get(todo.id).last_modified == todo.last_modified
+    assert (await do(Todo.get, todo.id)).last_modified == todo.last_modified
 
 
-def test_unchanged_objects_send_nothing(wire: Wire) -> None:
+async def test_unchanged_objects_send_nothing(wire: Wire) -> None:
     """A batch of unchanged objects, or of nothing, sends nothing."""
-    one, two = saved("one", "two")
-    wire.session.server_info()
+    one, two = await saved("one", "two")
+    await do(wire.session.server_info)
     wire.clear()
-    with wire.session.batch() as batch:
+    async with entered(wire.session.batch()) as batch:
         batch.save(one, two)
-    with wire.session.batch():
+    async with entered(wire.session.batch()):
         pass
     assert wire.requests == []
     assert statuses(batch) == ["unchanged", "unchanged"]
     assert batch.outcomes[0].result is one
 
 
-def test_force_says_whether_it_created(session: Session) -> None:
+async def test_force_says_whether_it_created(session: AnySession) -> None:
     """save(force=True) tells a new object from one that it overwrote."""
-    Todo(id="there", title="old").save()
-    with session.batch() as batch:
+    await do(Todo(id="there", title="old").save)
+    async with entered(session.batch()) as batch:
         batch.save(Todo(id="there", title="new"), Todo(id="not-there", title="new"), force=True)
     assert statuses(batch) == ["updated", "created"]
-    assert Todo.get("there").title == "new"
+    assert (await do(Todo.get, "there")).title == "new"
 
 
-def test_an_exception_in_the_block_sends_nothing(wire: Wire) -> None:
+async def test_an_exception_in_the_block_sends_nothing(wire: Wire) -> None:
     """When the block fails, the queue is dropped."""
     batch = wire.session.batch()
-    with pytest.raises(ZeroDivisionError), batch:
+    async with entered(pytest.raises(ZeroDivisionError)), entered(batch):
         batch.save(Todo(title="x"), Todo(title=str(1 / 0)))
     batch.save(Todo(title="x"))
-    with pytest.raises(ZeroDivisionError), batch:
+    async with entered(pytest.raises(ZeroDivisionError)), entered(batch):
         1 / 0
     assert wire.requests == []
     assert statuses(batch) == ["queued"]
 
 
-def test_run_can_be_called_by_hand(session: Session) -> None:
+async def test_run_can_be_called_by_hand(session: AnySession) -> None:
     """run() sends what is queued until then and gives its outcomes."""
     batch = session.batch()
     batch.save(*todos(2))
-    assert [each.status for each in batch.run()] == ["created", "created"]
-    assert batch.run() == []
+    assert [each.status for each in await do(batch.run)] == ["created", "created"]
+    assert await do(batch.run) == []
     batch.get(Todo, "t001")
-    assert [each.result.n for each in batch.run()] == [1]
+    assert [each.result.n for each in await do(batch.run)] == [1]
 
 
-def test_paths_that_contain_batch(backend: Backend) -> None:
+async def test_paths_that_contain_batch(place: Place) -> None:
     """A bucket `batches` with a collection `batch` works, though the server refuses such paths."""
-    with backend.session(bucket="batches") as session:
-        Bucket.get_or_create("batches")
-        Collection.get_or_create("batch")
+    async with entered(place.session(bucket="batches")) as session:
+        await do(Bucket.get_or_create, "batches")
+        await do(Collection.get_or_create, "batch")
 
         class Job(Record, collection="batch"):
             n: int = 0
 
-        jobs = [Job(id=f"batch{n}-{backend.new_id()}") for n in range(3)]
-        with session.batch() as batch:
+        jobs = [Job(id=f"batch{n}-{place.new_id()}") for n in range(3)]
+        async with entered(session.batch()) as batch:
             batch.save(*jobs)
         jobs[0].n = 1
-        with session.batch() as batch:
+        async with entered(session.batch()) as batch:
             batch.save(jobs[0])
             batch.delete(jobs[1])
             found = batch.get(Job, jobs[2].id)
@@ -235,37 +240,37 @@ def test_paths_that_contain_batch(backend: Backend) -> None:
         assert found.result == jobs[2]
 
 
-def test_the_personal_bucket_is_made_on_the_first_write(backend: Backend) -> None:
+async def test_the_personal_bucket_is_made_on_the_first_write(place: Place) -> None:
     """A batch on a new user's personal bucket makes the bucket and the collection."""
-    with backend.session(auth=(backend.new_id("user"), "s3cret")) as session:
-        with session.batch() as batch:
+    async with entered(place.session(auth=(place.new_id("user"), "s3cret"))) as session:
+        async with entered(session.batch()) as batch:
             batch.save(*todos(3))
         assert statuses(batch) == ["created"] * 3
-        assert Todo.find().count() == 3
+        assert await do(Todo.find().count) == 3
 
 
-def test_several_classes_and_places(backend: Backend, session: Session) -> None:
+async def test_several_classes_and_places(place: Place, session: AnySession) -> None:
     """Objects of several classes and buckets go in one batch; untyped records too."""
-    other = Bucket(id=backend.new_id()).save()
-    pages = other.collections.new(id="pages").save()
+    other = await do(Bucket(id=place.new_id()).save)
+    pages = await do(other.collections.new(id="pages").save)
     page = pages.records.new(title="Home")
     todo = Todo(title="x")
-    with session.batch() as batch:
+    async with entered(session.batch()) as batch:
         batch.save(page, todo)
-    assert pages.records.get(page.id)["title"] == "Home"
-    assert Todo.get(todo.id) == todo
+    assert (await do(pages.records.get, page.id))["title"] == "Home"
+    assert await do(Todo.get, todo.id) == todo
 
 
 # What goes alone
 
 
-def test_structure_goes_alone_and_in_order(wire: Wire) -> None:
+async def test_structure_goes_alone_and_in_order(wire: Wire) -> None:
     """Buckets, collections and groups have requests of their own, between the batches."""
     bucket = Bucket(id=f"{wire.session.bucket}-new")
     collection = Collection(id="pages", bucket=bucket)
     group = Group(id="writers", bucket=bucket, members=["account:bob"])
     pages = [collection.records.new(id=f"p{n}", title="x") for n in range(2)]
-    with wire.session.batch() as batch:
+    async with entered(wire.session.batch()) as batch:
         batch.save(bucket, collection, *pages, group)
         batch.delete(group)
     sent = [(r.method, str(r.path_url).rsplit("/", 1)[-1]) for r in wire.requests]
@@ -279,40 +284,40 @@ def test_structure_goes_alone_and_in_order(wire: Wire) -> None:
     assert statuses(batch) == ["created"] * 5 + ["deleted"]
 
 
-def test_json_patches_go_alone(wire: Wire) -> None:
+async def test_json_patches_go_alone(wire: Wire) -> None:
     """Removing a field and changing permissions need a JSON-Patch, which a batch would spoil."""
     record = Record(title="x", old=1)
-    plain, shared = Todo(title="plain"), Todo(title="shared").save()
-    wire.session.scoped(collection="todos").save(record)
+    plain, shared = Todo(title="plain"), await do(Todo(title="shared").save)
+    await do(wire.session.scoped(collection="todos").save, record)
     del record["old"]
-    shared.refresh().permissions.grant("read", Everyone)
-    wire.session.server_info()
+    (await do(shared.refresh)).permissions.grant("read", Everyone)
+    await do(wire.session.server_info)
     wire.clear()
-    with wire.session.batch() as batch:
+    async with entered(wire.session.batch()) as batch:
         batch.save(plain, record, shared)
     assert sorted(wire.methods) == ["PATCH", "PATCH", "PUT"]
     assert statuses(batch) == ["created", "updated", "updated"]
-    assert "old" not in record.refresh()
-    assert Everyone in Todo.get(shared.id).permissions.read
+    assert "old" not in await do(record.refresh)
+    assert Everyone in (await do(Todo.get, shared.id)).permissions.read
 
 
 # Failures
 
 
-def test_a_failure_does_not_stop_the_others(session: Session) -> None:
+async def test_a_failure_does_not_stop_the_others(session: AnySession) -> None:
     """Each failure is named; what succeeded stays succeeded."""
-    mine, gone, good = saved("mine", "gone", "good")
-    theirs = Todo.get(mine.id)
+    mine, gone, good = await saved("mine", "gone", "good")
+    theirs = await do(Todo.get, mine.id)
     theirs.n = 1
-    theirs.save()
-    Todo.get(gone.id).delete()
+    await do(theirs.save)
+    await do((await do(Todo.get, gone.id)).delete)
     mine.n, good.n = 2, 3
     batch = session.batch()
     batch.save(mine)
     batch.get(Todo, gone.id)
     batch.save(good, Todo(title="new"))
     with pytest.raises(BatchError, match=r"2 of 4 operations failed.*no transaction") as caught:
-        batch.run()
+        await do(batch.run)
     conflict, missing = caught.value.exceptions
     assert isinstance(conflict, Conflict)
     assert (conflict.base.n, conflict.local.n, conflict.remote.n) == (0, 2, 1)
@@ -320,16 +325,16 @@ def test_a_failure_does_not_stop_the_others(session: Session) -> None:
     assert gone.id in str(missing)
     assert statuses(batch) == ["failed", "failed", "updated", "created"]
     assert [each.error for each in batch.outcomes] == [conflict, missing, None, None]
-    assert Todo.get(good.id).n == 3
-    assert conflict.merge(prefer="local").save().n == 2
+    assert (await do(Todo.get, good.id)).n == 3
+    assert (await do(conflict.merge(prefer="local").save)).n == 2
 
 
-def test_except_star_takes_failures_by_class(session: Session) -> None:
+async def test_except_star_takes_failures_by_class(session: AnySession) -> None:
     """A BatchError is an ExceptionGroup and a KintoError; except* splits it."""
-    Todo(id="there", title="x").save()
+    await do(Todo(id="there", title="x").save)
     caught = []
     try:
-        with session.batch() as batch:
+        async with entered(session.batch()) as batch:
             batch.save(Todo(id="there", title="y"), Todo(id="new", title="z"))
             batch.get(Todo, "missing")
     except* Conflict as group:
@@ -341,49 +346,49 @@ def test_except_star_takes_failures_by_class(session: Session) -> None:
     assert all(isinstance(each, KintoError) for each in caught)
 
 
-def test_what_is_refused_before_sending(session: Session) -> None:
+async def test_what_is_refused_before_sending(session: AnySession) -> None:
     """What the library refuses itself fails alone, and the rest is sent."""
     good = Todo(title="good")
-    partial = Todo(id="partial", title="x").save().find().only(Todo.title).one()
+    partial = await do((await do(Todo(id="partial", title="x").save)).find().only(Todo.title).one)
     batch = session.batch()
     batch.save(Todo(title="bad\0"), good, Todo(id="no id", title="x"), partial)
     batch.delete(Todo(title="never saved"))
     with pytest.raises(BatchError) as caught:
-        batch.run()
+        await do(batch.run)
     kinds = [InvalidData, InvalidData, ConfigurationError, ConfigurationError]
-    assert [each.status for each in batch.outcomes].count("failed") == 4
+    assert await do([each.status for each in batch.outcomes].count, "failed") == 4
     for error, kind in zip(caught.value.exceptions, kinds, strict=True):
         assert isinstance(error, kind)
-    assert Todo.get(good.id) == good
+    assert await do(Todo.get, good.id) == good
 
 
-def test_deletes(session: Session) -> None:
+async def test_deletes(session: AnySession) -> None:
     """missing_ok and force mean in a batch what they mean alone."""
-    gone, changed = saved("gone", "changed")
-    Todo.get(gone.id).delete()
-    Todo.get(changed.id).save(force=True)
-    with pytest.raises(BatchError) as caught, session.batch() as batch:
+    gone, changed = await saved("gone", "changed")
+    await do((await do(Todo.get, gone.id)).delete)
+    await do((await do(Todo.get, changed.id)).save, force=True)
+    async with entered(pytest.raises(BatchError)) as caught, entered(session.batch()) as batch:
         batch.delete(gone, changed)
     assert all(isinstance(each, Conflict) for each in caught.value.exceptions)
-    with session.batch() as batch:
+    async with entered(session.batch()) as batch:
         batch.delete(gone, missing_ok=True)
         batch.delete(changed, force=True)
     assert statuses(batch) == ["deleted", "deleted"]
-    assert Todo.find().all() == []
+    assert await do(Todo.find().all) == []
 
 
-def test_what_the_user_may_not_do(backend: Backend, session: Session) -> None:
+async def test_what_the_user_may_not_do(place: Place, session: AnySession) -> None:
     """A refusal for lack of permission names the object, and others are done."""
-    shared = Todo(title="shared", permissions={"write": [Everyone]}).save()
-    secret = Todo(title="secret").save()
-    with backend.session(auth=("bob", "s3cret"), bucket=session.bucket) as theirs:
-        copy = theirs.get(Todo, shared.id)
+    shared = await do(Todo(title="shared", permissions={"write": [Everyone]}).save)
+    secret = await do(Todo(title="secret").save)
+    async with entered(place.session(auth=("bob", "s3cret"), bucket=session.bucket)) as theirs:
+        copy = await do(theirs.get, Todo, shared.id)
         copy.n = 1
         batch = theirs.batch()
         batch.get(Todo, secret.id)
         batch.save(copy)
         with pytest.raises(BatchError) as caught:
-            batch.run()
+            await do(batch.run)
     (error,) = caught.value.exceptions
     assert isinstance(error, Forbidden)
     assert secret.id in str(error)
@@ -415,9 +420,9 @@ def test_a_key_value_server_has_no_batches() -> None:
             batch.run()
 
 
-def test_wrong_credentials(loopback: Any, session: Session) -> None:
+def test_wrong_credentials(loopback: Any, blocking: Session) -> None:
     """Without a user each operation is Unauthorized."""
-    with Session(loopback.url, bucket=session.bucket) as nobody, nobody.batch() as batch:
+    with Session(loopback.url, bucket=blocking.bucket) as nobody, nobody.batch() as batch:
         batch.save(*todos(2))
         with pytest.raises(BatchError) as caught:
             batch.run()
@@ -428,22 +433,22 @@ def test_wrong_credentials(loopback: Any, session: Session) -> None:
 
 
 def test_a_batch_that_the_server_cannot_handle_is_sent_one_by_one(
-    wire: Wire, proxy: FaultyServer
+    blocking_wire: Wire, proxy: FaultyServer
 ) -> None:
     """One item can spoil a whole batch: the others are done nevertheless."""
     proxy.answers.extend([says(500, {"errno": 999, "message": "boom"})])
-    with through(proxy, wire.session, retry=Retry(1)) as session:
-        session.connection.info = wire.session.server_info()
+    with through(proxy, blocking_wire.session, retry=Retry(1)) as session:
+        session.connection.info = blocking_wire.session.server_info()
         with session.batch() as batch:
             batch.save(*todos(4))
     assert proxy.methods == ["POST", "PUT", "PUT", "PUT", "PUT"]
     assert statuses(batch) == ["created"] * 4
 
 
-def test_a_lost_answer(wire: Wire, proxy: FaultyServer) -> None:
+def test_a_lost_answer(blocking_wire: Wire, proxy: FaultyServer) -> None:
     """Sent again, a batch recognises its own creations; of changes and deletions it cannot tell."""
-    there = saved("changed", "gone")
-    with through(proxy, wire.session) as session:
+    there = [Todo(title=title).save() for title in ("changed", "gone")]
+    with through(proxy, blocking_wire.session) as session:
         changed, gone = (Todo.get(each.id, session=session) for each in there)
         changed.n = 1
         new = Todo(title="new")
@@ -465,22 +470,22 @@ def test_a_lost_answer(wire: Wire, proxy: FaultyServer) -> None:
 @pytest.mark.parametrize(
     "answer", [HTML, says(200, {}), says(200, {"responses": []})], ids=["html", "none", "few"]
 )
-def test_an_answer_that_is_none(wire: Wire, proxy: FaultyServer, answer: Any) -> None:
+def test_an_answer_that_is_none(blocking_wire: Wire, proxy: FaultyServer, answer: Any) -> None:
     """An answer that no Kinto gives is a BadReply of each operation."""
     proxy.answers.append(answer)
-    with through(proxy, wire.session) as session:
-        session.connection.info = wire.session.server_info()
+    with through(proxy, blocking_wire.session) as session:
+        session.connection.info = blocking_wire.session.server_info()
         with pytest.raises(BatchError) as caught, session.batch() as batch:
             batch.save(*todos(3))
     assert [type(each) for each in caught.value.exceptions] == [BadReply] * 3
     assert "save Todo 't002'" in str(caught.value.exceptions[2])
 
 
-def test_a_server_that_stays_busy(wire: Wire, proxy: FaultyServer) -> None:
+def test_a_server_that_stays_busy(blocking_wire: Wire, proxy: FaultyServer) -> None:
     """When the server is down for all, not every object waits for its own attempts."""
     proxy.answers.extend([says(503, {"errno": 201, "message": "later"}, Retry_After="0")] * 50)
-    with through(proxy, wire.session, retry=Retry(1)) as session:
-        session.connection.info = wire.session.server_info()
+    with through(proxy, blocking_wire.session, retry=Retry(1)) as session:
+        session.connection.info = blocking_wire.session.server_info()
         with pytest.raises(BatchError) as caught, session.batch() as batch:
             batch.save(*todos(20))
     assert len(proxy.received) == 6
@@ -489,16 +494,16 @@ def test_a_server_that_stays_busy(wire: Wire, proxy: FaultyServer) -> None:
     proxy.answers.clear()
 
 
-def test_no_connection(wire: Wire, proxy: FaultyServer) -> None:
+def test_no_connection(blocking_wire: Wire, proxy: FaultyServer) -> None:
     """Without any answer, each operation fails with the reason."""
     proxy.answers.extend([hangs_up] * 4)
-    with through(proxy, wire.session, retry=Retry(1)) as session:
-        session.connection.info = wire.session.server_info()
+    with through(proxy, blocking_wire.session, retry=Retry(1)) as session:
+        session.connection.info = blocking_wire.session.server_info()
         with pytest.raises(BatchError) as caught, session.batch() as batch:
             batch.save(*todos(3))
     assert all(isinstance(each, TransportError) for each in caught.value.exceptions)
     proxy.answers.clear()
-    wire.session.save(*todos(3))
+    blocking_wire.session.save(*todos(3))
 
 
 class Killer(HTTPBasicAuth):
@@ -604,16 +609,16 @@ class Stripped(Record, collection="todos"):
         return value.strip()
 
 
-def test_a_validators_error_is_one_outcome_of_many(session: Session) -> None:
+async def test_a_validators_error_is_one_outcome_of_many(session: AnySession) -> None:
     """What else was sent has its outcome; the record that cannot be loaded is named."""
-    Record(id="bad", title=None).save(session=session.scoped(collection="todos"))
+    await do(Record(id="bad", title=None).save, session=session.scoped(collection="todos"))
     new = Stripped(id="new")
     batch = session.batch()
     batch.save(Stripped(id="first"))
     batch.get(Stripped, "bad")
     batch.save(new)
     with pytest.raises(BatchError) as raised:
-        batch.run()
+        await do(batch.run)
     assert statuses(batch) == ["created", "failed", "created"]
     assert not new.is_new
     (error,) = raised.value.exceptions
@@ -621,21 +626,24 @@ def test_a_validators_error_is_one_outcome_of_many(session: Session) -> None:
     assert "'bad' cannot be loaded" in str(error)
     assert "AttributeError" in str(error)
     for load in (
-        lambda: Stripped.get("bad"),
-        lambda: Stripped.find().all(),
-        lambda: Stripped.find().only(Stripped.title).all(),
+        lambda: do(Stripped.get, "bad"),
+        lambda: do(Stripped.find().all),
+        lambda: do(Stripped.find().only(Stripped.title).all),
     ):
         with pytest.raises(InvalidData, match="'bad' cannot be loaded"):
-            load()
+            await load()
 
 
-def test_what_is_no_object_is_refused_at_once(session: Session) -> None:
+async def test_what_is_no_object_is_refused_at_once(session: AnySession) -> None:
     """Before anything is queued or sent."""
     listed: Any = [Todo(title="b")]
     for act in (session.save, session.delete, session.refresh):
         with pytest.raises(TypeError, match=r"not list .*write \*objects"):
-            act(Todo(id="a", title="a"), listed)
-    with pytest.raises(TypeError, match="not str"), session.batch() as batch:
+            await do(act, Todo(id="a", title="a"), listed)
+    async with (
+        entered(pytest.raises(TypeError, match="not str")),
+        entered(session.batch()) as batch,
+    ):
         batch.save(Todo(id="a", title="a"), "x")  # type: ignore[arg-type]
     assert not batch.outcomes
-    assert Todo.find().count() == 0
+    assert await do(Todo.find().count) == 0

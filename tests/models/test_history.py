@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bare import bare_session
-from conftest import Backend
+from both import AnySession, Place, do, either, entered
 from kinto_orm import (
     Bucket,
     Collection,
@@ -28,6 +28,9 @@ from kinto_orm import (
 )
 from kinto_orm.server import open_memory, serve
 
+# On both sessions.
+session = either
+
 
 class Todo(Record, collection="todos"):
     title: str
@@ -35,12 +38,12 @@ class Todo(Record, collection="todos"):
     tags: list[str] = []
 
 
-def versions(todo: Todo, *titles: str) -> list[int]:
+async def versions(todo: Todo, *titles: str) -> list[int]:
     """Save the object with each title; the timestamps."""
     stamps = []
     for title in titles:
         todo.title = title
-        todo.save()
+        await do(todo.save)
         stamps.append(todo.last_modified or 0)
     return stamps
 
@@ -53,18 +56,18 @@ def stamp(resource: Record | Bucket) -> int:
 # History
 
 
-def test_the_history_of_a_record(session: Session) -> None:
+async def test_the_history_of_a_record(session: AnySession) -> None:
     """Each act is an entry, the newest first: what, when, who, and the object after it."""
     todo = Todo(id="x", title="first")
-    versions(todo, "first", "second")
-    Todo(id="other", title="other").save()
-    todo.delete()
-    entries = todo.history().all()
+    await versions(todo, "first", "second")
+    await do(Todo(id="other", title="other").save)
+    await do(todo.delete)
+    entries = await do((await do(todo.history)).all)
     assert [each.action for each in entries] == ["delete", "update", "create"]
     newest, changed, created = entries
     assert created.object_uri == todo.uri
     assert created.resource_name == "record"
-    assert created.user_id == session.server_info().user["id"]  # type: ignore[index]
+    assert created.user_id == (await do(session.server_info)).user["id"]  # type: ignore[index]
     assert abs(created.date - datetime.now(UTC)).total_seconds() < 600
     assert changed.target["data"]["title"] == "second"  # type: ignore[index,call-overload]
     assert "write" in changed.target["permissions"]  # type: ignore[operator]
@@ -74,119 +77,128 @@ def test_the_history_of_a_record(session: Session) -> None:
     )
 
 
-def test_the_history_of_a_bucket(session: Session) -> None:
+async def test_the_history_of_a_bucket(session: AnySession) -> None:
     """A bucket's history has everything in it; conditions choose."""
-    Todo(id="x", title="x").save()
-    Group(id="writers", members=[]).save()
-    bucket = Bucket.get(session.bucket)
-    kinds = [each.resource_name for each in bucket.history()]
+    await do(Todo(id="x", title="x").save)
+    await do(Group(id="writers", members=[]).save)
+    bucket = await do(Bucket.get, session.bucket)
+    kinds = [each.resource_name for each in await do(await do(bucket.history))]
     assert kinds == ["group", "record", "collection", "bucket"]
-    creations = bucket.history().where(
+    creations = (await do(bucket.history)).where(
         HistoryEntry.resource_name == "record", HistoryEntry.action == "create"
     )
-    assert [each["record_id"] for each in creations] == ["x"]
-    oldest = bucket.history().all()[-1]
-    since = bucket.history().where(col(HistoryEntry.last_modified) > oldest.last_modified)
-    assert len(since.all()) == 3
-    assert [each.resource_name for each in bucket.history().limit(2)] == ["group", "record"]
+    assert [each["record_id"] for each in await do(creations)] == ["x"]
+    oldest = (await do((await do(bucket.history)).all))[-1]
+    since = (await do(bucket.history)).where(col(HistoryEntry.last_modified) > oldest.last_modified)
+    assert len(await do(since.all)) == 3
+    assert [each.resource_name for each in await do((await do(bucket.history)).limit(2))] == [
+        "group",
+        "record",
+    ]
 
 
-def test_history_entries_cannot_be_changed(session: Session) -> None:
+async def test_history_entries_cannot_be_changed(session: AnySession) -> None:
     """The server writes the history; nobody else does."""
-    todo = Todo(title="x").save()
-    entry = todo.history().one()
+    todo = await do(Todo(title="x").save)
+    entry = await do((await do(todo.history)).one)
     entry.action = "delete"
     with pytest.raises(Unsupported, match="the server writes the history"):
-        entry.save()
+        await do(entry.save)
     with pytest.raises(Unsupported):
-        entry.delete(force=True)
+        await do(entry.delete, force=True)
 
 
-def test_many_entries_are_streamed(session: Session) -> None:
+async def test_many_entries_are_streamed(session: AnySession) -> None:
     """A long history comes page by page."""
     todo = Todo(id="x", title="0")
-    versions(todo, *(str(n) for n in range(12)))
-    found = [each.target["data"]["title"] for each in todo.history().page_size(5)]  # type: ignore[index,call-overload]
+    await versions(todo, *(str(n) for n in range(12)))
+    found = [
+        each.target["data"]["title"] for each in await do((await do(todo.history)).page_size(5))
+    ]  # type: ignore[index,call-overload]
     assert found == [str(n) for n in reversed(range(12))]
 
 
 # Counting and deleting entries
 
 
-def test_entries_are_counted_by_reading_them(session: Session) -> None:
+async def test_entries_are_counted_by_reading_them(session: AnySession) -> None:
     """Kinto says no total of a history."""
     for n in range(7):
-        versions(Todo(id=f"t{n}", title=""), "first", "second")
-    history = Bucket.get(session.bucket).history()
-    assert history.count() == history.page_size(3).count() == 16
-    assert history.where(HistoryEntry.action == "update").count() == 7
-    assert history.where(col(HistoryEntry.action).in_([])).count() == 0
-    assert Todo.get("t3").history().count() == 2
+        await versions(Todo(id=f"t{n}", title=""), "first", "second")
+    history = await do((await do(Bucket.get, session.bucket)).history)
+    assert await do(history.count) == await do(history.page_size(3).count) == 16
+    assert await do(history.where(HistoryEntry.action == "update").count) == 7
+    assert await do(history.where(col(HistoryEntry.action).in_([])).count) == 0
+    assert await do((await do((await do(Todo.get, "t3")).history)).count) == 2
     day = timedelta(days=1)
-    assert history.where(HistoryEntry.date > datetime.now(UTC) - day).count() == 16
-    assert history.where(HistoryEntry.date < datetime.now(UTC) - day).count() == 0
+    assert await do(history.where(HistoryEntry.date > datetime.now(UTC) - day).count) == 16
+    assert await do(history.where(HistoryEntry.date < datetime.now(UTC) - day).count) == 0
 
 
-def test_old_entries_are_deleted_by_a_query(session: Session) -> None:
+async def test_old_entries_are_deleted_by_a_query(session: AnySession) -> None:
     """All that meet its conditions, and no others; then an object's past is as long as the rest."""
     todo = Todo(id="x", title="")
-    first, _, third = versions(todo, "first", "second", "third")
-    versions(Todo(id="y", title=""), "other")
-    history = todo.history()
-    before = history.all()[0].last_modified
-    assert history.where(col(HistoryEntry.last_modified) < before).delete() == 2
-    assert [each.target["data"]["title"] for each in history] == ["third"]  # type: ignore[index,call-overload]
-    assert todo.at(third).title == "third"
+    first, _, third = await versions(todo, "first", "second", "third")
+    await versions(Todo(id="y", title=""), "other")
+    history = await do(todo.history)
+    before = (await do(history.all))[0].last_modified
+    assert await do(history.where(col(HistoryEntry.last_modified) < before).delete) == 2
+    assert [each.target["data"]["title"] for each in await do(history)] == ["third"]  # type: ignore[index,call-overload]
+    assert (await do(todo.at, third)).title == "third"
     with pytest.raises(NotFound):
-        todo.at(first)
-    everything = Bucket.get(session.bucket).history()
-    assert everything.where(HistoryEntry.id == history.one().id).delete() == 1
+        await do(todo.at, first)
+    everything = await do((await do(Bucket.get, session.bucket)).history)
+    assert await do(everything.where(HistoryEntry.id == (await do(history.one)).id).delete) == 1
     of_records = everything.where(HistoryEntry.resource_name == "record")
-    assert [each["record_id"] for each in of_records] == ["y"]
+    assert [each["record_id"] for each in await do(of_records)] == ["y"]
     tomorrow = datetime.now(UTC) + timedelta(days=1)
-    assert of_records.where(HistoryEntry.date < tomorrow).delete() == 1
-    assert everything.delete() == 2
-    assert everything.all() == []
-    assert Todo.get("x").title == "third"
+    assert await do(of_records.where(HistoryEntry.date < tomorrow).delete) == 1
+    assert await do(everything.delete) == 2
+    assert await do(everything.all) == []
+    assert (await do(Todo.get, "x")).title == "third"
 
 
-def test_what_cannot_be_done_with_entries_says_what_can(session: Session) -> None:
+async def test_what_cannot_be_done_with_entries_says_what_can(session: AnySession) -> None:
     """Before anything is sent."""
-    todo = Todo(title="x").save()
-    entry = todo.history().one()
+    todo = await do(Todo(title="x").save)
+    entry = await do((await do(todo.history)).one)
     with pytest.raises(Unsupported, match=r"deleted by a query.*\.delete\(\)"):
-        entry.delete()
+        await do(entry.delete)
     with pytest.raises(Unsupported, match="cannot be changed"):
-        todo.history().update(action="create")
+        await do((await do(todo.history)).update, action="create")
     with pytest.raises(InvalidData, match="an order, a limit or a position"):
-        todo.history().limit(1).delete()
+        await do((await do(todo.history)).limit(1).delete)
 
 
 # A record at a time
 
 
-def test_at_gives_each_version(session: Session) -> None:
+async def test_at_gives_each_version(session: AnySession) -> None:
     """With an object's own last_modified it gives exactly that version; between two the older."""
     todo = Todo(id="x", title="")
-    first, second, third = versions(todo, "first", "second", "third")
-    assert [todo.at(when).title for when in (first, second, third)] == ["first", "second", "third"]
-    assert todo.at(second - 1).title == "first"
-    assert todo.at(third + 60_000).title == "third"
-    old = todo.at(first)
+    first, second, third = await versions(todo, "first", "second", "third")
+    assert [(await do(todo.at, when)).title for when in (first, second, third)] == [
+        "first",
+        "second",
+        "third",
+    ]
+    assert (await do(todo.at, second - 1)).title == "first"
+    assert (await do(todo.at, third + 60_000)).title == "third"
+    old = await do(todo.at, first)
     assert old is not todo
     assert (todo.title, old.last_modified) == ("third", first)
 
 
-def test_at_takes_a_datetime(session: Session) -> None:
+async def test_at_takes_a_datetime(session: AnySession) -> None:
     """A datetime with or without a time zone serves as well."""
     todo = Todo(id="x", title="")
-    (first,) = versions(todo, "first")
+    (first,) = await versions(todo, "first")
     wait_until_after(first)
     between = datetime.now(UTC)
     wait_until_after(int(between.timestamp() * 1000))
-    versions(todo, "second")
-    assert todo.at(between).title == "first"
-    assert todo.at(between.astimezone().replace(tzinfo=None)).title == "first"
+    await versions(todo, "second")
+    assert (await do(todo.at, between)).title == "first"
+    assert (await do(todo.at, between.astimezone().replace(tzinfo=None))).title == "first"
 
 
 def wait_until_after(milliseconds: int) -> None:
@@ -194,109 +206,114 @@ def wait_until_after(milliseconds: int) -> None:
         time.sleep(0.01)
 
 
-def test_at_a_time_when_it_was_not_there(session: Session) -> None:
+async def test_at_a_time_when_it_was_not_there(session: AnySession) -> None:
     """Before its creation and after its deletion it is NotFound."""
     todo = Todo(id="x", title="")
-    (first,) = versions(todo, "first")
+    (first,) = await versions(todo, "first")
     with pytest.raises(NotFound, match="Todo 'x' was not there"):
-        todo.at(first - 1)
-    tombstone = todo.delete()
+        await do(todo.at, first - 1)
+    tombstone = await do(todo.delete)
     with pytest.raises(NotFound):
-        todo.at(tombstone.last_modified or 0)
-    assert todo.at(first).title == "first"
+        await do(todo.at, tombstone.last_modified or 0)
+    assert (await do(todo.at, first)).title == "first"
 
 
-def test_an_old_version_does_not_overwrite_by_mistake(session: Session) -> None:
+async def test_an_old_version_does_not_overwrite_by_mistake(session: AnySession) -> None:
     """Saving what at() gave is a conflict, as it is not the newest version."""
     todo = Todo(id="x", title="")
-    first, _ = versions(todo, "first", "second")
-    old = todo.at(first)
+    first, _ = await versions(todo, "first", "second")
+    old = await do(todo.at, first)
     old.n = 1
     with pytest.raises(Conflict):
-        old.save()
+        await do(old.save)
 
 
 # Going back
 
 
-def test_revert_makes_it_what_it_was(session: Session) -> None:
+async def test_revert_makes_it_what_it_was(session: AnySession) -> None:
     """All fields become what they were, extra ones too, by one save with its precondition."""
-    records = Collection.get("todos").records
-    records.new(id="x", title="first", tags=["a"], extra=1).save()
-    todo = Todo.get("x")
+    records = (await do(Collection.get, "todos")).records
+    await do(records.new(id="x", title="first", tags=["a"], extra=1).save)
+    todo = await do(Todo.get, "x")
     first = stamp(todo)
     todo.title, todo.tags = "second", ["b", "c"]
     del todo["extra"]
-    todo.save()
-    untyped = records.get("x")
+    await do(todo.save)
+    untyped = await do(records.get, "x")
     untyped["newer"] = True
-    untyped.save()
-    assert todo.refresh().revert(first) is todo
+    await do(untyped.save)
+    assert await do((await do(todo.refresh)).revert, first) is todo
     assert (todo.title, todo.tags, todo["extra"], "newer" in todo) == ("first", ["a"], 1, False)
     assert todo.diff() == {}
-    assert Todo.get("x") == todo
-    assert [each.action for each in todo.history()] == ["update", "update", "update", "create"]
+    assert await do(Todo.get, "x") == todo
+    assert [each.action for each in await do(await do(todo.history))] == [
+        "update",
+        "update",
+        "update",
+        "create",
+    ]
 
 
-def test_revert_to_what_it_is_sends_nothing(session: Session) -> None:
+async def test_revert_to_what_it_is_sends_nothing(session: AnySession) -> None:
     """Reverting to the newest version changes nothing."""
-    todo = Todo(id="x", title="x").save()
+    todo = await do(Todo(id="x", title="x").save)
     before = stamp(todo)
-    todo.revert(before)
-    assert Todo.get("x").last_modified == before
+    await do(todo.revert, before)
+    assert (await do(Todo.get, "x")).last_modified == before
 
 
-def test_revert_minds_others(session: Session) -> None:
+async def test_revert_minds_others(session: AnySession) -> None:
     """When somebody changed it since it was loaded, it is a Conflict."""
     todo = Todo(id="x", title="")
-    first, _ = versions(todo, "first", "second")
-    versions(Todo.get("x"), "theirs")
+    first, _ = await versions(todo, "first", "second")
+    await versions(await do(Todo.get, "x"), "theirs")
     with pytest.raises(Conflict):
-        todo.revert(first)
-    assert Todo.get("x").title == "theirs"
+        await do(todo.revert, first)
+    assert (await do(Todo.get, "x")).title == "theirs"
 
 
-def test_revert_brings_a_deleted_record_back(session: Session) -> None:
+async def test_revert_brings_a_deleted_record_back(session: AnySession) -> None:
     """What was deleted is created again as it was."""
     todo = Todo(id="x", title="")
-    first, _ = versions(todo, "first", "second")
-    todo.delete()
-    todo.revert(first)
-    assert Todo.get("x").title == "first"
+    first, _ = await versions(todo, "first", "second")
+    await do(todo.delete)
+    await do(todo.revert, first)
+    assert (await do(Todo.get, "x")).title == "first"
     with pytest.raises(NotFound):
-        todo.revert(first - 1)
+        await do(todo.revert, first - 1)
 
 
-def test_revert_of_untyped_records(session: Session) -> None:
+async def test_revert_of_untyped_records(session: AnySession) -> None:
     """Plain records go back as well."""
-    record = Collection.get("todos").records.new(id="x", a=1).save()
+    record = await do((await do(Collection.get, "todos")).records.new(id="x", a=1).save)
     first = stamp(record)
     record["a"], record["b"] = 2, 3
-    record.save()
-    record.revert(first)
+    await do(record.save)
+    await do(record.revert, first)
     assert record["a"] == 1
-    assert "b" not in Collection.get("todos").records.get("x")
+    assert "b" not in await do((await do(Collection.get, "todos")).records.get, "x")
 
 
 # Snapshots
 
 
-def test_a_snapshot_of_a_collection(session: Session) -> None:
+async def test_a_snapshot_of_a_collection(session: AnySession) -> None:
     """All records as they were: changed ones old, deleted ones there, later ones not."""
     for id in "abc":
-        Todo(id=id, title="old").save()
-    then = stamp(Todo.get("c"))
-    versions(Todo.get("a"), "new")
-    Todo.get("b").delete()
-    Todo(id="d", title="new").save()
-    collection = Collection.get("todos")
-    found = {each.id: each["title"] for each in collection.snapshot(then)}
+        await do(Todo(id=id, title="old").save)
+    then = stamp(await do(Todo.get, "c"))
+    await versions(await do(Todo.get, "a"), "new")
+    await do((await do(Todo.get, "b")).delete)
+    await do(Todo(id="d", title="new").save)
+    collection = await do(Collection.get, "todos")
+    found = {each.id: each["title"] for each in await do(collection.snapshot, then)}
     assert found == {"a": "old", "b": "old", "c": "old"}
-    assert collection.snapshot(then - 60_000) == []
-    old = next(each for each in collection.snapshot(then) if each.id == "a")
+    assert await do(collection.snapshot, then - 60_000) == []
+    old = next(each for each in await do(collection.snapshot, then) if each.id == "a")
     old["n"] = 5
     with pytest.raises(Conflict):
-        old.save()
+        await do(old.save)
 
 
 # Without the plugins
@@ -333,18 +350,20 @@ def test_a_server_without_the_permissions_endpoint_says_so(bare: Session) -> Non
 # The permissions endpoint
 
 
-def test_what_the_user_may_do(backend: Backend, session: Session) -> None:
+async def test_what_the_user_may_do(place: Place, session: AnySession) -> None:
     """Every object on which a user has permissions is listed with them."""
-    todo = Todo(id="shared", title="x", permissions={"read": [Everyone]}).save()
-    Todo(id="secret", title="x").save()
-    with backend.session(auth=(backend.new_id("reader"), "s3cret")) as theirs:
+    todo = await do(Todo(id="shared", title="x", permissions={"read": [Everyone]}).save)
+    await do(Todo(id="secret", title="x").save)
+    async with entered(place.session(auth=(place.new_id("reader"), "s3cret"))) as theirs:
         entries = {
-            each.uri: each for each in theirs.permissions() if f"/{session.bucket}/" in each.uri
+            each.uri: each
+            for each in await do(theirs.permissions)
+            if f"/{session.bucket}/" in each.uri
         }
     assert list(entries) == [todo.uri]
     entry = entries[todo.uri]
     assert (entry.id, entry.resource_name, entry.permissions) == ("shared", "record", ["read"])
-    mine = {each.uri: each.permissions for each in session.permissions()}
+    mine = {each.uri: each.permissions for each in await do(session.permissions)}
     assert "write" in mine[f"/buckets/{session.bucket}/collections/todos/records/secret"]
     assert "record:create" in mine[f"/buckets/{session.bucket}/collections/todos"]
 
@@ -363,27 +382,27 @@ def test_many_permissions_come_page_by_page() -> None:
 
 
 @pytest.mark.parametrize("when", ["2030-01-01", 1.5, True, None, [], "x"])
-def test_a_time_is_milliseconds_or_a_datetime(session: Session, when: Any) -> None:
+async def test_a_time_is_milliseconds_or_a_datetime(session: AnySession, when: Any) -> None:
     """Anything else is refused, instead of being later or earlier than everything."""
-    todo = Todo(title="x").save()
+    todo = await do(Todo(title="x").save)
     for act in (
-        lambda: todo.at(when),
-        lambda: todo.revert(when),
-        lambda: Collection(id="todos").snapshot(when),
+        lambda: do(todo.at, when),
+        lambda: do(todo.revert, when),
+        lambda: do(Collection(id="todos").snapshot, when),
     ):
         with pytest.raises(TypeError, match="is no time"):
-            act()
+            await act()
 
 
-def test_what_was_is_not_saved_by_mistake(session: Session) -> None:
+async def test_what_was_is_not_saved_by_mistake(session: AnySession) -> None:
     """Saving it as it is would send nothing, and the server would keep what is there now."""
-    todo = Todo(id="x", title="first").save()
+    todo = await do(Todo(id="x", title="first").save)
     first = todo.last_modified or 0
     todo.title = "second"
-    todo.save()
-    for old in (todo.at(first), *Collection(id="todos").snapshot(first)):
+    await do(todo.save)
+    for old in (await do(todo.at, first), *await do(Collection(id="todos").snapshot, first)):
         with pytest.raises(ConfigurationError, match=r"revert\(when\)"):
-            old.save()
-        assert session.save_all([old]).failed
-    assert Todo.get("x").title == "second"
-    assert todo.at(first).save(force=True).title == "first"
+            await do(old.save)
+        assert (await do(session.save_all, [old])).failed
+    assert (await do(Todo.get, "x")).title == "second"
+    assert (await do((await do(todo.at, first)).save, force=True)).title == "first"

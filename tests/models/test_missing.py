@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bridge import both_drivers
 from faults import Answer, FaultyServer, says
 from kinto_orm import (
     BadReply,
@@ -22,6 +23,8 @@ from kinto_orm import (
     Template,
     Unsupported,
 )
+
+driver = both_drivers(__name__)
 
 Act = Callable[[Session], Any]
 

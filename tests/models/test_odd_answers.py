@@ -8,8 +8,11 @@ from datetime import UTC, datetime
 
 import pytest
 
+from bridge import both_drivers
 from faults import Answer, FaultyServer, says
 from kinto_orm import BadReply, Conflict, Record, Session
+
+driver = both_drivers(__name__)
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ROOT = says(200, {"capabilities": {"permissions_endpoint": {}}, "user": {"id": "x"}})

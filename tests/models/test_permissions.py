@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from conftest import Backend, Wire
+from both import AnySession, Place, do, either, either_wire, entered
+from conftest import Wire
 from kinto_orm import (
     Authenticated,
     Bucket,
@@ -22,8 +23,11 @@ from kinto_orm import (
     NotLoaded,
     Permissions,
     Record,
-    Session,
 )
+
+# On both sessions.
+session = either
+wire = either_wire
 
 BOB, EVE, ZOE = "account:bob", "account:eve", "account:zoe"
 
@@ -33,24 +37,24 @@ class Todo(Record, collection="todos"):
 
 
 @pytest.fixture
-def todo(wire: Wire) -> Todo:
+async def todo(wire: Wire) -> Todo:
     """A saved record; what was sent for it is forgotten."""
-    saved = Todo(id="x", title="a").save()
+    saved = await do(Todo(id="x", title="a").save)
     wire.clear()
     return saved
 
 
 @pytest.fixture
-def listed(todo: Todo, wire: Wire) -> Todo:
+async def listed(todo: Todo, wire: Wire) -> Todo:
     """The same from a list, which carries no permissions."""
-    [found] = Todo.find()
+    [found] = await do(Todo.find())
     wire.clear()
     return found
 
 
-def stored() -> Permissions:
+async def stored() -> Permissions:
     """What the server has."""
-    return Todo.get("x").permissions
+    return (await do(Todo.get, "x")).permissions
 
 
 # At creation
@@ -64,74 +68,74 @@ def stored() -> Permissions:
         Permissions(read={Everyone}, write={BOB}),
     ],
 )
-def test_permissions_go_with_a_creation(wire: Wire, given: Any) -> None:
+async def test_permissions_go_with_a_creation(wire: Wire, given: Any) -> None:
     """A dict or a Permissions at creation goes in the one request that creates."""
-    todo = Todo(title="a", permissions=given).save()
+    todo = await do(Todo(title="a", permissions=given).save)
     assert wire.methods == ["PUT"]
     assert wire.body["permissions"] == {"read": [Everyone], "write": [BOB]}
     assert todo.permissions.read == {Everyone}
     assert BOB in todo.permissions.write
 
 
-def test_permissions_of_the_server_by_its_names(wire: Wire) -> None:
+async def test_permissions_of_the_server_by_its_names(wire: Wire) -> None:
     """A permission goes by the server's name or by the attribute's, as a dict and as a grant."""
-    collection = Collection(id="c", permissions={"record:create": [BOB]}).save()
+    collection = await do(Collection(id="c", permissions={"record:create": [BOB]}).save)
     assert wire.body["permissions"] == {"record:create": [BOB]}
     assert collection.permissions.record_create == {BOB}
-    collection.permissions.grant("record_create", EVE).grant("record:create", ZOE).save()
-    assert Collection.get("c").permissions.record_create == {BOB, EVE, ZOE}
+    await do(collection.permissions.grant("record_create", EVE).grant("record:create", ZOE).save)
+    assert (await do(Collection.get, "c")).permissions.record_create == {BOB, EVE, ZOE}
 
 
 @pytest.mark.parametrize("kind", ["records", "collections", "groups"])
-def test_permissions_of_new_children(wire: Wire, kind: str) -> None:
+async def test_permissions_of_new_children(wire: Wire, kind: str) -> None:
     """What is made through its parent takes permissions in the same way."""
-    bucket = Bucket.get(wire.session.bucket)
+    bucket = await do(Bucket.get, wire.session.bucket)
     parents = {
         "records": Collection(id="todos").records,
         "collections": bucket.collections,
         "groups": bucket.groups,
     }
-    child = parents[kind].new(id="child", permissions={"read": [BOB]}).save()
+    child = await do(parents[kind].new(id="child", permissions={"read": [BOB]}).save)
     assert child.permissions.read == {BOB}
 
 
-def test_new_object_has_empty_permissions_that_can_be_granted(wire: Wire) -> None:
+async def test_new_object_has_empty_permissions_that_can_be_granted(wire: Wire) -> None:
     """Before the first save they are known: nobody has any."""
     todo = Todo(id="x")
     assert todo.permissions.read == set()
     todo.permissions.grant("read", Everyone)
     todo.permissions.write.add(BOB)
-    todo.save()
-    assert stored().read == {Everyone}
-    assert BOB in stored().write
+    await do(todo.save)
+    assert (await stored()).read == {Everyone}
+    assert BOB in (await stored()).write
 
 
-def test_permissions_of_an_unsaved_object_go_with_it(wire: Wire) -> None:
+async def test_permissions_of_an_unsaved_object_go_with_it(wire: Wire) -> None:
     """They cannot be saved alone before the object is there."""
     todo = Todo(id="x")
     todo.permissions.grant("read", Everyone)
     with pytest.raises(ConfigurationError, match="save the object itself first"):
-        todo.permissions.save()
+        await do(todo.permissions.save)
     assert wire.methods == []
 
 
-def test_assignment_before_and_after_the_first_save(wire: Wire) -> None:
+async def test_assignment_before_and_after_the_first_save(wire: Wire) -> None:
     """Assigning a dict replaces all that it means to be there."""
     todo = Todo(id="x")
     todo.permissions = {"read": [BOB]}
-    todo.save()
-    assert stored().read == {BOB}
-    todo.permissions = {"read": [EVE], "write": stored().write}
-    todo.save()
-    assert stored().read == {EVE}
+    await do(todo.save)
+    assert (await stored()).read == {BOB}
+    todo.permissions = {"read": [EVE], "write": (await stored()).write}
+    await do(todo.save)
+    assert (await stored()).read == {EVE}
 
 
 # Differences
 
 
-def test_grant_sends_the_difference_only(todo: Todo, wire: Wire) -> None:
+async def test_grant_sends_the_difference_only(todo: Todo, wire: Wire) -> None:
     """One JSON-Patch adds the principal and says nothing of the others."""
-    todo.permissions.grant("read", Everyone, "/buckets/b/groups/g~1").save()
+    await do(todo.permissions.grant("read", Everyone, "/buckets/b/groups/g~1").save)
     assert wire.methods == ["PATCH"]
     assert wire.last.headers["Content-Type"] == "application/json-patch+json"
     assert "If-Match" not in wire.last.headers
@@ -139,8 +143,8 @@ def test_grant_sends_the_difference_only(todo: Todo, wire: Wire) -> None:
         {"op": "add", "path": "/permissions/read/~1buckets~1b~1groups~1g~01", "value": {}},
         {"op": "add", "path": "/permissions/read/system.Everyone", "value": {}},
     ]
-    assert stored().read == {Everyone, "/buckets/b/groups/g~1"}
-    assert todo.permissions.read == stored().read
+    assert (await stored()).read == {Everyone, "/buckets/b/groups/g~1"}
+    assert todo.permissions.read == (await stored()).read
 
 
 EVERY_NAME = [
@@ -151,115 +155,115 @@ EVERY_NAME = [
 
 
 @pytest.mark.parametrize(("kind", "name"), EVERY_NAME)
-def test_every_permission_can_be_granted_and_revoked(
-    wire: Wire, backend: Backend, kind: Any, name: str
+async def test_every_permission_can_be_granted_and_revoked(
+    wire: Wire, place: Place, kind: Any, name: str
 ) -> None:
     """The first principal of a list that the server did not have yet, and the last one."""
-    thing = kind(id=backend.new_id()).save()
-    thing.permissions.grant(name, BOB).save()
+    thing = await do(kind(id=place.new_id()).save)
+    await do(thing.permissions.grant(name, BOB).save)
     attribute = name.replace(":", "_")
-    assert BOB in getattr(kind.get(thing.id).permissions, attribute)
-    thing.permissions.grant(name, EVE).save()
-    thing.permissions.revoke(name, BOB, EVE).save()
-    assert not {BOB, EVE} & getattr(kind.get(thing.id).permissions, attribute)
+    assert BOB in getattr((await do(kind.get, thing.id)).permissions, attribute)
+    await do(thing.permissions.grant(name, EVE).save)
+    await do(thing.permissions.revoke(name, BOB, EVE).save)
+    assert not {BOB, EVE} & getattr((await do(kind.get, thing.id)).permissions, attribute)
     thing.permissions.grant(name, BOB)
     thing.colour = "red"
-    thing.save()
-    assert BOB in getattr(kind.get(thing.id).permissions, attribute)
+    await do(thing.save)
+    assert BOB in getattr((await do(kind.get, thing.id)).permissions, attribute)
 
 
-def test_nothing_changed_nothing_sent(todo: Todo, wire: Wire) -> None:
+async def test_nothing_changed_nothing_sent(todo: Todo, wire: Wire) -> None:
     """Granting what is there, or taking what is not, is no change."""
-    todo.permissions.grant("read", Everyone).save()
+    await do(todo.permissions.grant("read", Everyone).save)
     wire.clear()
-    todo.permissions.grant("read", Everyone).revoke("read", BOB).save()
-    todo.save()
+    await do(todo.permissions.grant("read", Everyone).revoke("read", BOB).save)
+    await do(todo.save)
     assert wire.methods == []
     assert not todo.permissions.is_changed
 
 
-def test_revoke_takes_single_principals_away(todo: Todo, wire: Wire) -> None:
+async def test_revoke_takes_single_principals_away(todo: Todo, wire: Wire) -> None:
     """The others keep what they have."""
-    todo.permissions.grant("read", BOB, EVE).save()
-    todo.permissions.revoke("read", BOB).save()
+    await do(todo.permissions.grant("read", BOB, EVE).save)
+    await do(todo.permissions.revoke("read", BOB).save)
     assert wire.body == [{"op": "remove", "path": "/permissions/read/account:bob"}]
-    assert stored().read == {EVE}
+    assert (await stored()).read == {EVE}
 
 
-def test_sets_can_be_edited_in_place(todo: Todo) -> None:
+async def test_sets_can_be_edited_in_place(todo: Todo) -> None:
     """The sets are plain sets; saving finds the difference."""
     todo.permissions.read.update({BOB, EVE})
-    todo.permissions.save()
+    await do(todo.permissions.save)
     todo.permissions.read.discard(BOB)
-    todo.permissions.save()
-    assert stored().read == {EVE}
+    await do(todo.permissions.save)
+    assert (await stored()).read == {EVE}
     todo.permissions.read = {ZOE}
-    todo.permissions.save()
-    assert stored().read == {ZOE}
+    await do(todo.permissions.save)
+    assert (await stored()).read == {ZOE}
 
 
-def test_two_administrators_do_not_undo_each_other(todo: Todo) -> None:
+async def test_two_administrators_do_not_undo_each_other(todo: Todo) -> None:
     """Each sends what it changed; the sum of both is stored."""
-    todo.permissions.grant("read", BOB, EVE).save()
-    one, two = Todo.get("x"), Todo.get("x")
+    await do(todo.permissions.grant("read", BOB, EVE).save)
+    one, two = await do(Todo.get, "x"), await do(Todo.get, "x")
     one.permissions.grant("read", ZOE).revoke("read", BOB)
     two.permissions.grant("read", Everyone)
-    one.permissions.save()
-    two.permissions.save()
-    assert stored().read == {EVE, ZOE, Everyone}
+    await do(one.permissions.save)
+    await do(two.permissions.save)
+    assert (await stored()).read == {EVE, ZOE, Everyone}
     assert two.permissions.read == {EVE, ZOE, Everyone}
 
 
-def test_two_administrators_take_the_same_principal_away(todo: Todo) -> None:
+async def test_two_administrators_take_the_same_principal_away(todo: Todo) -> None:
     """The server refuses to remove twice; what the second one meant is done all the same."""
-    todo.permissions.grant("read", BOB, EVE).save()
-    one, two = Todo.get("x"), Todo.get("x")
-    one.permissions.revoke("read", BOB).save()
-    two.permissions.revoke("read", BOB).revoke("read", EVE).grant("read", ZOE).save()
-    assert stored().read == {ZOE} == two.permissions.read
+    await do(todo.permissions.grant("read", BOB, EVE).save)
+    one, two = await do(Todo.get, "x"), await do(Todo.get, "x")
+    await do(one.permissions.revoke("read", BOB).save)
+    await do(two.permissions.revoke("read", BOB).revoke("read", EVE).grant("read", ZOE).save)
+    assert (await stored()).read == {ZOE} == two.permissions.read
 
 
-def test_save_of_the_object_sends_its_permissions_too(todo: Todo, wire: Wire) -> None:
+async def test_save_of_the_object_sends_its_permissions_too(todo: Todo, wire: Wire) -> None:
     """One request carries both, so that both are stored or none is."""
     todo.title = "b"
     todo.permissions.grant("read", BOB)
-    todo.save()
+    await do(todo.save)
     assert wire.methods == ["PATCH"]
     assert wire.last.headers["If-Match"]
     assert [operation["path"] for operation in wire.body] == [
         "/data/title",
         "/permissions/read/account:bob",
     ]
-    assert Todo.get("x").title == "b"
-    assert stored().read == {BOB} == todo.permissions.read
+    assert (await do(Todo.get, "x")).title == "b"
+    assert (await stored()).read == {BOB} == todo.permissions.read
 
 
-def test_saved_permissions_do_not_hide_another_writers_change(todo: Todo) -> None:
+async def test_saved_permissions_do_not_hide_another_writers_change(todo: Todo) -> None:
     """After a save of the permissions only, a change of the data since is still a Conflict."""
-    theirs = Todo.get("x")
+    theirs = await do(Todo.get, "x")
     theirs.title = "theirs"
-    theirs.save()
-    todo.permissions.grant("read", BOB).save()
+    await do(theirs.save)
+    await do(todo.permissions.grant("read", BOB).save)
     todo.title = "mine"
     with pytest.raises(Conflict):
-        todo.save()
+        await do(todo.save)
 
 
-def test_saved_permissions_do_not_conflict_with_oneself(todo: Todo) -> None:
+async def test_saved_permissions_do_not_conflict_with_oneself(todo: Todo) -> None:
     """Saving permissions moves the object's version along."""
-    todo.permissions.grant("read", BOB).save()
+    await do(todo.permissions.grant("read", BOB).save)
     todo.title = "b"
-    todo.save()
-    assert Todo.get("x").title == "b"
+    await do(todo.save)
+    assert (await do(Todo.get, "x")).title == "b"
 
 
-def test_forced_save_keeps_the_principals_of_others(listed: Todo) -> None:
+async def test_forced_save_keeps_the_principals_of_others(listed: Todo) -> None:
     """A grant on permissions that were not loaded clears nobody else's, forced or not."""
-    Todo.get("x").permissions.grant("read", BOB).save()
+    await do((await do(Todo.get, "x")).permissions.grant("read", BOB).save)
     listed.permissions.grant("read", EVE)
-    listed.save(force=True)
-    assert stored().read >= {BOB}
-    assert listed.permissions.refresh().read == stored().read
+    await do(listed.save, force=True)
+    assert (await stored()).read >= {BOB}
+    assert (await do(listed.permissions.refresh)).read == (await stored()).read
 
 
 # Not loaded
@@ -276,40 +280,40 @@ def test_reading_what_was_not_loaded_is_an_error(listed: Todo, wire: Wire, name:
     assert wire.methods == []
 
 
-def test_refresh_loads_them(listed: Todo, wire: Wire) -> None:
+async def test_refresh_loads_them(listed: Todo, wire: Wire) -> None:
     """One GET."""
-    assert listed.permissions.refresh() is listed.permissions
+    assert await do(listed.permissions.refresh) is listed.permissions
     assert wire.methods == ["GET"]
     assert listed.permissions.read == set()
     assert listed.permissions.is_loaded
 
 
-def test_refresh_of_the_object_loads_them(listed: Todo) -> None:
+async def test_refresh_of_the_object_loads_them(listed: Todo) -> None:
     """The object's own refresh brings them as well."""
-    listed.refresh()
+    await do(listed.refresh)
     assert listed.permissions.read == set()
 
 
-def test_grants_need_no_loading_by_hand(listed: Todo, wire: Wire) -> None:
+async def test_grants_need_no_loading_by_hand(listed: Todo, wire: Wire) -> None:
     """What the server has is fetched first; only the difference is sent."""
-    Todo.get("x").permissions.grant("read", BOB).save()
+    await do((await do(Todo.get, "x")).permissions.grant("read", BOB).save)
     wire.clear()
-    listed.permissions.grant("read", EVE).save()
+    await do(listed.permissions.grant("read", EVE).save)
     assert wire.methods == ["GET", "PATCH"]
     assert listed.permissions.read == {BOB, EVE}
 
 
-def test_a_grant_of_what_is_granted_sends_no_write(listed: Todo, wire: Wire) -> None:
+async def test_a_grant_of_what_is_granted_sends_no_write(listed: Todo, wire: Wire) -> None:
     """Else it would give the object a new timestamp, and others a conflict for nothing."""
-    Todo.get("x").permissions.grant("read", BOB).save()
-    before = Todo.get("x")
+    await do((await do(Todo.get, "x")).permissions.grant("read", BOB).save)
+    before = await do(Todo.get, "x")
     wire.clear()
-    listed.permissions.grant("read", BOB).save()
+    await do(listed.permissions.grant("read", BOB).save)
     assert wire.methods == ["GET"]
     assert not listed.permissions.is_changed
-    before.save(force=True)
+    await do(before.save, force=True)
     wire.clear()
-    before.permissions.grant("read", BOB).save()
+    await do(before.permissions.grant("read", BOB).save)
     assert wire.methods == []
 
 
@@ -320,50 +324,50 @@ def test_reading_and_assigning_attributes_never_sends(listed: Todo, wire: Wire) 
     assert wire.methods == []
 
 
-def test_revoke_fetches_what_it_must_know(listed: Todo, wire: Wire) -> None:
+async def test_revoke_fetches_what_it_must_know(listed: Todo, wire: Wire) -> None:
     """Taking away needs the sets; the two requests are GET and PATCH."""
-    Todo.get("x").permissions.grant("read", BOB, ZOE).save()
+    await do((await do(Todo.get, "x")).permissions.grant("read", BOB, ZOE).save)
     wire.clear()
-    listed.permissions.revoke("read", BOB).save()
+    await do(listed.permissions.revoke("read", BOB).save)
     assert wire.methods == ["GET", "PATCH"]
-    assert stored().read == {ZOE}
+    assert (await stored()).read == {ZOE}
 
 
-def test_revoke_keeps_earlier_grants(listed: Todo) -> None:
+async def test_revoke_keeps_earlier_grants(listed: Todo) -> None:
     """A grant that was made before the sets were fetched is still to be saved."""
-    Todo.get("x").permissions.grant("read", BOB).save()
-    listed.permissions.grant("read", EVE).revoke("read", BOB).save()
-    assert stored().read == {EVE}
+    await do((await do(Todo.get, "x")).permissions.grant("read", BOB).save)
+    await do(listed.permissions.grant("read", EVE).revoke("read", BOB).save)
+    assert (await stored()).read == {EVE}
 
 
-def test_those_who_may_only_read_see_none(todo: Todo, backend: Backend, wire: Wire) -> None:
+async def test_those_who_may_only_read_see_none(todo: Todo, place: Place, wire: Wire) -> None:
     """The server shows permissions to writers only; to others they are not loaded, not empty."""
-    todo.permissions.grant("read", Everyone).save()
-    with backend.session(auth="bob:pw", bucket=wire.session.bucket):
-        seen = Todo.get("x")
+    await do(todo.permissions.grant("read", Everyone).save)
+    async with entered(place.session(auth="bob:pw", bucket=wire.session.bucket)):
+        seen = await do(Todo.get, "x")
         with pytest.raises(NotLoaded, match="may write"):
             seen.permissions.read
 
 
-def test_refresh_drops_unsaved_changes(todo: Todo) -> None:
+async def test_refresh_drops_unsaved_changes(todo: Todo) -> None:
     """Refreshing takes the server's state, permissions included."""
     todo.permissions.grant("read", BOB)
-    todo.permissions.refresh()
+    await do(todo.permissions.refresh)
     assert not todo.permissions.is_changed
     todo.permissions.grant("read", BOB)
-    todo.refresh()
+    await do(todo.refresh)
     assert not todo.permissions.is_changed
 
 
-def test_refresh_can_keep_unsaved_changes(todo: Todo) -> None:
+async def test_refresh_can_keep_unsaved_changes(todo: Todo) -> None:
     """keep_changes=True keeps grants as it keeps fields."""
-    theirs = Todo.get("x")
+    theirs = await do(Todo.get, "x")
     theirs.title = "b"
-    theirs.save()
+    await do(theirs.save)
     todo.permissions.grant("read", BOB)
-    todo.refresh(keep_changes=True)
-    todo.save()
-    assert (todo.title, stored().read) == ("b", {BOB})
+    await do(todo.refresh, keep_changes=True)
+    await do(todo.save)
+    assert (todo.title, (await stored()).read) == ("b", {BOB})
 
 
 # Names
@@ -418,51 +422,53 @@ def test_misspelt_attribute_is_refused() -> None:
         Todo().permissions.raed = {Everyone}  # type: ignore[attr-defined]
 
 
-def test_permissions_of_no_object_cannot_be_saved() -> None:
+async def test_permissions_of_no_object_cannot_be_saved(session: AnySession) -> None:
     """They are given to an object first."""
     with pytest.raises(ConfigurationError, match="no object"):
-        Permissions(read={Everyone}).save()
+        await do(Permissions(read={Everyone}).save)
 
 
 # Deleting, groups, and what happens to the object
 
 
-def test_delete_clears_what_can_be_cleared(todo: Todo, wire: Wire) -> None:
+async def test_delete_clears_what_can_be_cleared(todo: Todo, wire: Wire) -> None:
     """All lists are emptied; the server keeps the one who asks in `write`."""
     me = set(todo.permissions.write)
-    todo.permissions.grant("read", Everyone).grant("write", BOB).save()
-    todo.permissions.delete()
+    await do(todo.permissions.grant("read", Everyone).grant("write", BOB).save)
+    await do(todo.permissions.delete)
     assert wire.methods[-1] == "PATCH"
-    assert stored().read == set()
-    assert stored().write == me == todo.permissions.write
+    assert (await stored()).read == set()
+    assert (await stored()).write == me == todo.permissions.write
 
 
 @pytest.mark.parametrize("kind", [Bucket, Collection, Group])
-def test_delete_on_each_kind(wire: Wire, backend: Backend, kind: Any) -> None:
+async def test_delete_on_each_kind(wire: Wire, place: Place, kind: Any) -> None:
     """Each kind has the names of its own cleared."""
-    thing = kind(id=backend.new_id(), permissions={"read": [BOB]}).save()
-    thing.permissions.delete()
-    assert kind.get(thing.id).permissions.read == set()
+    thing = await do(kind(id=place.new_id(), permissions={"read": [BOB]}).save)
+    await do(thing.permissions.delete)
+    assert (await do(kind.get, thing.id)).permissions.read == set()
 
 
-def test_group_principal_grants_to_its_members(wire: Wire, backend: Backend) -> None:
+async def test_group_principal_grants_to_its_members(wire: Wire, place: Place) -> None:
     """Whoever is a member may, from the next request on."""
-    with backend.session(auth="bob:pw", bucket=wire.session.bucket) as theirs:
-        bob = str(theirs.server_info().user["id"])  # type: ignore[index]
-        writers = Group(id="writers", members=[bob]).save(session=wire.session)
+    async with entered(place.session(auth="bob:pw", bucket=wire.session.bucket)) as theirs:
+        bob = str((await do(theirs.server_info)).user["id"])  # type: ignore[index]
+        writers = await do(Group(id="writers", members=[bob]).save, session=wire.session)
         assert writers.principal == f"/buckets/{wire.session.bucket}/groups/writers"
-        todo = Todo(id="x", permissions={"write": [writers.principal]}).save(session=wire.session)
-        seen = Todo.get("x")
+        todo = await do(
+            Todo(id="x", permissions={"write": [writers.principal]}).save, session=wire.session
+        )
+        seen = await do(Todo.get, "x")
         seen.title = "by bob"
-        seen.save()
-    assert todo.refresh().title == "by bob"
+        await do(seen.save)
+    assert (await do(todo.refresh)).title == "by bob"
 
 
-def test_permissions_of_what_is_gone(todo: Todo) -> None:
+async def test_permissions_of_what_is_gone(todo: Todo) -> None:
     """There is nothing to set them on: NotFound."""
-    Todo.get("x").delete()
+    await do((await do(Todo.get, "x")).delete)
     with pytest.raises(NotFound, match="permissions of Todo 'x'"):
-        todo.permissions.grant("read", BOB).save()
+        await do(todo.permissions.grant("read", BOB).save)
 
 
 def test_permissions_in_the_data_are_refused() -> None:
@@ -481,12 +487,12 @@ def test_equality_and_repr() -> None:
     assert Authenticated not in str(one)
 
 
-def test_a_field_named_like_the_permissions_of_the_server(session: Session) -> None:
+async def test_a_field_named_like_the_permissions_of_the_server(session: AnySession) -> None:
     """Data that has a field `permissions` is data; the property stays the permissions."""
     record = Collection(id="todos").records.new(id="x")
     record["permissions"] = "a text"
-    record.save()
-    again = Collection(id="todos").records.get("x")
+    await do(record.save)
+    again = await do(Collection(id="todos").records.get, "x")
     assert again["permissions"] == "a text"
     assert again.permissions.read == set()
 
@@ -494,43 +500,45 @@ def test_a_field_named_like_the_permissions_of_the_server(session: Session) -> N
 @pytest.mark.parametrize(
     "act",
     [
-        lambda todo: todo.save(),
-        lambda todo: todo.delete(),
-        lambda todo: todo.permissions.grant("read", Everyone).save(),
+        lambda todo: do(todo.save),
+        lambda todo: do(todo.delete),
+        lambda todo: do(todo.permissions.grant("read", Everyone).save),
     ],
     ids=["save", "delete", "grant"],
 )
-def test_a_reader_is_told_what_is_missing(session: Session, backend: Backend, act: Any) -> None:
+async def test_a_reader_is_told_what_is_missing(
+    session: AnySession, place: Place, act: Any
+) -> None:
     """No bucket is to be made: what was read there shows that it exists."""
-    Todo(id="x", title="a", permissions={"read": [Authenticated]}).save()
-    with backend.session(auth="bob:pw", bucket=session.bucket):
-        todo = Todo.get("x")
+    await do(Todo(id="x", title="a", permissions={"read": [Authenticated]}).save)
+    async with entered(place.session(auth="bob:pw", bucket=session.bucket)):
+        todo = await do(Todo.get, "x")
         todo.title = "b"
         with pytest.raises(Forbidden, match="lack the permission 'write' on it") as raised:
-            act(todo)
+            await act(todo)
         assert "first" not in str(raised.value)
         with pytest.raises(Forbidden, match="does not exist, or you may not use it"):
-            Todo(title="new").save()
+            await do(Todo(title="new").save)
 
 
-def test_a_refresh_loads_what_was_never_asked_for(session: Session) -> None:
+async def test_a_refresh_loads_what_was_never_asked_for(session: AnySession) -> None:
     """Also when nothing changed since the object was loaded from a list, or merged."""
-    Todo(id="x", title="x", permissions={"read": {Everyone}}).save()
-    listed = Todo.find().one()
+    await do(Todo(id="x", title="x", permissions={"read": {Everyone}}).save)
+    listed = await do(Todo.find().one)
     with pytest.raises(NotLoaded):
         listed.permissions.read
-    assert listed.refresh().permissions.read == {Everyone}
+    assert (await do(listed.refresh)).permissions.read == {Everyone}
 
-    mine = Todo.get("x")
-    theirs = Todo.get("x")
+    mine = await do(Todo.get, "x")
+    theirs = await do(Todo.get, "x")
     theirs.title = "theirs"
-    theirs.save()
+    await do(theirs.save)
     mine.permissions.read
     mine.title = "mine"
     with pytest.raises(Conflict) as refused:
-        mine.save()
+        await do(mine.save)
     merged = refused.value.merge(prefer="local")
-    assert merged.refresh(keep_changes=True).permissions.read == {Everyone}
+    assert (await do(merged.refresh, keep_changes=True)).permissions.read == {Everyone}
 
 
 @pytest.mark.parametrize("verb", ["grant", "revoke"])

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from bridge import both_drivers
 from conftest import Wire
 from faults import (
     Answer,
@@ -41,6 +42,8 @@ from kinto_orm import (
     Template,
     retry_on_conflict,
 )
+
+driver = both_drivers(__name__)
 
 FAST = Retry(deadline=5, backoff_factor=0.001)
 

@@ -23,11 +23,8 @@ from kinto_orm import (
     Change,
     Collection,
     CollectionReset,
-    Created,
     Deleted,
-    Everyone,
     InvalidData,
-    NotFound,
     Record,
     Session,
 )
@@ -78,97 +75,6 @@ def put_at(session: Session, id: str, stamp: int) -> None:
 # What is told
 
 
-def test_everything_is_created_at_first(session: Session) -> None:
-    """Without a token every object comes as Created, whole and ready to be changed."""
-    make("a", "b", "c")
-    changes = list(Todo.find().changes())
-    assert told(changes) == [("Created", "a"), ("Created", "b"), ("Created", "c")]
-    todo = changes[1].object
-    assert todo == Todo.get("b")
-    assert changes[1].last_modified == todo.last_modified
-    todo.title = "changed"
-    todo.save()
-
-
-def test_created_updated_and_deleted(session: Session) -> None:
-    """With a token, what happened since comes in the order of time."""
-    make("a", "b", "c")
-    token = latest()
-    assert list(Todo.find().changes(since=token)) == []
-    make("d")
-    change("b")
-    Todo.get("a").delete()
-    change("d")
-    make("e")
-    Todo.get("e").delete()
-    changes = list(Todo.find().changes(since=token))
-    assert told(changes) == [
-        ("Updated", "b"),
-        ("Deleted", "a"),
-        ("Created", "d"),
-        ("Deleted", "e"),
-    ]
-    assert changes[1].object is None
-    assert changes[2].object == Todo.get("d")
-    assert [each.last_modified for each in changes] == sorted(e.last_modified for e in changes)
-    assert list(Todo.find().changes(since=changes[-1].token)) == []
-
-
-def test_an_object_made_again_is_created(session: Session) -> None:
-    """What was deleted and created again comes as Created."""
-    make("a", "b")
-    token = latest()
-    Todo.get("a").delete()
-    make("a")
-    assert told(Todo.find().changes(since=token)) == [("Created", "a")]
-
-
-def test_what_was_deleted_before_is_no_change(session: Session) -> None:
-    """A reader without a token hears nothing of objects that are gone already."""
-    make("a", "b")
-    Todo.get("b").delete()
-    assert told(Todo.find().changes()) == [("Created", "a")]
-    Todo.get("a").delete()
-    assert told(Todo.find().changes()) == []
-
-
-def test_an_empty_collection(session: Session) -> None:
-    """Nothing comes of nothing, and the first object is noticed."""
-    assert list(Todo.find().changes()) == []
-    make("a")
-    assert told(Todo.find().changes()) == [("Created", "a")]
-
-
-def test_ids_that_look_like_numbers(session: Session) -> None:
-    """An id such as 123 or true is an id, for the history too."""
-    make("a")
-    token = latest()
-    make("123", "true", "1e5")
-    kinds = {type(each) for each in Todo.find().changes(since=token)}
-    assert kinds == {Created}
-
-
-def test_untyped_records_and_collections(session: Session) -> None:
-    """Plain records are followed as well, and the collections of a bucket."""
-    make("a")
-    records = session.scoped(collection="todos").find(Record)
-    (created,) = records.changes()
-    assert created.object["title"] == "a"
-    collections = Bucket.get(session.bucket).collections
-    (first,) = collections.find().changes()
-    collections.new(id="pages").save()
-    assert [each.id for each in collections.find().changes(since=first.token)] == ["pages"]
-
-
-def test_changes_can_be_compared_and_shown(session: Session) -> None:
-    """A change is shown by what happened, without its inner workings."""
-    make("a")
-    (one,), (same,) = Todo.find().changes(), Todo.find().changes()
-    assert one == same
-    assert repr(one).startswith("Created(id='a', last_modified=")
-    assert "_page" not in repr(one)
-
-
 def test_a_server_without_history() -> None:
     """There, creations after the first pass cannot be told from updates."""
     with bare_session() as session:
@@ -179,46 +85,6 @@ def test_a_server_without_history() -> None:
         Todo.get("a").delete()
         changes = told(Todo.find(session=session).changes(since=token))
         assert changes == [("Updated", "b"), ("Deleted", "a")]
-
-
-def test_a_reader_who_may_see_the_collection_only(backend: Backend, session: Session) -> None:
-    """Who may read the collection and not the bucket can follow it."""
-    collection = Collection.get("todos")
-    collection.permissions.grant("read", Everyone).save()
-    make("a")
-    with backend.session(auth=("reader", "s3cret"), bucket=session.bucket) as theirs:
-        (first,) = Todo.find(session=theirs).changes()
-        with session:
-            make("b")
-            change("a")
-        changes = Todo.find(session=theirs).changes(since=first.token)
-        assert [each.id for each in changes] == ["b", "a"]
-
-
-@pytest.mark.parametrize(
-    "query",
-    [
-        lambda: Todo.find(Todo.n == 1),
-        lambda: Todo.find().order_by(Todo.n),
-        lambda: Todo.find().limit(3),
-        lambda: Todo.find().only(Todo.n),
-    ],
-    ids=["condition", "order", "limit", "only"],
-)
-def test_a_part_of_a_collection_cannot_be_followed(wire: Wire, query: Any) -> None:
-    """Conditions, order, limit and only() are refused: deletions would not be noticed."""
-    with pytest.raises(InvalidData, match="whole collection"):
-        query().changes()
-    with pytest.raises(InvalidData, match="Nothing was sent"):
-        query().follow()
-    assert wire.requests == []
-
-
-@pytest.mark.parametrize("token", ["", "x", "[]", "{}", "[1,2,3]", '["a",1,"",[],null]', "3"])
-def test_what_is_no_token(session: Session, token: str) -> None:
-    """A text that is no token is refused."""
-    with pytest.raises(InvalidData, match="no token"):
-        list(Todo.find().changes(since=token))
 
 
 # Tokens
@@ -243,25 +109,6 @@ def test_a_token_of_anything_is_refused_or_is_a_place(session: Session, parts: l
         list(Todo.find().changes(since=json.dumps(parts)))
 
 
-@pytest.mark.parametrize("size", [2, 3, 100])
-def test_every_token_resumes_exactly(session: Session, size: int) -> None:
-    """From each position of each pass, the rest follows: nothing missed, nothing twice."""
-    make(*"abcdefg")
-    query = Todo.find().page_size(size)
-    first = list(query.changes())
-    for index, each in enumerate(first):
-        assert list(query.changes(since=each.token)) == first[index + 1 :]
-    for id in "gca":
-        change(id)
-    make("h", "i", "j")
-    Todo.get("d").delete()
-    second = list(query.changes(since=first[-1].token))
-    assert len(second) == 7
-    for index, each in enumerate(second):
-        assert list(query.changes(since=each.token)) == second[index + 1 :]
-    assert len(first[-1].token) < 200
-
-
 def test_what_happens_during_the_first_pass(session: Session) -> None:
     """Objects that come, change and go while the first pass is read are all told of."""
     make(*"bcdefg")
@@ -276,20 +123,6 @@ def test_what_happens_during_the_first_pass(session: Session) -> None:
     there, gone = replay(seen)
     assert there == stored()
     assert "b" in gone
-
-
-def test_a_token_of_the_first_pass_resumes_later(session: Session) -> None:
-    """A first pass that was given up half way goes on from its token, whatever happened since."""
-    make(*"bcdefg")
-    for count in range(1, 7):
-        seen = list(islice(Todo.find().page_size(2).changes(), count))
-        Todo.get("b").delete()
-        change("g")
-        make("a", "b")
-        Todo.get("a").delete()
-        seen += Todo.find().page_size(3).changes(since=seen[-1].token)
-        there, _ = replay(seen)
-        assert there == stored()
 
 
 def replay(changes: list[Change[Todo]]) -> tuple[dict[str, int], set[str]]:
@@ -487,19 +320,6 @@ def made_again(session: Session) -> None:
     Bucket.get(session.bucket).collections.new(id="todos").save()
 
 
-def test_a_collection_made_again(session: Session) -> None:
-    """Deleted and made anew, empty or not, the collection is noticed to be another one."""
-    make("a", "b")
-    token = latest()
-    made_again(session)
-    with pytest.raises(CollectionReset, match="since=None"):
-        list(Todo.find().changes(since=token))
-    make("c")
-    with pytest.raises(CollectionReset):
-        list(Todo.find().changes(since=token))
-    assert told(Todo.find().changes()) == [("Created", "c")]
-
-
 def test_a_flushed_server() -> None:
     """After a flush and new data, an old token is refused."""
     with Session("memory://", bucket="b") as session:
@@ -513,15 +333,6 @@ def test_a_flushed_server() -> None:
             list(Todo.find().changes(since=token))
 
 
-def test_a_collection_that_is_gone(session: Session) -> None:
-    """A collection that was deleted is NotFound, with the remedy."""
-    make("a")
-    token = latest()
-    Collection.get("todos").delete()
-    with pytest.raises(NotFound, match="sync_schema"):
-        list(Todo.find().changes(since=token))
-
-
 def test_many_changes_are_no_reset(session: Session) -> None:
     """When the last object that was seen comes behind many others, nothing is wrong."""
     make("witness")
@@ -530,19 +341,6 @@ def test_many_changes_are_no_reset(session: Session) -> None:
     change("witness")
     changes = told(Todo.find().page_size(3).changes(since=token))
     assert changes == [("Created", f"x{n}") for n in range(7)] + [("Updated", "witness")]
-
-
-def test_the_last_object_seen_may_be_deleted(session: Session) -> None:
-    """The tombstone of the last object that was seen is enough."""
-    make("a", "witness")
-    token = latest()
-    Todo.get("witness").delete()
-    make("b")
-    seen = list(Todo.find().changes(since=token))
-    assert told(seen) == [("Deleted", "witness"), ("Created", "b")]
-    Todo.get("b").delete()
-    Todo.get("a").delete()
-    assert told(Todo.find().changes(since=seen[-1].token)) == [("Deleted", "b"), ("Deleted", "a")]
 
 
 # follow()
@@ -578,13 +376,6 @@ def wait_for(condition: Any) -> None:
     while not condition():
         assert time.monotonic() < end, "it never came"
         time.sleep(0.02)
-
-
-def test_follow_goes_on_from_a_token(session: Session) -> None:
-    """follow(since) gives what came after the token."""
-    make("a", "b")
-    first = next(iter(Todo.find().changes()))
-    assert next(Todo.find().follow(since=first.token)).id == "b"
 
 
 def test_a_quiet_server_is_asked_politely(wire: Wire) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kinto_orm import Record, Session, testing
+from kinto_orm import AsyncSession, Record, Session, testing
 from kinto_orm.server import EmbeddedServer
 
 
@@ -36,6 +36,16 @@ def test_the_server_is_the_one_of_the_session(
     assert Note.find().all() == []
 
 
+@pytest.mark.parametrize("text", ["first", "second"])
+async def test_each_test_that_awaits_starts_with_an_empty_server(
+    kinto_async_session: AsyncSession, text: str
+) -> None:
+    """What one test saves, the next one does not see."""
+    assert await Note.find().aall() == []
+    note = await Note(text=text).asave()
+    assert await Note.aget(note.id) == note
+
+
 PROGRAM = """
 from kinto_orm import Bucket
 from kinto_orm.testing import {names}
@@ -45,7 +55,30 @@ def test_the_session_is_there(kinto_session):
 """
 
 
-def test_both_can_be_imported(tmp_path: Path) -> None:
+OF_ANYIO = """
+import pytest
+from kinto_orm import Bucket
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+@pytest.mark.anyio
+async def test_the_session_is_there(kinto_async_session):
+    assert (await Bucket(id="work").asave()).last_modified
+"""
+
+
+def test_the_plugin_of_anyio_serves_as_well(tmp_path: Path) -> None:
+    """The fixture is no coroutine, and does not mind who runs the test."""
+    program = tmp_path / "test_program.py"
+    program.write_text(OF_ANYIO)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:asyncio", "-p", "no:cacheprovider"]
+    done = subprocess.run([*command, str(program)], capture_output=True, text=True, check=False)
+    assert "1 passed" in done.stdout, done.stdout
+
+
+def test_all_can_be_imported(tmp_path: Path) -> None:
     """Where pytest loads no plugins by itself, a program takes them from their public place."""
     program = tmp_path / "test_program.py"
     program.write_text(PROGRAM.format(names=", ".join(testing.__all__)))
@@ -65,3 +98,92 @@ def test_importing_them_is_light() -> None:
     code = f"import sys, kinto_orm.testing; print([n for n in {heavy} if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+ASYNC_PROGRAM = """
+import asyncio
+
+import pytest
+
+from kinto_orm import AsyncSession, Record, Session
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+class Note(Record, collection="notes"):
+    text: str
+
+
+@pytest.mark.parametrize("text", ["first", "second"])
+async def test_each_test_starts_with_an_empty_server(kinto_async_session, text):
+    assert isinstance(kinto_async_session, AsyncSession)
+    assert await Note.find().aall() == []
+    note = await Note(text=text).asave()
+    assert await Note.aget(note.id) == note
+
+
+async def test_it_is_current_in_tasks(kinto_async_session):
+    async with asyncio.TaskGroup() as group:
+        for text in "abc":
+            group.create_task(Note(text=text).asave())
+    assert await Note.find().acount() == 3
+
+
+async def test_both_fixtures_see_the_same_server(kinto_session, kinto_async_session, kinto_server):
+    Note(text="x").save(session=kinto_session)
+    assert await kinto_async_session.find(Note).acount() == 1
+    kinto_server.flush()
+    assert await kinto_async_session.find(Note).acount() == 0
+
+
+async def test_a_test_may_enter_it(kinto_async_session):
+    async with kinto_async_session as session:
+        await session.save(Note(text="x"))
+
+
+def test_it_is_no_coroutine(kinto_async_session):
+    assert asyncio.run(count()) == 0
+
+
+async def count():
+    return await Note.find().acount()
+
+
+def test_nothing_is_current_without_it():
+    from kinto_orm import ConfigurationError
+
+    with pytest.raises(ConfigurationError, match="needs a session"):
+        Note.find().all()
+"""
+SCOPE = ["-o", "asyncio_default_fixture_loop_scope=function"]
+# What pytest is told, and which mark the tests have.
+PLUGINS = {
+    "pytest-asyncio": (["-p", "pytest_asyncio.plugin", "-o", "asyncio_mode=auto", *SCOPE], None),
+    "pytest-asyncio, strict": (["-p", "pytest_asyncio.plugin", *SCOPE], "asyncio"),
+    "anyio": (["-p", "anyio.pytest_plugin"], "anyio"),
+}
+
+
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_the_awaited_session_with_each_plugin(tmp_path: Path, plugin: str) -> None:
+    """Tests of both plugins take the same fixture; neither is required, and all is closed."""
+    options, mark = PLUGINS[plugin]
+    marked = f"@pytest.mark.{mark}\nasync def test" if mark else "async def test"
+    (tmp_path / "test_program.py").write_text(ASYNC_PROGRAM.replace("async def test", marked))
+    command = ["-q", "-W", "error", "-p", "no:cacheprovider", "-p", "kinto_orm.testing.plugin"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *command, *options, str(tmp_path)],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path]),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "7 passed" in done.stdout, done.stdout + done.stderr

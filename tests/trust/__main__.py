@@ -15,6 +15,7 @@ from pathlib import Path
 
 from trust import table
 from trust.cells import Cell, Laboratory, chosen
+from trust.faces import FACES
 from trust.operations import OPERATIONS
 
 # Most of the time is spent waiting for timeouts.
@@ -28,6 +29,7 @@ def _entry(cell: Cell, laboratory: Laboratory) -> Entry:
     error = outcome.error
     return {
         "cell": str(cell),
+        "session": laboratory.face.name,
         "operation": cell.operation.name,
         "fault": cell.fault.name,
         "group": cell.fault.group,
@@ -40,9 +42,9 @@ def _entry(cell: Cell, laboratory: Laboratory) -> Entry:
     }
 
 
-def row(name: str, faults: Sequence[str]) -> list[Entry]:
-    """Run all cells of one operation, in a process of its own."""
-    laboratory = Laboratory()
+def row(name: str, session: str, faults: Sequence[str]) -> list[Entry]:
+    """Run all cells of one operation on one session, in a process of its own."""
+    laboratory = Laboratory(session)
     try:
         (operation,) = (each for each in OPERATIONS if each.name == name)
         return [
@@ -55,12 +57,12 @@ def row(name: str, faults: Sequence[str]) -> list[Entry]:
 
 
 def everything(
-    names: Iterable[str], processes: int, faults: Sequence[str], written: Path | None
+    rows: Iterable[tuple[str, str]], processes: int, faults: Sequence[str], written: Path | None
 ) -> list[Entry]:
-    """Run all cells of operations, several operations at a time."""
+    """Run all cells of rows, an operation and a session each; several rows at a time."""
     entries: list[Entry] = []
     with ProcessPoolExecutor(processes) as pool:
-        under_way = {pool.submit(row, name, faults): name for name in names}
+        under_way = {pool.submit(row, *each, faults): " on ".join(each) for each in rows}
         for done in as_completed(under_way):
             cells = done.result()
             wrong = sum(1 for each in cells if each["wrong"])
@@ -71,15 +73,16 @@ def everything(
     return entries
 
 
-def show(names: list[str]) -> int:
-    """Run single cells and show all of them."""
-    laboratory = Laboratory()
+def show(names: list[str], session: str) -> int:
+    """Run single cells on one session, and show all of them."""
+    laboratory = Laboratory(session)
     wrong = 0
     try:
         for cell in chosen(names, laboratory):
             outcome = laboratory.run(cell)
             wrong += bool(outcome.wrong)
-            print(f"== {cell} {outcome.seconds:.2f} s: {'WRONG' if outcome.wrong else 'ok'}")
+            judged = "WRONG" if outcome.wrong else "ok"
+            print(f"== {cell} on {session} {outcome.seconds:.2f} s: {judged}")
             for each in outcome.wrong:
                 print("   WRONG", each)
             print("  ", *outcome.received, sep="\n   ")
@@ -95,23 +98,26 @@ def main() -> None:
     """Read the arguments and run."""
     parser = argparse.ArgumentParser(prog="trust", description=__doc__)
     parser.add_argument("--only", nargs="+", help="cells to show: operation:fault:number")
+    parser.add_argument("--session", choices=FACES, help="on which; by default on both")
     parser.add_argument("--operations", nargs="+", help="rows; by default all")
     parser.add_argument("--faults", nargs="+", default=["*"], help="columns; by default all")
     parser.add_argument("--processes", type=int, default=PROCESSES)
     parser.add_argument("--json", type=Path, help="where to write all cells")
     parser.add_argument("--write", type=Path, help="the page in which the tables stand")
     options = parser.parse_args()
+    sessions = [options.session] if options.session else list(FACES)
     if options.only:
-        sys.exit(show(options.only) > 0)
+        sys.exit(sum(show(options.only, each) for each in sessions) > 0)
     start = time.monotonic()
     names = options.operations or [each.name for each in OPERATIONS]
-    entries = everything(names, options.processes, options.faults, options.json)
+    rows = [(name, session) for name in names for session in sessions]
+    entries = everything(rows, options.processes, options.faults, options.json)
     print("\n".join(table.lines(entries)))
     if options.write:
         table.write(options.write, entries)
     wrong = [each for each in entries if each["wrong"]]
     for each in wrong:
-        print("WRONG", each["cell"], each["error"], each["wrong"])
+        print("WRONG", each["cell"], "on", each["session"], each["error"], each["wrong"])
     print(f"{len(wrong)} of {len(entries)} cells are WRONG; {time.monotonic() - start:.0f} s")
     sys.exit(bool(wrong))
 

@@ -71,6 +71,18 @@ def hang(exchange: Exchange) -> None:
     exchange.close()
 
 
+def interrupt(exchange: Exchange) -> None:
+    """Nobody waits for the answer any more, and none comes."""
+    exchange.interrupt()
+    hang(exchange)
+
+
+def repeat(exchange: Exchange) -> None:
+    """Give the answer to an earlier request once more."""
+    answer = exchange.old_answer()
+    exchange.answer(answer.status, answer.body, answer.headers)
+
+
 def drip(exchange: Exchange) -> None:
     """Send a byte now and then, so that no single wait is long."""
     exchange.write(exchange.head(200, 100_000, JSON) + b'{"data": "')
@@ -270,6 +282,14 @@ def is_conditional_read(request: Received) -> bool:
 
 def is_head(request: Received) -> bool:
     return request.method == "HEAD"
+
+
+def is_old_read(request: Received) -> bool:
+    return request.is_known and not is_write(request)
+
+
+def is_old_write(request: Received) -> bool:
+    return request.is_known and is_write(request)
 
 
 def is_write(request: Received) -> bool:

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import logging
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from kinto_orm.server import EmbeddedServer, LoopbackServer, open_memory, serve
+from kinto_orm.server import EmbeddedServer, LoopbackServer, serve
+from kinto_orm.server.named import open_named
 from trust.direct import Direct
+from trust.faces import FACES
 from trust.faults import FAULTS, Fault
 from trust.operations import OPERATIONS, Operation
 from trust.proxy import Exchange, Proxy, Received
+from trust.stops import Stop
 from trust.verdict import Judge, Outcome, Plain, mark
 from trust.world import PASSWORD, World
 
 MOST_REQUESTS = 5
+Around = Callable[[Awaitable[Any]], Awaitable[Any]]
 _numbers = itertools.count(1)
 
 
@@ -42,12 +48,21 @@ class Cell:
 
 
 class Laboratory:
-    """A Kinto, a proxy in front of it, and what the operations do when nothing goes wrong."""
+    """A Kinto, a proxy in front of it, and what the operations do when nothing goes wrong.
 
-    def __init__(self) -> None:
-        self._kinto: EmbeddedServer = open_memory()
+    Args:
+        session: The name of the class of session that is tested.
+        embedded: Whether the session is one on `memory://`, past the proxy.
+    """
+
+    def __init__(self, session: str = "Session", *, embedded: bool = False) -> None:
+        self.face = FACES[session]()
+        name = f"trust{next(_numbers)}"
+        self._kinto: EmbeddedServer = open_named(name)
         self._http: LoopbackServer = serve(self._kinto)
         self._proxy = Proxy(self._http.url)
+        self._proxy.interrupt = self.face.interrupt
+        self._url = f"memory://{name}" if embedded else self._proxy.url
         self._direct = Direct(self._http.url, ("alice", PASSWORD))
         self._plain: dict[str, Plain] = {}
         self._log = _Log()
@@ -56,6 +71,7 @@ class Laboratory:
     def close(self) -> None:
         logging.getLogger().removeHandler(self._log)
         self._direct.close()
+        self.face.close()
         self._proxy.close()
         self._http.close()
         self._kinto.close()
@@ -64,6 +80,8 @@ class Laboratory:
         """All cells of an operation."""
         received = self.plain(operation).received[:MOST_REQUESTS]
         for fault in FAULTS:
+            if fault.cancels and self.face.name == "Session":
+                continue
             if fault.other and not self._can_meet(operation, fault.other):
                 continue
             if operation.excused.keys() & {fault.name, fault.other}:
@@ -93,13 +111,15 @@ class Laboratory:
     def _without_fault(self, operation: Operation) -> Plain:
         world = self._world(operation, patient=True)
         try:
-            subject = operation.prepare(world)
+            subject = world.run(operation.prepared(world))
             before = world.look(operation.target)
             self._proxy.arm(None)
-            result = operation.act(world, subject)
+            stop = Stop(operation.act(world, subject))
+            result = world.run(stop)
             received = self._proxy.disarm()
             after = world.look(operation.target)
-            return Plain(before, after, world.named(result), world.named(world.read), received)
+            named, read = world.named(result), world.named(world.read)
+            return Plain(before, after, named, read, received, stop.waits)
         finally:
             world.close()
 
@@ -108,15 +128,22 @@ class Laboratory:
         if operation.personal:
             # A personal bucket is the user's only one.
             direct = Direct(self._http.url, (f"alice{next(_numbers)}", PASSWORD))
-        return World(self._proxy, direct, personal=operation.personal, patient=patient)
+        self._proxy.forget()
+        return World(self._url, self.face, direct, personal=operation.personal, patient=patient)
 
-    def run(self, cell: Cell) -> Outcome:
-        """Try one cell and judge it."""
+    def run(self, cell: Cell, around: Around = lambda work: work) -> Outcome:
+        """Try one cell and judge it.
+
+        Args:
+            cell: Which.
+            around: Is given what the operation awaits, and awaits it.
+        """
         plain = self.plain(cell.operation)
-        world = self._world(cell.operation, patient=False)
+        # When a machine is busy, a cancel must not come after the end of what it is to end.
+        world = self._world(cell.operation, patient=cell.fault.cancels)
         try:
-            subject = cell.operation.prepare(world)
-            outcome = self._act(cell, world, subject, plain)
+            subject = world.run(cell.operation.prepared(world))
+            outcome = self._act(cell, world, subject, plain, around)
             judge = Judge(cell.operation, cell.fault, plain, world)
             judge.all(subject, outcome)
             return outcome
@@ -128,30 +155,54 @@ class Laboratory:
         plain = self.plain(cell.operation)
         world = self._world(cell.operation, patient=False)
         try:
-            subject = cell.operation.prepare(world)
+            subject = world.run(cell.operation.prepared(world))
             outcome = self._act(cell, world, subject, plain)
             return list(Judge(cell.operation, cell.fault, plain, world).errors(outcome))
         finally:
             world.close()
 
-    def _act(self, cell: Cell, world: World, subject: Any, plain: Plain) -> Outcome:
+    def _act(
+        self,
+        cell: Cell,
+        world: World,
+        subject: Any,
+        plain: Plain,
+        around: Around = lambda work: work,
+    ) -> Outcome:
         outcome = Outcome()
         self._log.records = outcome.records
+        self.face.left.clear()
         other = partial(_write_as_another, cell, world, plain) if cell.fault.other else None
         first = cell.number if cell.fault.refuses else None
         self._proxy.arm(partial(_choice, cell, other), refuse_from=first)
         start = time.monotonic()
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                outcome.result = world.named(cell.operation.act(world, subject))
-        except Exception as error:
+            with _warnings(outcome.left):
+                work = around(cell.operation.act(world, subject))
+                outcome.result = world.named(world.run(work))
+        except (Exception, asyncio.CancelledError) as error:
             outcome.error = error
         outcome.seconds = time.monotonic() - start
+        if cell.fault.cancels:
+            self._proxy.settle()
+            outcome.left += world.run(world.crosswise())
         outcome.received = self._proxy.disarm()
         self._log.records = []
+        outcome.left += self.face.left
         outcome.stored = world.look(cell.operation.target, plain.lists)
         return outcome
+
+
+@contextmanager
+def _warnings(left: list[str]) -> Iterator[None]:
+    """Note warnings of what was left behind, such as a coroutine that nobody awaited."""
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        try:
+            yield
+        finally:
+            kinds = (RuntimeWarning, ResourceWarning)
+            left += [str(each.message) for each in found if issubclass(each.category, kinds)]
 
 
 def _choice(cell: Cell, other: Any, number: int, request: Received) -> Any:

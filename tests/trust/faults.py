@@ -21,10 +21,13 @@ from trust.answers import (
     half,
     hang,
     having,
+    interrupt,
     is_batch,
     is_conditional_read,
     is_head,
     is_list,
+    is_old_read,
+    is_old_write,
     is_root,
     is_single,
     is_write,
@@ -35,6 +38,7 @@ from trust.answers import (
     odd_permissions,
     page,
     refused_about_somebody,
+    repeat,
     reset,
     resized,
     responses,
@@ -68,6 +72,7 @@ class Fault:
             the object is missing, that it has not changed, or that nobody is logged in. That may
             be believed.
         lasting: Whether all later requests meet it, too.
+        cancels: Whether the task that waits for the answer is cancelled.
         refuses: Whether no connection is accepted from then on.
         other: What another writer does to the object before the answer, or its loss, arrives:
             "equal" is the same, "data" the same data and no permissions.
@@ -81,6 +86,7 @@ class Fault:
     lies: bool = False
     lasting: bool = False
     refuses: bool = False
+    cancels: bool = False
     other: Other = ""
     only: Callable[[Received], bool] = _always
 
@@ -375,6 +381,14 @@ _SAID = [
         done=True,
     ),
 ]
+_OLD = [
+    Fault("old_answer", "old answer", repeat, lies=True, only=is_old_read),
+    Fault("old_answer_to_write", "old answer", repeat, only=is_old_write),
+]
+_CANCELLED = [
+    Fault("cancelled", "cancelled", interrupt, cancels=True),
+    Fault("lost_cancelled", "cancelled", lost(interrupt), done=True, cancels=True),
+]
 
 
 def _and_another(fault: Fault) -> list[Fault]:
@@ -394,7 +408,7 @@ def _and_another(fault: Fault) -> list[Fault]:
 
 _WITH_ANOTHER = [
     each
-    for fault in [*_NO_ANSWER, *_LOST, *_BUSY]
+    for fault in [*_NO_ANSWER, *_LOST, *_BUSY, *_CANCELLED]
     if fault.name
     in (
         "closed",
@@ -408,6 +422,8 @@ _WITH_ANOTHER = [
         "busy_429",
         "busy_502",
         "failed_500",
+        "cancelled",
+        "lost_cancelled",
     )
     for each in _and_another(fault)
 ]
@@ -422,6 +438,8 @@ FAULTS: list[Fault] = [
     *_ROOTS,
     *_REFUSED,
     *_SAID,
+    *_OLD,
+    *_CANCELLED,
     *_WITH_ANOTHER,
 ]
 GROUPS = list(dict.fromkeys(each.group for each in FAULTS))

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from kinto_orm import (
-    col,
-)
-from trust.operation import nothing, operation
+from kinto_orm import Everyone, col
+from trust.operation import KEY, ONE, nothing, operation
 from trust.world import Todo, World, seen
 
 
-def several(world: World, count: int = 5) -> list[Todo]:
+async def several(world: World, count: int = 5) -> list[Todo]:
     names = [f"t{number}" for number in range(count)]
     world.put_all({f"collections/todos/records/{n}": {"title": n, "done": False} for n in names})
-    return sorted(Todo.find(session=world.session).all(), key=lambda each: each.id)
+    return sorted(await world.do(Todo.find(session=world.session)).all(), key=lambda each: each.id)
 
 
 def only_stored(world: World) -> None:
@@ -25,55 +23,57 @@ def only_stored(world: World) -> None:
 
 
 @operation(prepare=only_stored)
-def query_all(world: World, _: None) -> Any:
-    return seen(Todo.find(session=world.session).all())
+async def query_all(world: World, _: None) -> Any:
+    return seen(await world.do(Todo.find(session=world.session)).all())
 
 
 @operation(prepare=only_stored)
-def query_pages(world: World, _: None) -> Any:
+async def query_pages(world: World, _: None) -> Any:
     found = Todo.find(session=world.session).page_size(2)
-    return seen([list(page) for page in found.pages()])
+    return seen([list(page) async for page in world.do(found).pages()])
 
 
 @operation(prepare=only_stored)
-def query_pages_in_order(world: World, _: None) -> Any:
+async def query_pages_in_order(world: World, _: None) -> Any:
     found = Todo.find(session=world.session).order_by(col(Todo.title).desc()).page_size(2)
-    return seen([each for page in found.pages() for each in page])
+    return seen([each async for page in world.do(found).pages() for each in page])
 
 
 @operation(prepare=only_stored)
-def query_first(world: World, _: None) -> Any:
-    return seen(Todo.find(Todo.title == "t1", session=world.session).first())
+async def query_first(world: World, _: None) -> Any:
+    return seen(await world.do(Todo.find(Todo.title == "t1", session=world.session)).first())
 
 
 @operation(prepare=only_stored)
-def query_one(world: World, _: None) -> Any:
-    return seen(Todo.find(Todo.title == "t1", session=world.session).one())
+async def query_one(world: World, _: None) -> Any:
+    return seen(await world.do(Todo.find(Todo.title == "t1", session=world.session)).one())
 
 
 @operation(prepare=only_stored)
-def query_count(world: World, _: None) -> Any:
-    return Todo.find(session=world.session).count()
+async def query_count(world: World, _: None) -> Any:
+    return await world.do(Todo.find(session=world.session)).count()
 
 
 @operation(prepare=only_stored)
-def query_exists(world: World, _: None) -> Any:
-    return Todo.find(Todo.title == "t1", session=world.session).exists()
+async def query_exists(world: World, _: None) -> Any:
+    return await world.do(Todo.find(Todo.title == "t1", session=world.session)).exists()
 
 
 @operation(prepare=only_stored)
-def query_only(world: World, _: None) -> Any:
-    return [each.title for each in Todo.find(session=world.session).only(Todo.title)]
+async def query_only(world: World, _: None) -> Any:
+    return [
+        each.title async for each in world.do(Todo.find(session=world.session).only(Todo.title))
+    ]
 
 
 @operation("collections/todos/records/t1", prepare=only_stored, overwrites=True, claims=nothing)
-def query_delete(world: World, _: None) -> Any:
-    return Todo.find(session=world.session).delete()
+async def query_delete(world: World, _: None) -> Any:
+    return await world.do(Todo.find(session=world.session)).delete()
 
 
 @operation("collections/todos/records/t1", prepare=only_stored)
-def query_update(world: World, _: None) -> Any:
-    summary = Todo.find(session=world.session).update(note="new")
+async def query_update(world: World, _: None) -> Any:
+    summary = await world.do(Todo.find(session=world.session)).update(note="new")
     failed = {each.target.id: each.error for each in summary.failed}
     world.settle(
         (f"collections/todos/records/t{n}", failed.get(f"t{n}"))
@@ -84,30 +84,32 @@ def query_update(world: World, _: None) -> Any:
 
 
 @operation(prepare=only_stored)
-def changes(world: World, _: None) -> Any:
-    found = Todo.find(session=world.session).page_size(2).changes()
-    return [[type(each).__name__, each.id] for each in found]
+async def changes(world: World, _: None) -> Any:
+    found = Todo.find(session=world.session).page_size(2)
+    return [[type(each).__name__, each.id] async for each in world.do(found).changes()]
 
 
-def _followed(world: World) -> str:
+async def _followed(world: World) -> str:
     only_stored(world)
-    token = [each.token for each in Todo.find(session=world.session).changes()][-1]
+    found = Todo.find(session=world.session)
+    token = [each.token async for each in world.do(found).changes()][-1]
     world.direct.ask("DELETE", f"/buckets/{world.bucket}/collections/todos/records/t0")
     world.put("collections/todos/records/t1", {"title": "new"})
     return token
 
 
 @operation(prepare=_followed)
-def changes_since(world: World, token: str) -> Any:
-    found = Todo.find(session=world.session).changes(token)
-    return sorted({f"{type(each).__name__} {each.id}" for each in found} - {"Updated t4"})
+async def changes_since(world: World, token: str) -> Any:
+    found = world.do(Todo.find(session=world.session)).changes(token)
+    kinds = {f"{type(each).__name__} {each.id}" async for each in found}
+    return sorted(kinds - {"Updated t4"})
 
 
 # Batches and many objects
 
 
-def _mixture(world: World) -> list[Todo]:
-    changed, deleted, outdated, _ = several(world, 4)
+async def _mixture(world: World) -> list[Todo]:
+    changed, deleted, outdated, _ = await several(world, 4)
     changed.note = "changed"
     new = Todo(id="tn", title="new")
     world.put("collections/todos/records/t2", {"title": "theirs"})
@@ -127,11 +129,11 @@ def _outcomes(world: World, batch: Any) -> None:
 
 
 @operation("collections/todos/records/t0", prepare=_mixture)
-def batch_mixed(world: World, objects: list[Todo]) -> Any:
+async def batch_mixed(world: World, objects: list[Todo]) -> Any:
     changed, deleted, outdated, new = objects
     batch = world.session.batch()
     try:
-        with batch:
+        async with world.do(batch):
             batch.save(changed, new)
             batch.delete(deleted, missing_ok=True)
             batch.refresh(outdated)
@@ -142,14 +144,29 @@ def batch_mixed(world: World, objects: list[Todo]) -> Any:
 
 
 @operation("collections/todos/records/t1", prepare=several)
-def batch_delete(world: World, objects: list[Todo]) -> Any:
+async def batch_delete(world: World, objects: list[Todo]) -> Any:
     batch = world.session.batch()
     try:
-        with batch:
+        async with world.do(batch):
             batch.delete(*objects)
     finally:
         _outcomes(world, batch)
     return seen([each.result for each in batch.outcomes])
+
+
+async def _saved_together(world: World) -> list[Todo]:
+    objects = await several(world)
+    for each in objects:
+        each.note = "first"
+    await world.do(world.session).save_all(objects)
+    for each in objects:
+        each.note = "second"
+    return objects
+
+
+@operation("collections/todos/records/t1", prepare=_saved_together)
+async def save_all_again(world: World, objects: list[Todo]) -> Any:
+    return _bulk(world, objects, await world.do(world.session).save_all(objects))
 
 
 def _new_ones(world: World) -> list[Todo]:
@@ -163,32 +180,72 @@ def _bulk(world: World, objects: list[Todo], summary: Any) -> Any:
 
 
 @operation("collections/todos/records/t1", prepare=_new_ones)
-def save_all_create(world: World, objects: list[Todo]) -> Any:
-    return _bulk(world, objects, world.session.save_all(objects))
+async def save_all_create(world: World, objects: list[Todo]) -> Any:
+    return _bulk(world, objects, await world.do(world.session).save_all(objects))
 
 
-def _changed_ones(world: World) -> list[Todo]:
-    objects = several(world)
+async def _changed_ones(world: World) -> list[Todo]:
+    objects = await several(world)
     for each in objects:
         each.note = "changed"
     return objects
 
 
 @operation("collections/todos/records/t1", prepare=_changed_ones)
-def save_all_update(world: World, objects: list[Todo]) -> Any:
-    return _bulk(world, objects, world.session.save_all(objects))
+async def save_all_update(world: World, objects: list[Todo]) -> Any:
+    return _bulk(world, objects, await world.do(world.session).save_all(objects))
 
 
 @operation("collections/todos/records/t1", prepare=_changed_ones, overwrites=True)
-def save_all_force(world: World, objects: list[Todo]) -> Any:
-    return _bulk(world, objects, world.session.save_all(objects, force=True))
+async def save_all_force(world: World, objects: list[Todo]) -> Any:
+    return _bulk(world, objects, await world.do(world.session).save_all(objects, force=True))
 
 
 @operation("collections/todos/records/t1", prepare=several)
-def delete_all(world: World, objects: list[Todo]) -> Any:
-    return _bulk(world, objects, world.session.delete_all(objects))
+async def delete_all(world: World, objects: list[Todo]) -> Any:
+    return _bulk(world, objects, await world.do(world.session).delete_all(objects))
 
 
 @operation(prepare=only_stored)
-def get_many(world: World, _: None) -> Any:
-    return seen(world.session.get_many(Todo, ["t0", "t3", "none"]))
+async def get_many(world: World, _: None) -> Any:
+    return seen(await world.do(world.session).get_many(Todo, ["t0", "t3", "none"]))
+
+
+# Permissions and key values in a batch
+
+
+async def _granted(world: World) -> Todo:
+    world.put(ONE, {"title": "one"}, read=["system.Everyone"])
+    todo: Todo = await world.do(Todo).get("one", session=world.session)
+    todo.permissions.grant("read", "basicauth:b").revoke("read", Everyone)
+    return todo
+
+
+@operation(ONE, prepare=_granted, claims=nothing)
+async def batch_permissions(world: World, todo: Todo) -> Any:
+    batch = world.session.batch()
+    async with world.do(batch):
+        batch.save(todo.permissions)
+        batch.get(Todo, "one")
+    return seen(todo.permissions.read)
+
+
+def _two_keys(world: World) -> None:
+    world.key("a", {"b": {"c": 1}})
+    world.put("collections/kv/records/z", {"key": "z", "value": "end"})
+
+
+@operation(KEY, prepare=_two_keys, claims=nothing)
+async def batch_kv_set(world: World, _: None) -> Any:
+    batch = world.session.batch()
+    async with world.do(batch):
+        batch.kv.set("a/b/d", 2)
+        batch.kv.set("new", [1])
+
+
+@operation(KEY, prepare=_two_keys, overwrites=True, claims=nothing)
+async def batch_kv_delete(world: World, _: None) -> Any:
+    batch = world.session.batch()
+    async with world.do(batch):
+        batch.kv.delete("a", missing_ok=True)
+        batch.kv.delete("z", missing_ok=True)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from inspect import isawaitable
 from typing import Any
 
 from trust.world import World
 
 Prepare = Callable[[World], Any]
-Act = Callable[[World, Any], Any]
+Act = Callable[[World, Any], Awaitable[Any]]
 
 ONE = "collections/todos/records/one"
 NEW = "collections/todos/records/<new>"
@@ -23,8 +24,9 @@ class Operation:
 
     Attributes:
         name: Unique.
-        prepare: Makes what is there before; gives what `act` works with.
-        act: Does it; gives what a user sees of it.
+        prepare: Makes what is there before; gives what `act` works with. A function, or a
+            coroutine function.
+        act: Does it; gives what a user sees of it. Its verbs are those of `world.do(...)`.
         target: The path of the object that other writers write to; empty for none.
         overwrites: Whether it sets no precondition, so that another's write may be lost.
         claims: Whether its result claims that this program did it (not merely that it is so).
@@ -49,6 +51,11 @@ class Operation:
     steps: bool = False
     personal: bool = False
     excused: Mapping[str, str] = field(default_factory=dict)
+
+    async def prepared(self, world: World) -> Any:
+        """Make what is there before."""
+        found = self.prepare(world)
+        return await found if isawaitable(found) else found
 
 
 OPERATIONS: list[Operation] = []

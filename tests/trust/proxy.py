@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPConnection, HTTPException
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -28,6 +30,7 @@ class Received:
     headers: dict[str, str]
     body: bytes
     head: bytes
+    is_known: bool = False  # whether the same was asked before
 
     @property
     def path(self) -> str:
@@ -96,6 +99,7 @@ class Exchange:
     def pass_on(self) -> None:
         """Do nothing special."""
         answer = self.forward()
+        self.proxy.answers.setdefault(str(self.request), answer)
         self.answer(answer.status, answer.body, answer.headers)
 
     def answer(
@@ -131,6 +135,14 @@ class Exchange:
         with suppress(OSError):
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.close()
+
+    def old_answer(self) -> Answer:
+        """What was answered the first time that the same was asked."""
+        return self.proxy.answers[str(self.request)]
+
+    def interrupt(self) -> None:
+        """Stop the operation that waits for the answer."""
+        self.proxy.interrupt()
 
     def hold(self, seconds: float = _LONGEST_HOLD) -> bool:
         """Wait; ends sooner, with True, when the fault is over."""
@@ -204,6 +216,10 @@ class _Working:
         self._count = 0
         self._change = threading.Condition()
 
+    @property
+    def count(self) -> int:
+        return self._count
+
     def __enter__(self) -> None:
         with self._change:
             self._count += 1
@@ -219,6 +235,14 @@ class _Working:
             self._change.wait_for(lambda: self._count == 0, timeout=30)
 
 
+def _has_more(client: socket.socket) -> bool:
+    """Whether something came that was not read yet, or the end."""
+    try:
+        return bool(select.select([client], [], [], 0)[0])
+    except (OSError, ValueError):
+        return False  # it is closed
+
+
 class Proxy:
     """Listens on 127.0.0.1.
 
@@ -227,6 +251,8 @@ class Proxy:
         upstream: Host and port of the real server.
         received: The requests since `arm`.
         calm: Set while no fault is armed.
+        answers: The first answer to each request of another method or target, since `forget`.
+        interrupt: Stops the operation that is tried.
     """
 
     def __init__(self, upstream: str) -> None:
@@ -234,6 +260,8 @@ class Proxy:
         self.received: list[Received] = []
         self.calm = threading.Event()
         self.calm.set()
+        self.answers: dict[str, Answer] = {}
+        self.interrupt: Callable[[], None] = lambda: None
         self._working = _Working()
         self._lock = threading.Lock()
         self._choose: Choice | None = None
@@ -272,6 +300,19 @@ class Proxy:
             self._listen()
         return received
 
+    def forget(self) -> None:
+        """Let the answers of another world be no old ones of this."""
+        self.answers.clear()
+
+    def settle(self) -> None:
+        """Wait until all that clients sent was treated, though they may have gone away."""
+        while self._working.count or any(map(_has_more, self._sockets())):
+            time.sleep(0.001)
+
+    def _sockets(self) -> list[socket.socket]:
+        listening = [] if self._listening is None else [self._listening]
+        return [*listening, *(each.client for each in list(self._connections))]
+
     def close(self) -> None:
         self.calm.set()
         threads = list(self._connections.values())
@@ -285,6 +326,7 @@ class Proxy:
     # What the connections ask
 
     def treat(self, connection: Connection, request: Received) -> None:
+        request = replace(request, is_known=str(request) in self.answers)
         with self._lock:
             self.received.append(request)
             number = len(self.received)

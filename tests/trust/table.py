@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 
 from trust.faults import FAULTS, GROUPS
@@ -22,6 +24,8 @@ _NOTES = {
     "root page": "settings, capabilities and user of other types",
     "refused": "400, 401, 403, 404, 405, 410, 412, 413 by Kinto and by gateways",
     "good answers": "Backoff, odd ETags, slow",
+    "old answer": "the answer to an earlier request of the same method and path",
+    "cancelled": "the task is cancelled while it waits for the answer; done, and not done",
     "another equal": "another writer writes the same before the program knows",
     "another data": "another writer writes the same data, without the permissions",
     "another different": "another writer writes something else",
@@ -32,13 +36,24 @@ _NOTES = {
 def lines(entries: Sequence[Entry]) -> Iterator[str]:
     """All tables, in Markdown."""
     wrong = sum(1 for each in entries if each["wrong"])
-    yield f"{len(entries):,} cells, {wrong} of them WRONG."
+    yield f"{len(entries):,} cells{_shares(entries)}, {wrong} of them WRONG."
     yield ""
     yield from _groups(entries)
     yield ""
     yield from _operations(entries)
     yield ""
     yield from _excused()
+
+
+def _sessions(entries: Sequence[Entry]) -> list[str]:
+    return sorted({str(each["session"]) for each in entries}, reverse=True)
+
+
+def _shares(entries: Sequence[Entry]) -> str:
+    """How many cells are on which session, when there is more than one."""
+    counts = Counter(str(each["session"]) for each in entries)
+    shares = [f"{counts[each]:,} on {each}" for each in _sessions(entries)]
+    return f" ({', '.join(shares)})" if len(shares) > 1 else ""
 
 
 def write(page: Path, entries: Sequence[Entry]) -> None:
@@ -51,11 +66,11 @@ def write(page: Path, entries: Sequence[Entry]) -> None:
 
 def _groups(entries: Sequence[Entry]) -> Iterator[str]:
     """What one fault of each kind costs."""
-    head = ("faults", "what", "cells", "done all the same", "requests more", "seconds", "WRONG")
-    yield from _head(head)
+    numbers = ("cells", "done all the same", "requests more", "seconds", "WRONG")
+    yield from _head(("faults", "what", "session", *numbers))
     plain = _requests_without_fault(entries)
-    for group in GROUPS:
-        cells = [each for each in entries if each["group"] == group]
+    for group, session in product(GROUPS, _sessions(entries)):
+        cells = [e for e in entries if (e["group"], e["session"]) == (group, session)]
         if not cells:
             continue
         more = [int(str(e["requests"])) - plain.get(str(e["operation"]), 0) for e in cells]
@@ -65,6 +80,7 @@ def _groups(entries: Sequence[Entry]) -> Iterator[str]:
         yield _row(
             f"{group} ({kinds})",
             _NOTES[group],
+            session,
             len(cells),
             f"{done:.0%}",
             f"{statistics.median(more):.0f}, at most {max(*more, 0)}",

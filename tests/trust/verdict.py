@@ -5,11 +5,18 @@ from __future__ import annotations
 import copy
 import logging
 import traceback
+from asyncio import CancelledError
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kinto_orm import Conflict, KeyNotFound, KintoError, NotFound, TransportError
+from kinto_orm import (
+    Conflict,
+    KeyNotFound,
+    KintoError,
+    NotFound,
+    TransportError,
+)
 from kinto_orm.models.resource import Resource
 from trust.direct import Stored
 from trust.faults import Fault
@@ -34,6 +41,7 @@ class Plain:
         result: What the user sees.
         read: What the user sees of its parts, where they are acknowledged one by one.
         received: The requests.
+        waits: At how many points it waits for its loop.
     """
 
     before: Stored
@@ -41,6 +49,7 @@ class Plain:
     result: Any
     read: Mapping[str, Any]
     received: Sequence[Received]
+    waits: int
 
     @property
     def lists(self) -> list[str]:
@@ -66,6 +75,7 @@ class Outcome:
         seconds: How long it took.
         received: The requests.
         records: What was logged meanwhile.
+        left: What the loop complains of, and what goes on though nobody waits for it.
         wrong: What is wrong with it.
     """
 
@@ -75,6 +85,7 @@ class Outcome:
     seconds: float = 0.0
     received: Sequence[Received] = ()
     records: list[logging.LogRecord] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
     @property
@@ -105,7 +116,11 @@ class Judge:
 
     def errors(self, outcome: Outcome) -> Iterator[str]:
         """Only documented errors come out, soon enough, and without secrets."""
-        if outcome.error is not None:
+        yield from outcome.left
+        if self.fault.cancels:
+            if not isinstance(outcome.error, CancelledError):
+                yield f"not cancelled, but {outcome.error!r:.80}"
+        elif outcome.error is not None:
             for each in leaves(outcome.error):
                 if not isinstance(each, KintoError):
                     yield f"foreign error {type(each).__name__}: {str(each)[:80]}"
@@ -272,19 +287,22 @@ class Judge:
         """
         for _ in range(1 if self.operation.appends else 3):
             error, result, merged = self._once_more(subject)
-            if not isinstance(error, TransportError):
+            if error is None or not all(isinstance(e, TransportError) for e in leaves(error)):
                 break
         return error, result, merged
 
     def _once_more(self, subject: Any) -> tuple[Exception | None, Any, bool]:
         try:
-            return None, self.world.named(self.operation.act(self.world, subject)), False
+            return None, self.world.named(self._act(subject)), False
         except Conflict as error:
             if self._deletes:
                 return error, None, False
             return self._merged(error), None, True
         except Exception as error:
             return error, None, False
+
+    def _act(self, subject: Any) -> Any:
+        return self.world.run(self.operation.act(self.world, subject))
 
     @property
     def _deletes(self) -> bool:
@@ -294,7 +312,8 @@ class Judge:
     def _merged(self, error: Conflict) -> Exception | None:
         """Take both changes together, as the documentation says."""
         try:
-            error.merge(prefer="local").save()
+            merged = error.merge(prefer="local")
+            self.world.run(self.world.do(merged).save())
         except Exception as problem:
             return problem
         return None

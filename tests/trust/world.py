@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import Any
 
-from kinto_orm import Record, Retry, Session, Summary, Tombstone
+from kinto_orm import Bucket, Collection, Record, Retry, Summary, Tombstone
 from kinto_orm.models.resource import Resource
 from trust.direct import LISTS, Direct, Stored
-from trust.proxy import Proxy
+from trust.faces import Face
 
 PASSWORD = "p4ssw0rd-that-nobody-may-see"
 DEADLINE = 1.5
@@ -31,14 +32,18 @@ class World:
     """One bucket, one user.
 
     Attributes:
-        session: What is tested; its requests go through the proxy.
+        session: What is tested.
+        face: By which verbs it is used.
         direct: The way around it.
         bucket: The real id of its bucket.
         done: Paths whose writing was acknowledged one by one, as in a batch.
         read: What was acknowledged one by one, by name.
     """
 
-    def __init__(self, proxy: Proxy, direct: Direct, *, personal: bool, patient: bool) -> None:
+    def __init__(
+        self, url: str, face: Face, direct: Direct, *, personal: bool, patient: bool
+    ) -> None:
+        self.face = face
         self.secrets = _secrets(direct.auth)
         self.direct = direct
         self.personal = personal
@@ -59,18 +64,26 @@ class World:
                     retry_after_max=0.05,
                 ),
             }
-        self.session = Session(
-            proxy.url, auth=direct.auth, bucket="default" if personal else self.bucket, **patience
+        self.session = face.open(
+            url, auth=direct.auth, bucket="default" if personal else self.bucket, **patience
         )
         self.done: set[str] = set()
         self.read: dict[str, Any] = {}
 
     def close(self) -> None:
-        self.session.close()
+        self.run(self.do(self.session).close())
         if self.personal:
             self.direct.close()
 
     # For operations
+
+    def do(self, subject: Any) -> Any:
+        """What has the verbs of a subject: `await world.do(todo).save()`."""
+        return self.face.do(subject)
+
+    def run(self, work: Awaitable[Any]) -> Any:
+        """Do what an operation says, to its end."""
+        return self.face.run(work)
 
     def name(self, random: str, name: str) -> None:
         """Remember what stands for a random id."""
@@ -92,10 +105,11 @@ class World:
         )
         assert all(each["status"] in (200, 201) for each in answers), answers
 
-    def todo(self, id: str = "one", **fields: Any) -> Todo:
+    async def todo(self, id: str = "one", **fields: Any) -> Todo:
         """A stored record, loaded by the session that is tested."""
         self.put(f"collections/todos/records/{id}", {"title": id, "tags": ["a"], **fields})
-        return Todo.get(id, session=self.session)
+        found: Todo = await self.do(Todo).get(id, session=self.session)
+        return found
 
     def key(self, key: str, value: object) -> None:
         """Store a root key."""
@@ -119,6 +133,16 @@ class World:
             raise ExceptionGroup("some failed", failed)
 
     # For the verdict
+
+    async def crosswise(self) -> list[str]:
+        """Many who ask at the same time get each its own answer, over whatever connection."""
+        do, session = self.do, self.session
+        asked = [do(Bucket).get(self.bucket, session=session) for _ in range(4)]
+        asked += [do(session).account() for _ in range(4)]
+        asked += [do(Collection).get_or_none("none", session=session) for _ in range(4)]
+        expected = [self.bucket] * 4 + [self.direct.user["id"]] * 4 + [None] * 4
+        found = [each.id if each else None for each in await asyncio.gather(*asked)]
+        return [] if found == expected else [f"answers reached others: {found}"]
 
     def look(self, target: str, lists: Sequence[str] = LISTS) -> Stored:
         """What the server has, with names for random ids."""

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from requests.auth import HTTPDigestAuth
 
+from bridge import both_drivers
 from faults import HTML, Answer, Exchange, FaultyServer, hangs_up, says
 from kinto_orm import (
     BatchError,
@@ -23,6 +24,10 @@ from kinto_orm import (
     Template,
     Timeout,
 )
+
+driver = both_drivers(__name__)
+# For what an AsyncSession does otherwise.
+BlockingSession = Session
 
 RECORD = {"id": "x", "last_modified": 5}
 
@@ -118,7 +123,7 @@ def test_a_dripping_answer_to_an_authentication_that_answers_challenges() -> Non
     challenge = says(401, {}, WWW_Authenticate='Digest realm="k", nonce="n", qop="auth"')
     with (
         FaultyServer(challenge, DRIPPING["body"]) as server,
-        Session(server.url, auth=HTTPDigestAuth("a", "b"), retry=SOON) as session,
+        BlockingSession(server.url, auth=HTTPDigestAuth("a", "b"), retry=SOON) as session,
         pytest.raises(Timeout),
     ):
         session.get(Todo, "x")

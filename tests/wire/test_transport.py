@@ -14,6 +14,7 @@ import pytest
 from requests.auth import HTTPBasicAuth, HTTPDigestAuth
 from urllib3.util.retry import Retry as Urllib3Retry
 
+from bridge import both_drivers
 from conftest import Backend
 from faults import (
     HTML,
@@ -52,6 +53,10 @@ from kinto_orm import (
 )
 from kinto_orm.server import open_memory, serve, serve_process
 from kinto_orm.wire.messages import Reply
+
+driver = both_drivers(__name__)
+# For what an AsyncSession does otherwise.
+BlockingSession = Session
 
 FAST = Retry(deadline=5, backoff_factor=0.001)
 RECORD = {"data": {"id": "x", "last_modified": 5, "title": "a"}, "permissions": {}}
@@ -434,8 +439,9 @@ def test_alert_is_a_deprecation_warning() -> None:
     with (
         FaultyServer(says(200, RECORD, Alert=alert)) as server,
         pytest.warns(DeprecationWarning, match="v1 goes") as warned,
+        BlockingSession(server.url) as session,
     ):
-        fetch(server.url)
+        session.get(Todo, "x")
     assert warned[0].filename == __file__
 
 
@@ -491,7 +497,8 @@ def test_digest_authentication_of_requests() -> None:
     """What requests takes serves, the kind that answers a challenge included."""
     challenge = says(401, {}, WWW_Authenticate='Digest realm="k", nonce="n", qop="auth"')
     with FaultyServer(challenge, OK) as server:
-        assert fetch(server.url, auth=HTTPDigestAuth("bob", "s3cret")).title == "a"
+        with BlockingSession(server.url, auth=HTTPDigestAuth("bob", "s3cret")) as session:
+            assert session.get(Todo, "x").title == "a"
         assert server.received[1].headers["Authorization"].startswith("Digest ")
 
 

@@ -50,12 +50,8 @@ class KeyWriter(Protocol):
         """Check what is to be removed."""
 
 
-class Batch:
-    """A queue of operations, sent in requests of `batch_max_requests` when the block ends.
-
-    Objects are updated in place. What succeeded stays succeeded when something else fails.
-    Operations on one object are sent in the order in which they were queued. An exception
-    inside the block sends nothing.
+class Queue:
+    """Operations that are queued, to be sent together.
 
     Args:
         session: Over which it goes.
@@ -108,19 +104,8 @@ class Batch:
         """Queue `Model.get(id)`; the object is in the outcome's `result` after the block."""
         return self._add("get", id, partial(model.__kinto_get__, self._session, id))
 
-    def run(self) -> list[Outcome[Any]]:
-        """Send what is queued; called at the end of the `with` block.
-
-        Returns:
-            The outcomes of all that was queued, in order.
-
-        Raises:
-            BatchError: Something failed; it has one exception for each failure.
-        """
-        return run(self._session, self.running())
-
     def running(self) -> Flow[list[Outcome[Any]]]:
-        """Send what is queued; see `run`."""
+        """Send what is queued; see `Batch.run`."""
         queue, self._queue = self._queue, []
         try:
             yield from together(self._session, queue)
@@ -156,8 +141,46 @@ class Batch:
     def __len__(self) -> int:
         return len(self._queue)
 
-    def __enter__(self) -> Self:
+    def open(self) -> None:
+        """Take operations, at the beginning of a block."""
         self._is_over = False
+
+    def is_to_be_sent(self, error: type[BaseException] | None) -> bool:
+        """Whether what is queued is to be sent at the end of a block: after an error nothing is."""
+        self._is_over = error is None
+        return self._is_over
+
+    @property
+    def session(self) -> Scope:
+        """Over which it goes."""
+        return self._session
+
+
+class Batch(Queue):
+    """A queue of operations, sent in requests of `batch_max_requests` when the block ends.
+
+    Objects are updated in place. What succeeded stays succeeded when something else fails.
+    Operations on one object are sent in the order in which they were queued. An exception
+    inside the block sends nothing.
+
+    Attributes:
+        outcomes: Of all that was queued, in order.
+        kv: Queues writes of key values.
+    """
+
+    def run(self) -> list[Outcome[Any]]:
+        """Send what is queued; called at the end of the `with` block.
+
+        Returns:
+            The outcomes of all that was queued, in order.
+
+        Raises:
+            BatchError: Something failed; it has one exception for each failure.
+        """
+        return run(self.session, self.running())
+
+    def __enter__(self) -> Self:
+        self.open()
         return self
 
     def __exit__(
@@ -166,8 +189,7 @@ class Batch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._is_over = kind is None
-        if kind is None:
+        if self.is_to_be_sent(kind):
             self.run()
 
 

@@ -12,7 +12,7 @@ from kinto_orm.errors import PathError
 from kinto_orm.kv import keypath
 from kinto_orm.queries.conditions import Condition, compile_conditions, field
 from kinto_orm.queries.pager import Asked, Listing, Pager
-from kinto_orm.wire.flows import ANEW, Flow
+from kinto_orm.wire.flows import Flow
 from kinto_orm.wire.jsonvalues import as_stored
 from kinto_orm.wire.messages import Reply, segment
 from kinto_orm.wire.places import Place, place_at
@@ -80,14 +80,6 @@ class Entries:
     def opening(self) -> Flow[Pager[ListedEntry]]:
         """Find where to read the pages."""
         return Pager((yield from self.listing()), self.asked())
-
-    def reading(self) -> Flow[list[ListedEntry]]:
-        """Fetch all of them, page after page (`GET`)."""
-        pager, found = (yield from self.opening()), list[ListedEntry]()
-        while pager.has_more:
-            found += pager.take((yield from pager.fetching()))
-            yield ANEW
-        return found
 
 
 def _listed(reply: Reply, _: frozenset[str] | None) -> list[ListedEntry]:

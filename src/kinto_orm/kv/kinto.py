@@ -42,12 +42,11 @@ from kinto_orm.kv.entries import (
     present,
     with_ids,
 )
-from kinto_orm.queries.ahead import pages_of
 from kinto_orm.queries.conditions import field
 from kinto_orm.queries.counting import counting
 from kinto_orm.queries.deleting import deleting
+from kinto_orm.queries.pager import Mapped, Pages, reading_all
 from kinto_orm.wire.clock import race_pause
-from kinto_orm.wire.driving import run
 from kinto_orm.wire.flows import Flow, Pause, ask, side_by_side
 from kinto_orm.wire.jsonvalues import alike, as_stored, encode
 from kinto_orm.wire.messages import JSON_PATCH, Reply, Request, if_match, if_none_match
@@ -55,6 +54,7 @@ from kinto_orm.wire.places import Place, is_absent
 from kinto_orm.wire.scope import Scope
 
 T = TypeVar("T")
+KeyedEntries = Iterator[tuple[str, ListedEntry]]
 
 _ATTEMPTS: Final = 31
 
@@ -79,22 +79,22 @@ class KintoStore:
         """Fetch several root keys (`GET ?in_id=...`); missing ones are left out."""
         lists = lists_for_urls(keypath.record_id(key) for key in keys)
         found = yield from side_by_side(
-            with_ids(self._scope, ids, values=True).reading() for ids in lists
+            reading_all(with_ids(self._scope, ids, values=True)) for ids in lists
         )
         return dict(present(keyed(chain.from_iterable(found))))
 
     def reading_all(self) -> Flow[dict[str, JsonValue]]:
         """Fetch all root keys with their values."""
-        entries = yield from Entries(self._scope, values=True).reading()
+        entries = yield from reading_all(Entries(self._scope, values=True))
         return dict(present(keyed(entries)))
 
-    def keys(self, prefix: str) -> Iterator[str]:
+    def keys(self, prefix: str) -> Iterator[Flow[Pages[Sequence[str]]]]:
         """List root keys, by their records' ids."""
-        return (key for key, _ in self._found(prefix, values=False))
+        return self._openings(prefix, lambda found: [key for key, _ in found], values=False)
 
-    def items(self, prefix: str) -> Iterator[tuple[str, JsonValue]]:
+    def items(self, prefix: str) -> Iterator[Flow[Pages[Sequence[tuple[str, JsonValue]]]]]:
         """List root keys with their values."""
-        return present(self._found(prefix, values=True))
+        return self._openings(prefix, lambda found: list(present(found)), values=True)
 
     def counting(self, prefix: str) -> Flow[int]:
         """Count root keys (`HEAD` for all of them, and a look at the ids that are encoded)."""
@@ -189,23 +189,21 @@ class KintoStore:
         Those look encoded: any other id is its own key.
         """
         encoded = Entries(self._scope, (field("id").like(f"{keypath.ENCODED}*"),))
-        return [each.id for each in (yield from encoded.reading()) if key_of(each.id) is None]
+        return [each.id for each in (yield from reading_all(encoded)) if key_of(each.id) is None]
 
     def _reading_keys(self, prefix: str) -> Flow[list[str]]:
         found: list[str] = []
         for start, question in self._questions(prefix, values=False):
-            entries = keyed((yield from question.reading()))
-            found += [key for key, each in entries if _is_meant(key, each, prefix, start)]
+            entries = yield from reading_all(question)
+            found += [key for key, _ in _meant(entries, prefix, start)]
         return found
 
-    def _found(self, prefix: str, *, values: bool) -> Iterator[tuple[str, ListedEntry]]:
-        """Fetch the entries of all keys with a prefix, a page ahead."""
+    def _openings(
+        self, prefix: str, read: Callable[[KeyedEntries], Sequence[T]], *, values: bool
+    ) -> Iterator[Flow[Pages[Sequence[T]]]]:
+        """Open the pages of all keys with a prefix."""
         for start, question in self._questions(prefix, values=values):
-            pager = run(self._scope, question.opening())
-            for page in pages_of(self._scope, pager):
-                for key, entry in keyed(page):
-                    if _is_meant(key, entry, prefix, start):
-                        yield key, entry
+            yield _opening(question, prefix, start, read)
 
     def _questions(self, prefix: str, *, values: bool) -> Iterator[tuple[str, Entries]]:
         """What finds all keys with a prefix, with the beginning of the ids that each finds."""
@@ -216,9 +214,18 @@ class KintoStore:
             yield start, Entries(self._scope, (field("id").like(f"{start}*"),), values)
 
 
-def _is_meant(key: str, entry: ListedEntry, prefix: str, start: str) -> bool:
-    """Whether a key has the prefix: an encoded id may look as if it began with that itself."""
-    return not prefix or (key.startswith(prefix) and (key == entry.id) == (start == prefix))
+def _opening(
+    question: Entries, prefix: str, start: str, read: Callable[[KeyedEntries], Sequence[T]]
+) -> Flow[Pages[Sequence[T]]]:
+    pages = yield from question.opening()
+    return Mapped(pages, lambda entries: read(_meant(entries, prefix, start)))
+
+
+def _meant(entries: Iterable[ListedEntry], prefix: str, start: str) -> KeyedEntries:
+    """The entries of keys with a prefix: an encoded id may look as if it began with that itself."""
+    for key, entry in keyed(entries):
+        if not prefix or (key.startswith(prefix) and (key == entry.id) == (start == prefix)):
+            yield key, entry
 
 
 # Requests

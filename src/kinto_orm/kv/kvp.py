@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NoReturn
 
 from pydantic import JsonValue
 
 from kinto_orm.errors import BadReply, KeyNotFound, PathError, ResponseError
 from kinto_orm.kv import keypath
-from kinto_orm.wire.driving import run
+from kinto_orm.queries.pager import Known, Pages
 from kinto_orm.wire.flows import ANEW, Flow, side_by_side
 from kinto_orm.wire.jsonvalues import encode
 from kinto_orm.wire.kvp import ask_kvp, done, names_in, request, text_of
@@ -60,20 +61,25 @@ class KvpStore:
         """Fetch all root keys with their values, each with a request of its own."""
         return (yield from self.reading_many((yield from self._names())))
 
-    def keys(self, prefix: str) -> Iterator[str]:
+    def keys(self, prefix: str) -> Iterator[Flow[Pages[Sequence[str]]]]:
         """List root keys (`GET bucket/`), sorted as the server sorts them."""
-        return (key for key in run(self._scope, self._names()) if key.startswith(prefix))
 
-    def items(self, prefix: str) -> Iterator[tuple[str, JsonValue]]:
+        def opening() -> Flow[Pages[Sequence[str]]]:
+            return Known((yield from self._names(prefix)))
+
+        yield opening()
+
+    def items(self, prefix: str) -> Iterator[Flow[Pages[Sequence[tuple[str, JsonValue]]]]]:
         """Fetch root keys with their values, each with a request of its own."""
-        for key in self.keys(prefix):
-            found = run(self._scope, self._found(key))
-            if found is not None:
-                yield key, found[0]
+
+        def opening() -> Flow[Pages[Sequence[tuple[str, JsonValue]]]]:
+            return _Items((yield from self._names(prefix)), self._found)
+
+        yield opening()
 
     def counting(self, prefix: str) -> Flow[int]:
         """Count root keys (`GET bucket/`)."""
-        return sum(key.startswith(prefix) for key in (yield from self._names()))
+        return len((yield from self._names(prefix)))
 
     def writing(self, key: str, segments: Sequence[str], value: JsonValue) -> Flow[None]:
         """Store a value (`POST bucket/{path}`); below a root key after a read of that key.
@@ -143,9 +149,10 @@ class KvpStore:
         sent = request("GET", "bucket", _bucket(key))
         return ask_kvp(self._scope, sent, f"read the key {key!r}")
 
-    def _names(self) -> Flow[list[str]]:
+    def _names(self, prefix: str = "") -> Flow[list[str]]:
         sent = request("GET", "bucket", ())
-        return names_in((yield from ask_kvp(self._scope, sent, "list the keys")))
+        names = names_in((yield from ask_kvp(self._scope, sent, "list the keys")))
+        return [each for each in names if each.startswith(prefix)]
 
     def _found(self, key: str) -> Flow[tuple[JsonValue] | None]:
         try:
@@ -174,6 +181,27 @@ class KvpStore:
             except (ResponseError, BadReply):
                 self._labels = False
         return self._labels
+
+
+class _Items:
+    """Root keys with their values; a page is one of them, or nothing for one that is gone."""
+
+    def __init__(
+        self, keys: list[str], reading: Callable[[str], Flow[tuple[JsonValue] | None]]
+    ) -> None:
+        self._keys = deque(keys)
+        self._reading = reading
+
+    @property
+    def has_more(self) -> bool:
+        return bool(self._keys)
+
+    def fetching(self) -> Flow[tuple[JsonValue] | None]:
+        return self._reading(self._keys[0])
+
+    def take(self, answer: tuple[JsonValue] | None, /) -> list[tuple[str, JsonValue]]:
+        key = self._keys.popleft()
+        return [] if answer is None else [(key, answer[0])]
 
 
 def _bucket(*segments: str) -> tuple[str, ...]:

@@ -23,6 +23,8 @@ from kinto_orm.errors import KeyNotFound, PathError
 from kinto_orm.kv import keypath
 from kinto_orm.kv.kinto import KintoStore
 from kinto_orm.kv.kvp import KvpStore
+from kinto_orm.queries.ahead import items_of
+from kinto_orm.queries.pager import Pages
 from kinto_orm.wire.driving import run
 from kinto_orm.wire.flows import Flow
 from kinto_orm.wire.jsonvalues import sent
@@ -32,7 +34,7 @@ T = TypeVar("T")
 
 KeyPath = str | tuple[str, ...]
 
-_MISSING: Final[Any] = object()
+MISSING: Final[Any] = object()
 
 
 class RootKey(str):
@@ -47,8 +49,8 @@ class Store(Protocol):
     def reading(self, key: str) -> Flow[JsonValue]: ...  # noqa: D102
     def reading_many(self, keys: Iterable[str]) -> Flow[dict[str, JsonValue]]: ...  # noqa: D102
     def reading_all(self) -> Flow[dict[str, JsonValue]]: ...  # noqa: D102
-    def keys(self, prefix: str) -> Iterator[str]: ...  # noqa: D102
-    def items(self, prefix: str) -> Iterator[tuple[str, JsonValue]]: ...  # noqa: D102
+    def keys(self, prefix: str) -> Iterator[Flow[Pages[Sequence[str]]]]: ...  # noqa: D102
+    def items(self, prefix: str) -> Iterator[Flow[Pages[Sequence[tuple[str, JsonValue]]]]]: ...  # noqa: D102
     def counting(self, prefix: str) -> Flow[int]: ...  # noqa: D102
     def writing(self, key: str, segments: Sequence[str], value: JsonValue) -> Flow[None]: ...  # noqa: D102
     def adding(self, key: str, segments: Sequence[str], value: JsonValue) -> Flow[JsonValue]: ...  # noqa: D102
@@ -100,8 +102,7 @@ class KeyValues(MutableMapping[KeyPath, JsonValue]):
         self._store = store_of(scope, bucket)
 
     def __getitem__(self, path: KeyPath) -> JsonValue:
-        key, *segments = _segments(path)
-        return keypath.read(self._run(self._store.reading(key)), segments, key)
+        return self._run(self.reading(path))
 
     def __setitem__(self, path: KeyPath, value: JsonValue) -> None:
         self.set(path, value)
@@ -172,7 +173,7 @@ class KeyValues(MutableMapping[KeyPath, JsonValue]):
     def pop(self, path: KeyPath, /) -> JsonValue: ...
     @overload
     def pop(self, path: KeyPath, /, default: JsonValue | T) -> JsonValue | T: ...
-    def pop(self, path: KeyPath, /, default: Any = _MISSING) -> Any:
+    def pop(self, path: KeyPath, /, default: Any = MISSING) -> Any:
         """Remove a value and return it; of several who pop an item of a list each gets another.
 
         Args:
@@ -184,13 +185,7 @@ class KeyValues(MutableMapping[KeyPath, JsonValue]):
             Conflict: Other writers were first each time; `unconfirmed` when an answer was lost and
                 whether this call took the value away cannot be told: `.base` is the value.
         """
-        key, *segments = _segments(path)
-        try:
-            return self._run(self._store.popping(key, segments))
-        except KeyNotFound:
-            if default is _MISSING:
-                raise
-            return default
+        return self._run(self.popping(path, default))
 
     def setdefault(self, path: KeyPath, default: JsonValue = None, /) -> JsonValue:  # type: ignore[override]
         """Store a value if nothing is there yet, and return what is there now.
@@ -204,8 +199,7 @@ class KeyValues(MutableMapping[KeyPath, JsonValue]):
         Raises:
             InvalidData: The server would change the value or cannot store it.
         """
-        key, *segments = _segments(path)
-        return self._run(self._store.adding(key, segments, _sent(key, default)))
+        return self._run(self.adding(path, default))
 
     def get_many(self, paths: Iterable[KeyPath]) -> dict[KeyPath, JsonValue]:
         """Read several values with one request for a hundred root keys (`GET ?in_id=a,b,c`).
@@ -216,19 +210,7 @@ class KeyValues(MutableMapping[KeyPath, JsonValue]):
         Returns:
             The values by path, as the paths were given; those where nothing is are left out.
         """
-        if isinstance(paths, str):
-            raise PathError(f"get_many takes several key paths, as in get_many([{paths!r}])")
-        wanted = {path: _segments(path) for path in paths}
-        keys = dict.fromkeys(key for key, *_ in wanted.values())
-        found = self._run(self._store.reading_many(keys))
-        values: dict[KeyPath, JsonValue] = {}
-        for path, (key, *segments) in wanted.items():
-            if key in found:
-                try:
-                    values[path] = keypath.read(found[key], segments, key)
-                except KeyNotFound:
-                    continue
-        return values
+        return self._run(self.getting_many(paths))
 
     def keys(self, prefix: str = "") -> KeysView[str]:
         """The root keys, streamed: 1,000 with each request, without their values.
@@ -252,19 +234,74 @@ class KeyValues(MutableMapping[KeyPath, JsonValue]):
 
     def clear(self) -> None:
         """Delete all root keys."""
-        self._run(self._store.clearing())
+        self._run(self.clearing())
 
     def root_keys(self, prefix: str) -> Iterator[str]:
         """List the root keys that begin so; see `keys`."""
-        return map(RootKey, self._store.keys(prefix))
+        return map(RootKey, items_of(self._scope, self._store.keys(prefix)))
 
     def pairs(self, prefix: str) -> Iterator[tuple[str, JsonValue]]:
         """List the root keys that begin so, with their values; see `items`."""
-        return ((RootKey(key), value) for key, value in self._store.items(prefix))
+        pairs = items_of(self._scope, self._store.items(prefix))
+        return ((RootKey(key), value) for key, value in pairs)
 
     def count(self, prefix: str = "") -> int:
         """How many root keys there are that begin so."""
-        return self._run(self._store.counting(prefix))
+        return self._run(self.counting(prefix))
+
+    # The same as flows, for whoever drives them.
+
+    def reading(self, path: KeyPath) -> Flow[JsonValue]:
+        """Read a value; a KeyNotFound when nothing is there."""
+        key, *segments = _segments(path)
+        return keypath.read((yield from self._store.reading(key)), segments, key)
+
+    def popping(self, path: KeyPath, default: Any) -> Flow[Any]:
+        """Remove a value; see `pop`."""
+        key, *segments = _segments(path)
+        try:
+            return (yield from self._store.popping(key, segments))
+        except KeyNotFound:
+            if default is MISSING:
+                raise
+            return default
+
+    def adding(self, path: KeyPath, default: JsonValue) -> Flow[JsonValue]:
+        """Store a value if nothing is there yet; see `setdefault`."""
+        key, *segments = _segments(path)
+        return self._store.adding(key, segments, _sent(key, default))
+
+    def getting_many(self, paths: Iterable[KeyPath]) -> Flow[dict[KeyPath, JsonValue]]:
+        """Read several values; see `get_many`."""
+        if isinstance(paths, str):
+            raise PathError(f"get_many takes several key paths, as in get_many([{paths!r}])")
+        wanted = {path: _segments(path) for path in paths}
+        keys = dict.fromkeys(key for key, *_ in wanted.values())
+        found = yield from self._store.reading_many(keys)
+        values: dict[KeyPath, JsonValue] = {}
+        for path, (key, *segments) in wanted.items():
+            if key in found:
+                try:
+                    values[path] = keypath.read(found[key], segments, key)
+                except KeyNotFound:
+                    continue
+        return values
+
+    def key_pages(self, prefix: str) -> Iterator[Flow[Pages[Sequence[str]]]]:
+        """Open the pages of the root keys that begin so."""
+        return self._store.keys(prefix)
+
+    def item_pages(self, prefix: str) -> Iterator[Flow[Pages[Sequence[tuple[str, JsonValue]]]]]:
+        """Open the pages of the root keys that begin so, with their values."""
+        return self._store.items(prefix)
+
+    def clearing(self) -> Flow[None]:
+        """Delete all root keys."""
+        return self._store.clearing()
+
+    def counting(self, prefix: str) -> Flow[int]:
+        """Count the root keys that begin so."""
+        return self._store.counting(prefix)
 
     def _run(self, flow: Flow[T]) -> T:
         return run(self._scope, flow)

@@ -16,10 +16,9 @@ from kinto_orm.models.resource import Resource
 from kinto_orm.models.saving import saving
 from kinto_orm.models.state import State, own_state, set_state, state_of
 from kinto_orm.queries.conditions import col
-from kinto_orm.queries.many import getting_all
+from kinto_orm.queries.pager import reading_all
 from kinto_orm.queries.positions import next_position
 from kinto_orm.queries.query import Query
-from kinto_orm.wire.driving import run
 from kinto_orm.wire.flows import Flow, ask
 from kinto_orm.wire.messages import Reply, Request, is_object
 from kinto_orm.wire.parents import Parents
@@ -66,7 +65,7 @@ class History(Query[HistoryEntry]):
 
     _by_default: ClassVar[str] = "-last_modified"
 
-    def update(self, *fields: object, **more: object) -> NoReturn:
+    def updating(self, *given: object) -> NoReturn:
         """Raise Unsupported: the server writes the history."""
         raise Unsupported("history entries cannot be changed: the server writes the history")
 
@@ -129,7 +128,7 @@ def looking_back(resource: R, given: Scope | None, when: int | datetime) -> Flow
     # An entry's own timestamp is some milliseconds later than the object's.
     modified = col(HistoryEntry.target)["data"]["last_modified"]
     entries = yield from _entries_of(resource, place)
-    found = yield from getting_all(entries.where(modified <= milliseconds(when)).limit(1))
+    found = yield from reading_all(entries.where(modified <= milliseconds(when)).limit(1))
     if not found or found[0].action == "delete":
         raise NotFound(f"{name_of(resource)} was not there at {when}", status=404)
     raw = found[0].target.get("data")
@@ -181,23 +180,37 @@ def taking_snapshot(
     return found
 
 
-def permission_entries(scope: Scope) -> Iterator[PermissionEntry]:
-    """Every object on which the user has permissions; see Session.permissions."""
-    run(scope, require(scope, "permissions_endpoint", "list the permissions"))
-    query: str | None = ""
-    while query is not None:
-        page, query = run(scope, _permission_page(query))
-        yield from page
+def permission_entries(scope: Scope) -> Iterator[Flow[list[PermissionEntry]]]:
+    """Every object on which the user has permissions, page by page; see Session.permissions."""
+    pages = _PermissionPages(scope)
+    while pages.has_more:
+        yield pages.reading()
 
 
-def _permission_page(query: str) -> Flow[tuple[list[PermissionEntry], str | None]]:
-    """The entries of a page, and where the next one begins."""
-    reply = yield from ask(Request("GET", "/permissions", query), "list the permissions")
-    entries = _entries_in(reply)
-    following = next_position(reply)
-    if following == query:
-        raise reply.bad("the same page comes again and again")
-    return entries, following
+class _PermissionPages:
+    """Pages of the permissions endpoint, one after the other.
+
+    Attributes:
+        has_more: Whether there is a page to be read.
+    """
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+        self._query: str | None = None
+        self.has_more = True
+
+    def reading(self) -> Flow[list[PermissionEntry]]:
+        """Fetch the next page (`GET`)."""
+        if self._query is None:
+            yield from require(self._scope, "permissions_endpoint", "list the permissions")
+        request = Request("GET", "/permissions", self._query or "")
+        reply = yield from ask(request, "list the permissions")
+        entries = _entries_in(reply)
+        following = next_position(reply)
+        if following is not None and following == self._query:
+            raise reply.bad("the same page comes again and again")
+        self._query, self.has_more = following, following is not None
+        return entries
 
 
 def _entries_in(reply: Reply) -> list[PermissionEntry]:

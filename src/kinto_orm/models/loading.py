@@ -278,7 +278,8 @@ class Loader(Generic[M]):
         return InvalidData(
             f"the stored {self._model.__name__} {raw.get('id')!r} cannot be loaded: a validator of "
             f"the model failed with {type(error).__name__}: {error}. Read it as a plain Record to "
-            "see its data."
+            "see its data.",
+            status=None,
         )
 
     def _unfit(
@@ -290,7 +291,8 @@ class Loader(Generic[M]):
             f"the stored {self._model.__name__} {raw.get('id')!r} does not fit the model: "
             f"{field}: {said} ({error.error_count()} problem(s)). Change the model "
             "(a default, another type, a validation_alias for a renamed field), or read it as "
-            "a plain Record to mend the data."
+            "a plain Record to mend the data.",
+            status=None,
         )
 
 

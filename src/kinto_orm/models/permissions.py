@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from kinto_orm.errors import ConfigurationError, InvalidData, NotLoaded
 from kinto_orm.models.access import EDITS, Access, Edit, JsonPatch
+from kinto_orm.wire.awaiting import arun
+from kinto_orm.wire.driving import run
 from kinto_orm.wire.flows import Flow
 from kinto_orm.wire.forking import call_in_children
 from kinto_orm.wire.scope import Scope
@@ -46,10 +48,10 @@ class Owner(Protocol):
 
     @property
     def __kinto_name__(self) -> str: ...
-    def __kinto_fetch_permissions__(self) -> Permissions: ...
-    def __kinto_send_permissions__(self, permissions: Permissions) -> None: ...
+    def __kinto_lives_in__(self) -> Scope: ...
+    def __kinto_fetching_permissions__(self) -> Flow[Permissions]: ...
     def __kinto_permitting__(self, permissions: Permissions, given: Scope | None) -> Flow[None]: ...
-    def __kinto_clear_permissions__(self) -> None: ...
+    def __kinto_clearing_permissions__(self) -> Flow[None]: ...
 
 
 class _Nobody:
@@ -57,16 +59,10 @@ class _Nobody:
 
     __kinto_name__ = "no object"
 
-    def __kinto_fetch_permissions__(self) -> Permissions:
-        raise ConfigurationError("these permissions belong to no object; give them to one first")
-
-    def __kinto_send_permissions__(self, permissions: Permissions) -> None:
+    def __kinto_lives_in__(self) -> Scope:
         raise ConfigurationError("these permissions belong to no object; give them to one first")
 
     def __kinto_permitting__(self, permissions: Permissions, given: Scope | None) -> Flow[None]:
-        raise ConfigurationError("these permissions belong to no object; give them to one first")
-
-    def __kinto_clear_permissions__(self) -> None:
         raise ConfigurationError("these permissions belong to no object; give them to one first")
 
 
@@ -144,17 +140,38 @@ class Permissions(BaseModel):
         stays to be saved.
         """
         if self.is_changed:
-            self._owner.__kinto_send_permissions__(self)
+            run(self._owner.__kinto_lives_in__(), self._owner.__kinto_permitting__(self, None))
         return self
 
     def refresh(self) -> Self:
         """Fetch them from the server (`GET` of the object); unsaved changes are dropped."""
-        self.take(self._owner.__kinto_fetch_permissions__())
+        scope = self._owner.__kinto_lives_in__()
+        self.take(run(scope, self._owner.__kinto_fetching_permissions__()))
         return self
 
     def delete(self) -> Self:
         """Empty every list (`PATCH`); the server keeps the one who asks in `write`."""
-        self._owner.__kinto_clear_permissions__()
+        scope = self._owner.__kinto_lives_in__()
+        run(scope, self._owner.__kinto_clearing_permissions__())
+        return self
+
+    async def asave(self) -> Self:
+        """`save`, awaited."""
+        if self.is_changed:
+            scope = self._owner.__kinto_lives_in__()
+            await arun(scope, self._owner.__kinto_permitting__(self, None))
+        return self
+
+    async def arefresh(self) -> Self:
+        """`refresh`, awaited."""
+        scope = self._owner.__kinto_lives_in__()
+        self.take(await arun(scope, self._owner.__kinto_fetching_permissions__()))
+        return self
+
+    async def adelete(self) -> Self:
+        """`delete`, awaited."""
+        scope = self._owner.__kinto_lives_in__()
+        await arun(scope, self._owner.__kinto_clearing_permissions__())
         return self
 
     # What a batch needs of what it saves.

@@ -17,6 +17,7 @@ from kinto_orm.models.state import set_state, state_of
 from kinto_orm.models.stored import NOT_DATA
 from kinto_orm.queries.options import given_fields
 from kinto_orm.queries.query import Query
+from kinto_orm.wire.awaiting import arun
 from kinto_orm.wire.driving import run
 from kinto_orm.wire.messages import segment
 from kinto_orm.wire.scope import Scope
@@ -130,6 +131,25 @@ class Record(Resource):
         run(scope_of(self, session), reverting(self, session, when))
         return self
 
+    async def ahistory(self, *, session: Scope | None = None) -> Query[HistoryEntry]:
+        """`history`, awaited."""
+        from kinto_orm.models.history import history_of
+
+        return await arun(scope_of(self, session), history_of(self, session))
+
+    async def aat(self, when: int | datetime, *, session: Scope | None = None) -> Self:
+        """`at`, awaited."""
+        from kinto_orm.models.history import looking_back
+
+        return await arun(scope_of(self, session), looking_back(self, session, when))
+
+    async def arevert(self, when: int | datetime, *, session: Scope | None = None) -> Self:
+        """`revert`, awaited."""
+        from kinto_orm.models.history import reverting
+
+        await arun(scope_of(self, session), reverting(self, session, when))
+        return self
+
 
 @lru_cache(maxsize=1000)
 def _records_path(bucket: str, collection: str) -> str:
@@ -184,6 +204,11 @@ class Children(Generic[M]):
         """
         scope = scope_for(self._model, self._given)
         return run(scope, getting(self._model, scope, id, self._plural))
+
+    async def aget(self, id: str) -> M:
+        """`get`, awaited."""
+        scope = scope_for(self._model, self._given)
+        return await arun(scope, getting(self._model, scope, id, self._plural))
 
     def find(self, *conditions: Condition | bool) -> Query[M]:
         """A query over the objects that live here."""

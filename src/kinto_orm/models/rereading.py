@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import time
-from collections.abc import Callable
-from typing import Literal, ParamSpec, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Literal, ParamSpec, TypeVar
 
 from kinto_orm.errors import BatchError, Conflict
 from kinto_orm.wire.clock import race_pause
@@ -14,17 +14,15 @@ from kinto_orm.wire.clock import race_pause
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_LATE = (
-    inspect.isgeneratorfunction,
-    inspect.iscoroutinefunction,
-    inspect.isasyncgenfunction,
-)
+_LATE = (inspect.isgeneratorfunction, inspect.isasyncgenfunction)
 
 
 def retry_on_conflict(
     times: int = 5, *, unconfirmed: Literal["raise", "again"] = "raise"
 ) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Decorate a function that reads, changes and saves, so that a Conflict runs it again.
+
+    A coroutine function serves, too, for the verbs that are awaited.
 
     The function must read inside, so that it sees what the other writer left::
 
@@ -48,7 +46,7 @@ def retry_on_conflict(
     Raises:
         Conflict: The last one, when it still conflicts; an unconfirmed one at once.
         BatchError: The last one; one that holds anything but a Conflict at once.
-        TypeError: What is decorated is a generator or a coroutine function.
+        TypeError: What is decorated is a generator function.
     """
     if not isinstance(times, int) or times < 0:
         raise ValueError(f"times must be 0 or more, not {times!r}: @retry_on_conflict(times=5)")
@@ -58,9 +56,13 @@ def retry_on_conflict(
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
         if any(is_late(function) for is_late in _LATE):
             raise TypeError(
-                f"{function.__name__} only makes a generator or a coroutine when it is called, so "
-                "that no Conflict reaches @retry_on_conflict; decorate a plain function"
+                f"{function.__name__} only makes a generator when it is called, so that no "
+                "Conflict reaches @retry_on_conflict; decorate a plain function, or a coroutine "
+                "function"
             )
+        again = unconfirmed == "again"
+        if inspect.iscoroutinefunction(function):
+            return _awaited(function, times, again)  # type: ignore[return-value]
 
         @functools.wraps(function)
         def run(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -69,7 +71,7 @@ def retry_on_conflict(
                 try:
                     return function(*args, **kwargs)
                 except (Conflict, BatchError) as error:
-                    if not _may_run_again(error, unconfirmed == "again"):
+                    if not _may_run_again(error, again):
                         raise
                     time.sleep(race_pause(attempt, began))
             return function(*args, **kwargs)
@@ -77,6 +79,26 @@ def retry_on_conflict(
         return run
 
     return decorate
+
+
+def _awaited(
+    function: Callable[P, Awaitable[T]], times: int, again: bool
+) -> Callable[P, Coroutine[Any, Any, T]]:
+    @functools.wraps(function)
+    async def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        from asyncio import sleep
+
+        for attempt in range(times):
+            began = time.monotonic()
+            try:
+                return await function(*args, **kwargs)
+            except (Conflict, BatchError) as error:
+                if not _may_run_again(error, again):
+                    raise
+                await sleep(race_pause(attempt, began))
+        return await function(*args, **kwargs)
+
+    return run
 
 
 def _may_run_again(error: Exception, unconfirmed: bool) -> bool:

@@ -45,6 +45,7 @@ from kinto_orm.models.saving import Saved, saving
 from kinto_orm.models.state import bound, is_new, own_state, permissions_of, set_state, state_of
 from kinto_orm.models.stored import Stored
 from kinto_orm.models.traits import traits_of
+from kinto_orm.models.twins import AsyncVerbs
 from kinto_orm.queries.options import given_fields
 from kinto_orm.queries.pager import Listing
 from kinto_orm.queries.query import Query
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
     from kinto_orm.queries.conditions import Condition
 
 
-class Resource(Stored):
+class Resource(AsyncVerbs, Stored):
     """Base of all stored objects; use Record, Bucket, Collection, Group, Template or Account."""
 
     # Making objects
@@ -385,17 +386,17 @@ class Resource(Stored):
             else:
                 permissions_of(self).replace_by(wanted)
 
-    def __kinto_fetch_permissions__(self) -> Permissions:
-        return run(scope_of(self), fetching_permissions(self))
+    def __kinto_lives_in__(self) -> Scope:
+        return scope_of(self)
 
-    def __kinto_send_permissions__(self, permissions: Permissions) -> None:
-        run(scope_of(self), self.__kinto_permitting__(permissions, None))
+    def __kinto_fetching_permissions__(self) -> Flow[Permissions]:
+        return fetching_permissions(self)
 
     def __kinto_permitting__(self, permissions: Permissions, given: Scope | None) -> Flow[None]:
         return sending_permissions(self, permissions, given)
 
-    def __kinto_clear_permissions__(self) -> None:
-        run(scope_of(self), clearing_permissions(self))
+    def __kinto_clearing_permissions__(self) -> Flow[None]:
+        return clearing_permissions(self)
 
     # Attributes and items
 

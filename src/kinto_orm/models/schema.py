@@ -15,7 +15,7 @@ from kinto_orm.models.naming import names_of
 from kinto_orm.models.record import Record
 from kinto_orm.models.saving import saving
 from kinto_orm.models.structure import Bucket, Collection
-from kinto_orm.queries.many import getting_all
+from kinto_orm.queries.pager import reading_all
 from kinto_orm.wire.flows import Flow
 from kinto_orm.wire.refusals import is_hidden
 from kinto_orm.wire.scope import Scope
@@ -193,7 +193,7 @@ def _references(part: Any) -> set[str]:
 def _misfits(scope: Scope, change: SchemaChange, model: type[Record]) -> Flow[int]:
     """How many stored records the model refuses in strict mode."""
     inside = scope.scoped(bucket=change.bucket, collection=change.collection)
-    records = yield from getting_all(Record.find(session=inside))
+    records = yield from reading_all(Record.find(session=inside))
     return sum(not _fits(model, record) for record in records)
 
 

@@ -123,19 +123,31 @@ class Stored(BaseModel, metaclass=ResourceMeta):
         """Create the object, or send what changed."""
 
     @abstractmethod
-    def __kinto_fetch_permissions__(self) -> Permissions:
+    def __kinto_delete__(
+        self, given: Scope | None, *, missing_ok: bool = False, force: bool = False
+    ) -> Flow[Any]:
+        """Delete the object."""
+
+    @abstractmethod
+    def __kinto_refresh__(
+        self, given: Scope | None, *, keep_changes: bool = False, whole: bool = False
+    ) -> Flow[Self]:
+        """Take the server's state."""
+
+    @abstractmethod
+    def __kinto_lives_in__(self) -> Scope:
+        """Over which session it is reached."""
+
+    @abstractmethod
+    def __kinto_fetching_permissions__(self) -> Flow[Permissions]:
         """Read its permissions from the server."""
 
     @abstractmethod
-    def __kinto_send_permissions__(self, permissions: Permissions) -> None:
-        """Send what changed of these."""
-
-    @abstractmethod
     def __kinto_permitting__(self, permissions: Permissions, given: Scope | None) -> Flow[None]:
-        """The same as a flow, in a scope where the object lives."""
+        """Send what changed of these, in a scope where the object lives."""
 
     @abstractmethod
-    def __kinto_clear_permissions__(self) -> None:
+    def __kinto_clearing_permissions__(self) -> Flow[None]:
         """Empty every list on the server."""
 
     @classmethod

@@ -17,11 +17,15 @@ from kinto_orm.models.record import Children, Record
 from kinto_orm.models.resource import Resource
 from kinto_orm.models.state import state_of
 from kinto_orm.queries.query import Query
+from kinto_orm.wire.awaiting import arun
 from kinto_orm.wire.driving import run
 from kinto_orm.wire.flows import Flow
 from kinto_orm.wire.messages import segment
 from kinto_orm.wire.places import bucket_id
-from kinto_orm.wire.scope import Scope
+from kinto_orm.wire.scope import Scope, check_kind
+
+if TYPE_CHECKING:
+    from kinto_orm.kv.twins import AsyncKeyValues
 
 
 class Bucket(Resource):
@@ -54,12 +58,30 @@ class Bucket(Resource):
         """
         return run(scope_of(self, session), _history_of(self, session))
 
+    async def ahistory(self, *, session: Scope | None = None) -> Query[HistoryEntry]:
+        """`history`, awaited."""
+        return await arun(scope_of(self, session), _history_of(self, session))
+
     @property
     def kv(self) -> KeyValues:
         """The JSON values of this bucket by key path; nothing is sent yet."""
+        scope = self._scope_of_kv()
+        check_kind(scope, awaits=False)
+        return KeyValues(scope, self.id)
+
+    @property
+    def akv(self) -> AsyncKeyValues:
+        """The same for an AsyncSession."""
+        from kinto_orm.kv.twins import AsyncKeyValues
+
+        scope = self._scope_of_kv()
+        check_kind(scope, awaits=True)
+        return AsyncKeyValues(scope, self.id)
+
+    def _scope_of_kv(self) -> Scope:
         scope = scope_of(self)
         scope.require_kinto("use the key values of a bucket")
-        return KeyValues(scope, self.id)
+        return scope
 
     @property
     def collections(self) -> Children[Collection]:
@@ -180,6 +202,12 @@ class Collection(_InBucket):
             Unsupported: The server lacks the history plugin.
         """
         return run(scope_of(self, session), _snapshot_of(self, session, when))
+
+    async def asnapshot(
+        self, when: int | datetime, *, session: Scope | None = None
+    ) -> list[Record]:
+        """`snapshot`, awaited."""
+        return await arun(scope_of(self, session), _snapshot_of(self, session, when))
 
     @property
     def records(self) -> Children[Record]:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from kinto_orm.queries.pager import Page, Pager
+from kinto_orm.queries.pager import Pages
 from kinto_orm.wire.driving import run
-from kinto_orm.wire.messages import Reply
+from kinto_orm.wire.flows import Flow
 from kinto_orm.wire.scope import Scope
 
 M = TypeVar("M")
+P = TypeVar("P", bound=Sequence[Any])
 
 
-def pages_of(scope: Scope, pager: Pager[M]) -> Iterator[Page[M]]:
+def pages_of(scope: Scope, pager: Pages[P]) -> Iterator[P]:
     """The pages that have something, the next one being fetched while one is worked on."""
-    upcoming: Callable[[], Reply] = partial(_fetch, scope, pager)
+    upcoming: Callable[[], Any] = partial(_fetch, scope, pager)
     while pager.has_more:
         page = pager.take(upcoming())
         if pager.has_more:
@@ -26,7 +27,14 @@ def pages_of(scope: Scope, pager: Pager[M]) -> Iterator[Page[M]]:
             yield page
 
 
-def _fetch(scope: Scope, pager: Pager[M]) -> Reply:
+def items_of(scope: Scope, openings: Iterable[Flow[Pages[Sequence[M]]]]) -> Iterator[M]:
+    """What is in the pages that flows open, one after the other."""
+    for opening in openings:
+        for page in pages_of(scope, run(scope, opening)):
+            yield from page
+
+
+def _fetch(scope: Scope, pager: Pages[Any]) -> Any:
     return run(scope, pager.fetching())
 
 
@@ -36,9 +44,9 @@ class Ahead:
     Nobody waits for one that is not needed after all, not even the end of the program.
     """
 
-    def __init__(self, fetch: Callable[[], Reply]) -> None:
+    def __init__(self, fetch: Callable[[], Any]) -> None:
         self._fetch = fetch
-        self._reply: Reply | None = None
+        self._reply: Any = None
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="kinto-orm-page", daemon=True)
         self._thread.start()
@@ -49,10 +57,10 @@ class Ahead:
         except BaseException as error:  # noqa: BLE001  (it is raised where the page is needed)
             self._error = error
 
-    def result(self) -> Reply:
+    def result(self) -> Any:
         """Wait for it."""
         self._thread.join()
         if self._error is not None:
             raise self._error
         # In a forked child there is no such thread.
-        return self._reply or self._fetch()
+        return self._fetch() if self._reply is None else self._reply

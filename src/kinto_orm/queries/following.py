@@ -22,7 +22,7 @@ from kinto_orm.errors import CollectionReset, Forbidden
 from kinto_orm.queries.marks import AnyChange, Created, Deleted, Entry, Mark, Updated
 from kinto_orm.queries.pager import Listing
 from kinto_orm.queries.positions import Circle, next_position
-from kinto_orm.wire.driving import run
+from kinto_orm.wire.driving import run, run_each
 from kinto_orm.wire.flows import ANEW, Flow, ask
 from kinto_orm.wire.jsonvalues import join
 from kinto_orm.wire.messages import Reply, Request, query_string, timestamp
@@ -31,7 +31,8 @@ from kinto_orm.wire.scope import Scope
 
 M = TypeVar("M")
 
-_LOOK_BACK = 2000
+# Milliseconds.
+LOOK_BACK = 2000
 _PAGE = 100
 
 Params = list[tuple[str, str]]
@@ -100,7 +101,7 @@ class Follower(Generic[M]):
         it out if it is there, and what is deleted already is nothing to tell.
         """
         now = timestamp((yield from self.asking("HEAD", [("_limit", "1")])).headers) or 0
-        mark = Mark(max(now - _LOOK_BACK, 0), now, after="")
+        mark = Mark(max(now - LOOK_BACK, 0), now, after="")
         pages = Pages(self, _since(mark.floor))
         while pages.has_more:
             page = yield from pages.reading()
@@ -300,7 +301,7 @@ class _LaterPass(_Pass[M]):
             self._is_first = False
             self._follower.note(page)
             yield from self._follower.check_witness(mark, entries)
-        settled = (timestamp(page.headers) or 0) - _LOOK_BACK
+        settled = (timestamp(page.headers) or 0) - LOOK_BACK
         complete = entries[-1]["last_modified"] if entries else 0
         if self._limit is None and complete > settled:
             # What commits late from here on is found by the next pass only.
@@ -329,25 +330,19 @@ class _LaterPass(_Pass[M]):
         return found
 
 
-def changes(scope: Scope, follower: Follower[M]) -> Iterator[AnyChange[M]]:
-    """All changes until now."""
-    for step in follower.once():
-        yield from run(scope, step)
-
-
 def follow(
     scope: Scope, follower: Follower[M], interval: float, stop: threading.Event
 ) -> Iterator[AnyChange[M]]:
     """The changes as they come, asking every `interval` seconds until `stop` is set."""
     last_change = time.monotonic()
     while not stop.is_set():
-        for change in changes(scope, follower):
+        for change in run_each(scope, follower.once()):
             yield change
             last_change = time.monotonic()
         stop.wait(interval)
         # A late writer does not move the collection's timestamp, so that "nothing is new"
         # can be believed only after the time that a pass looks back.
-        if time.monotonic() - last_change > _LOOK_BACK / 1000:
+        if time.monotonic() - last_change > LOOK_BACK / 1000:
             while follower.may_wait and not stop.is_set() and not run(scope, follower.looking()):
                 stop.wait(interval)
 

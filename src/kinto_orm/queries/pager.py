@@ -10,7 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from kinto_orm.errors import Forbidden, NotFound
 from kinto_orm.queries.filters import Filter, distinct
 from kinto_orm.queries.positions import Circle, Start
-from kinto_orm.wire.flows import Flow, ask
+from kinto_orm.wire.flows import ANEW, Flow, ask
 from kinto_orm.wire.messages import Reply, Request, query_string
 from kinto_orm.wire.places import Place, is_absent
 
@@ -93,6 +93,27 @@ class Asked:
         return query_string([*distinct(params), ("_limit", str(size))])
 
 
+P_co = TypeVar("P_co", bound=Sequence[Any], covariant=True)
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Pages(Protocol[P_co]):
+    """What is read page by page, each a P: a page is fetched, and taken.
+
+    The two are apart so that a driver may fetch a page while the one before is worked on.
+    """
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there is a page to be fetched."""
+
+    def fetching(self) -> Flow[Any]:
+        """Ask for the next page."""
+
+    def take(self, answer: Any, /) -> P_co:
+        """Read what `fetching` gave, and go on to the next page."""
+
+
 class Question(Protocol):
     """What is asked, and where: a query."""
 
@@ -103,10 +124,65 @@ class Question(Protocol):
         """Find where the objects are."""
 
 
-class Pager(Generic[M]):
-    """Goes through a query page by page: `fetching` asks for the next one, `take` reads it.
+class Openable(Protocol[T_co]):
+    """What has pages: a query."""
 
-    The two are apart so that a driver may fetch a page while the one before is worked on.
+    def opening(self) -> Flow[Pages[Sequence[T_co]]]:
+        """Open its pages."""
+
+
+class Known(Generic[M]):
+    """What is known already, as one page; as none when there is nothing.
+
+    Args:
+        objects: Of the page.
+
+    Attributes:
+        has_more: Whether it was not taken yet.
+    """
+
+    def __init__(self, objects: Sequence[M]) -> None:
+        self._objects = objects
+        self.has_more = bool(objects)
+
+    def fetching(self) -> Flow[None]:
+        """Ask nobody."""
+        yield from ()
+
+    def take(self, answer: None, /) -> Page[M]:
+        """Give it."""
+        self.has_more = False
+        return Page(self._objects, None)
+
+
+class Mapped(Generic[M]):
+    """Pages of something else, of which each is made a page of this.
+
+    Args:
+        pages: Of something else.
+        function: Makes a page of theirs one of this.
+    """
+
+    def __init__(self, pages: Pages[Any], function: Callable[[Any], Sequence[M]]) -> None:
+        self._pages = pages
+        self._function = function
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there is a page to be fetched."""
+        return self._pages.has_more
+
+    def fetching(self) -> Flow[Any]:
+        """Ask for the next page."""
+        return self._pages.fetching()
+
+    def take(self, answer: Any, /) -> Sequence[M]:
+        """Read it."""
+        return self._function(self._pages.take(answer))
+
+
+class Pager(Generic[M]):
+    """Goes through a query page by page.
 
     Args:
         listing: Where the objects are.
@@ -130,7 +206,7 @@ class Pager(Generic[M]):
         """Ask for the next page (`GET`)."""
         return fetching(self._listing, self._asked, self._asked.query(self._start, self._left))
 
-    def take(self, reply: Reply) -> Page[M]:
+    def take(self, reply: Reply, /) -> Page[M]:
         """Read a page, and go on to the next.
 
         Raises:
@@ -194,6 +270,16 @@ class Scan(Generic[M]):
         self.has_more = following is not None
         self._start = following or self._start
         return [each for each in rows if asked.filter.matches(each)]
+
+
+def reading_all(openable: Openable[M]) -> Flow[list[M]]:
+    """Read all pages, one after the other."""
+    found: list[M] = []
+    pages = yield from openable.opening()
+    while pages.has_more:
+        found += pages.take((yield from pages.fetching()))
+        yield ANEW
+    return found
 
 
 def fetching(listing: Listing[M], asked: Asked, query: str) -> Flow[Reply]:

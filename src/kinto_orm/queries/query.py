@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
-
-from pydantic import ValidationError
 
 from kinto_orm.errors import InvalidData, MultipleFound, NotFound
 from kinto_orm.queries.ahead import pages_of
@@ -17,16 +15,17 @@ from kinto_orm.queries.conditions import Condition, compile_conditions, compile_
 from kinto_orm.queries.counting import counting
 from kinto_orm.queries.deleting import deleting
 from kinto_orm.queries.filters import Filter
-from kinto_orm.queries.options import given_fields
-from kinto_orm.queries.pager import Asked, Listing, Page, Pager
+from kinto_orm.queries.pager import Asked, Known, Listing, Page, Pager, Pages, reading_all
 from kinto_orm.queries.positions import check_position
-from kinto_orm.wire.driving import run
+from kinto_orm.queries.twins import AsyncVerbs
+from kinto_orm.queries.updating import Updating
+from kinto_orm.wire.driving import run, run_each
 from kinto_orm.wire.flows import Flow
 from kinto_orm.wire.forking import cached_property
 from kinto_orm.wire.scope import Scope
 
 if TYPE_CHECKING:
-    from kinto_orm.bulk.many import Failure, Summary
+    from kinto_orm.bulk.summary import Summary
     from kinto_orm.queries.following import Follower
     from kinto_orm.queries.marks import AnyChange
 
@@ -54,7 +53,7 @@ M = TypeVar("M", bound=Findable)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Query(Generic[M]):
+class Query(AsyncVerbs[M], Generic[M]):
     """A question to the server, put together by chaining; each method gives a new query.
 
     Iterating streams: one page is in memory, the next one is fetched ahead. Without `order_by`
@@ -151,21 +150,16 @@ class Query(Generic[M]):
                 query.
             BadReply: The same page comes again, as from a cache.
         """
-        if self._filter.impossible:
-            return
-        scope = self._scope()
-        pager = Pager(run(scope, self.listing()), self.asked(), self.position)
-        yield from pages_of(scope, pager)
+        scope = self.scope()
+        yield from pages_of(scope, run(scope, self.opening()))
 
     def all(self) -> list[M]:
         """All objects in one list."""
-        query = self if self.size or self.most else self._with(size=10_000)
-        return [each for page in query.pages() for each in page]
+        return [each for page in self.in_large_pages().pages() for each in page]
 
     def first(self) -> M | None:
         """The first object, or None when there is none."""
-        found = self.limit(1).all()
-        return found[0] if found else None
+        return first_of(self.limit(1).all())
 
     def one(self) -> M:
         """The only object.
@@ -174,12 +168,7 @@ class Query(Generic[M]):
             NotFound: There is none.
             MultipleFound: There are several.
         """
-        found = self.limit(min(self.most or 2, 2)).all()
-        if not found:
-            raise NotFound(f"no {self.model.__name__} meets {self!r}", status=404)
-        if len(found) > 1:
-            raise MultipleFound(f"more than one {self.model.__name__} meets {self!r}")
-        return found[0]
+        return self.only_one(self.up_to_two().all())
 
     def count(self) -> int:
         """How many objects there are; `limit` and a position do not count.
@@ -187,7 +176,7 @@ class Query(Generic[M]):
         The server says it (`HEAD`, the header Total-Objects). Where it cannot apply a condition
         exactly, such as one on a time, their ids and what is compared are read (`GET`).
         """
-        return run(self._scope(), counting(self))
+        return run(self.scope(), self.counting())
 
     def exists(self) -> bool:
         """Whether there is any."""
@@ -205,13 +194,7 @@ class Query(Generic[M]):
                 deleted. Where the server could be reached again all are, and the message says of
                 how many it is known.
         """
-        if self.orders or self.most or self.position:
-            raise InvalidData(
-                "a query with an order, a limit or a position cannot be deleted: the server "
-                "deletes all that meet the conditions; delete the objects one by one, or in a "
-                "batch. Nothing was sent."
-            )
-        return run(self._scope(), deleting(self))
+        return run(self.scope(), self.deleting())
 
     def update(
         self,
@@ -242,59 +225,16 @@ class Query(Generic[M]):
                 wrong for every object.
             TypeError: It is not clear whether an option or a field is meant, or nothing is set.
         """
-        values = self._new_values(fields, more, workers)
-        if self.fields is not None:
-            raise InvalidData("objects loaded with only() cannot be saved: update() without it")
-        from kinto_orm.bulk.many import Failure, Interrupted, save_all
+        from kinto_orm.bulk.many import Interrupted, save_all
 
-        assignment = self.model.__kinto_assignment__(values)
-        unfit: list[Failure] = []
-
-        def changed() -> Iterator[Any]:
-            for each in self._standing_still():
-                try:
-                    assignment.apply(each)
-                except ValidationError as error:
-                    unfit.append(Failure(each, error))
-                else:
-                    yield each
-
+        change = self.updating(fields, more, workers)
+        parts = run(self.scope(), self.settling())
+        fitting = (each for part in parts for each in part if change.fits(each))
         try:
-            summary = save_all(self._scope(), changed(), workers=workers or 1)
+            return change.completed(save_all(self.scope(), fitting, workers=workers or 1))
         except Interrupted as interrupt:
-            interrupt.summary.failed += unfit
+            change.completed(interrupt.summary)
             raise
-        summary.failed += unfit
-        return summary
-
-    def _new_values(
-        self, fields: Mapping[str, object] | None, more: Mapping[str, object], workers: int | None
-    ) -> dict[str, object]:
-        model = self.model
-        if "permissions" in more:
-            raise TypeError(
-                "update() sets fields: permissions are changed on each object, as in "
-                "for each in query: each.permissions.grant('read', Everyone).save()"
-            )
-        refused = ("id", "last_modified")
-        values = given_fields(model, "update(", fields, more, {"workers": workers}, refused=refused)
-        if not values:
-            raise TypeError(
-                "update() was given no field to set; workers= is an option, and a field of that "
-                "name is given as update({'workers': ...})"
-            )
-        return values
-
-    def _standing_still(self) -> Iterator[M]:
-        """All objects, each once, although they are changed meanwhile by what is made of them."""
-        if self.position is None and (self.most is None or not self.orders):
-            yield from self._with(orders=())
-            return
-        ids = [each.id for each in self.only("id")]
-        here = Query(self.model, self.session, self.plural)
-        for start in range(0, len(ids), IDS_IN_A_REQUEST):
-            chunk = ids[start : start + IDS_IN_A_REQUEST]
-            yield from here.where(Column[str](("id",)).in_(chunk))
 
     def changes(self, since: str | None = None) -> Iterator[AnyChange[M]]:
         """What was created, updated and deleted since a token, each with a token to go on from.
@@ -310,9 +250,7 @@ class Query(Generic[M]):
             InvalidData: The query has conditions: an object that no longer meets them, or a
                 deleted one, would not be noticed.
         """
-        from kinto_orm.queries.following import changes
-
-        return changes(self._scope(), self._follower(since))
+        return run_each(self.scope(), self.follower(since).once())
 
     def follow(
         self,
@@ -330,11 +268,52 @@ class Query(Generic[M]):
         """
         from kinto_orm.queries.following import follow
 
-        return follow(self._scope(), self._follower(since), interval, stop or threading.Event())
+        return follow(self.scope(), self.follower(since), interval, stop or threading.Event())
 
-    # Inside
+    # The same as flows, for whoever drives them.
 
-    def _follower(self, since: str | None) -> Follower[M]:
+    def opening(self) -> Flow[Pages[Page[M]]]:
+        """Find where the objects are, and open their pages."""
+        asked = self.asked()
+        if asked.filter.impossible:
+            return Known[M](())
+        return Pager((yield from self.listing()), asked, self.position)
+
+    def counting(self) -> Flow[int]:
+        """Count all; see `count`."""
+        return counting(self)
+
+    def deleting(self) -> Flow[int]:
+        """Delete all; see `delete`."""
+        if self.orders or self.most or self.position:
+            raise InvalidData(
+                "a query with an order, a limit or a position cannot be deleted: the server "
+                "deletes all that meet the conditions; delete the objects one by one, or in a "
+                "batch. Nothing was sent."
+            )
+        return deleting(self)
+
+    def settling(self) -> Flow[list[Query[M]]]:
+        """Find queries that give each object once, although what is made of them changes them."""
+        if self.position is None and (self.most is None or not self.orders):
+            return [self._with(orders=())]
+        ids = [each.id for each in (yield from reading_all(self.only("id")))]
+        here: Query[M] = Query(self.model, self.session, self.plural)
+        id = Column[str](("id",))
+        chunks = (ids[at : at + IDS_IN_A_REQUEST] for at in range(0, len(ids), IDS_IN_A_REQUEST))
+        return [here.where(id.in_(chunk)) for chunk in chunks]
+
+    def updating(
+        self, fields: Mapping[str, object] | None, more: Mapping[str, object], workers: int | None
+    ) -> Updating[M]:
+        """Check what `update` is given."""
+        change = Updating[M](self.model, fields, more, workers)
+        if self.fields is not None:
+            raise InvalidData("objects loaded with only() cannot be saved: update() without it")
+        return change
+
+    def follower(self, since: str | None) -> Follower[M]:
+        """Check that the changes can be told, and make what reads them."""
         if self.conditions or self.orders or self.most or self.fields or self.position:
             raise InvalidData(
                 "changes() and follow() take the whole collection, without conditions, order, "
@@ -344,6 +323,29 @@ class Query(Generic[M]):
 
         return Follower(self.listing(), repr(self), since, self.size)
 
+    def in_large_pages(self) -> Self:
+        """The same in pages as large as may be, for what is wanted as a whole."""
+        return self if self.size or self.most else self._with(size=10_000)
+
+    def up_to_two(self) -> Self:
+        """The same, as far as it takes to know whether there is one only."""
+        return self.limit(min(self.most or 2, 2))
+
+    def only_one(self, found: Sequence[M]) -> M:
+        """The only one of these.
+
+        Raises:
+            NotFound: There is none.
+            MultipleFound: There are several.
+        """
+        if not found:
+            raise NotFound(f"no {self.model.__name__} meets {self!r}", status=404)
+        if len(found) > 1:
+            raise MultipleFound(f"more than one {self.model.__name__} meets {self!r}")
+        return found[0]
+
+    # Inside
+
     def _with(self, **changes: Any) -> Self:
         return dataclasses.replace(self, **changes)
 
@@ -351,7 +353,8 @@ class Query(Generic[M]):
     def _filter(self) -> Filter:
         return compile_conditions(self.conditions)
 
-    def _scope(self) -> Scope:
+    def scope(self) -> Scope:
+        """Over which session it asks."""
         return self.model.__kinto_scope__(self.session)
 
     def listing(self) -> Flow[Listing[M]]:
@@ -396,6 +399,11 @@ class Query(Generic[M]):
     def __repr__(self) -> str:
         asked = ", ".join(f"{name}={value}" for name, value in self._filter.meaning)
         return f"{self.model.__name__}.find({asked})"
+
+
+def first_of(found: Sequence[M]) -> M | None:
+    """The first of these, if there is any."""
+    return found[0] if found else None
 
 
 def _order(given: object) -> Order:

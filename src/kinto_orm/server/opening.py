@@ -7,11 +7,10 @@ from urllib.parse import unquote, urlsplit
 
 from kinto_orm.errors import ConfigurationError
 from kinto_orm.server.named import open_named
-from kinto_orm.wire.authentication import Auth
 from kinto_orm.wire.connection import Connection, Options, connected, shown
 
 
-def open_memory(url: str, auth: Auth | None, options: Options) -> Connection:
+def open_memory(url: str, auth: Any, options: Options) -> Connection:
     """Open `memory://`, a private one, or `memory://name`.
 
     Raises:
@@ -26,7 +25,7 @@ def open_memory(url: str, auth: Auth | None, options: Options) -> Connection:
     return _embedded(opened, url, auth, options, server=url if name else opened)
 
 
-def open_local(url: str, auth: Auth | None, options: Options) -> Connection:
+def open_local(url: str, auth: Any, options: Options) -> Connection:
     """Open `local:///directory`.
 
     Raises:
@@ -44,7 +43,7 @@ def open_local(url: str, auth: Auth | None, options: Options) -> Connection:
 
 
 def _embedded(
-    opened: Any, url: str, auth: Auth | None, options: Options, *, server: object = None
+    opened: Any, url: str, auth: Any, options: Options, *, server: object = None
 ) -> Connection:
     try:
         return connected(

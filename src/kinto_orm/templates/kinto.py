@@ -18,8 +18,7 @@ from kinto_orm.models.record import Record
 from kinto_orm.models.refreshing import refreshing
 from kinto_orm.models.saving import Saved, saving
 from kinto_orm.queries.conditions import col
-from kinto_orm.queries.many import getting_all
-from kinto_orm.queries.pager import Page
+from kinto_orm.queries.pager import Page, reading_all
 from kinto_orm.queries.query import Query
 from kinto_orm.templates.documents import Isolation, Undefined, document_of
 from kinto_orm.templates.including import Drive, Included, identified
@@ -137,7 +136,7 @@ def _included(template: Record, place: Place, document: Document, drive: Drive) 
     def fetch(ids: Mapping[str, str]) -> Flow[list[Document]]:
         lists = lists_for_urls(ids)
         found = yield from side_by_side(
-            getting_all(query.where(col(model.id).in_(each))) for each in lists
+            reading_all(query.where(col(model.id).in_(each))) for each in lists
         )
         return [
             document_of(each, ids[each.id])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar
 
 from pydantic import JsonValue, model_validator
@@ -15,11 +15,12 @@ from kinto_orm.models.naming import refuse_undeclared
 from kinto_orm.models.permissions import Permissions
 from kinto_orm.models.record import Record
 from kinto_orm.models.saving import Saved
-from kinto_orm.queries.pager import Page
+from kinto_orm.queries.pager import Known, Page, Pages
 from kinto_orm.queries.query import Query
 from kinto_orm.templates.documents import Isolation, Undefined, is_edited
 from kinto_orm.templates.kinto import KintoTemplates
 from kinto_orm.templates.kvp import KvpTemplates
+from kinto_orm.wire.awaiting import arun
 from kinto_orm.wire.driving import run
 from kinto_orm.wire.flows import Flow
 from kinto_orm.wire.scope import Scope
@@ -65,20 +66,15 @@ def store_of(scope: Scope) -> Store:
 class Templates(Query[M]):
     """A query of templates: it finds nothing where none was ever saved."""
 
-    def pages(self) -> Iterator[Page[M]]:
-        """The templates page by page."""
-        scope = self.model.__kinto_scope__(self.session)
-        listing = store_of(scope).listing(self)
-        if listing is None:
-            yield from super().pages()
-        elif page := run(scope, listing):
-            yield page
+    def opening(self) -> Flow[Pages[Page[M]]]:
+        """Find where the templates are."""
+        listing = store_of(self.scope()).listing(self)
+        return (yield from super().opening()) if listing is None else Known((yield from listing))
 
-    def count(self) -> int:
-        """How many templates there are."""
-        scope = self.model.__kinto_scope__(self.session)
-        listing = store_of(scope).listing(self)
-        return super().count() if listing is None else len(run(scope, listing))
+    def counting(self) -> Flow[int]:
+        """Count them."""
+        listing = store_of(self.scope()).listing(self)
+        return (yield from super().counting()) if listing is None else len((yield from listing))
 
 
 class Template(Record, collection="templates"):
@@ -152,6 +148,16 @@ class Template(Record, collection="templates"):
         return super().get(name, session=session)
 
     @classmethod
+    async def aget(cls, name: str, *, session: Scope | None = None) -> Self:
+        """`get`, awaited."""
+        return await super().aget(name, session=session)
+
+    @classmethod
+    async def aget_or_none(cls, name: str, *, session: Scope | None = None) -> Self | None:
+        """`get_or_none`, awaited."""
+        return await super().aget_or_none(name, session=session)
+
+    @classmethod
     def get_or_none(cls, name: str, *, session: Scope | None = None) -> Self | None:
         """Fetch one template by its name, or None when there is none (`GET`)."""
         return super().get_or_none(name, session=session)
@@ -182,6 +188,19 @@ class Template(Record, collection="templates"):
             Conflict: Unconfirmed: the answer was lost, and there is a template of this name.
         """
         return super().get_or_create(name, defaults, session=session, **more)
+
+    @classmethod
+    async def aget_or_create(
+        cls,
+        name: str,
+        defaults: Mapping[str, object] | None = None,
+        /,
+        *,
+        session: Scope | None = None,
+        **more: object,
+    ) -> tuple[Self, bool]:
+        """`get_or_create`, awaited."""
+        return await super().aget_or_create(name, defaults, session=session, **more)
 
     @classmethod
     def find(cls, *conditions: Condition | bool, session: Scope | None = None) -> Query[Self]:
@@ -262,16 +281,33 @@ class Template(Record, collection="templates"):
             TemplateError: Anything else that is wrong in a template, such as one that is not
                 there; `name` and `lineno` say where.
         """
+        flow = self._rendering(dict(overrides or {}) | more_overrides, undefined, isolation)
+        return run(scope_of(self), flow)
+
+    async def arender(
+        self,
+        overrides: Mapping[str, JsonValue] | None = None,
+        /,
+        *,
+        undefined: Undefined = "strict",
+        isolation: Isolation = "none",
+        **more_overrides: JsonValue,
+    ) -> str:
+        """`render`, awaited; it is rendered in a thread."""
+        flow = self._rendering(dict(overrides or {}) | more_overrides, undefined, isolation)
+        return await arun(scope_of(self), flow)
+
+    def _rendering(
+        self, overrides: Mapping[str, JsonValue], undefined: Undefined, isolation: Isolation
+    ) -> Flow[str]:
         if undefined not in ("strict", "lenient") or isolation not in ("none", "process"):
             raise ValueError(
                 "undefined is 'strict' or 'lenient', isolation 'none' or 'process'; values for "
                 "root keys of these names are given as a mapping: render({'undefined': ...})"
             )
         # Keys of `session.kv` are a kind of str, and the sandbox takes nothing but str.
-        named = {str(k) if isinstance(k, str) else k: v for k, v in (overrides or {}).items()}
-        scope = scope_of(self)
-        given = named | more_overrides
-        return run(scope, store_of(scope).rendering(self, given, undefined, isolation))
+        given = {str(k) if isinstance(k, str) else k: v for k, v in overrides.items()}
+        return store_of(scope_of(self)).rendering(self, given, undefined, isolation)
 
     def render_json(
         self,
@@ -291,6 +327,22 @@ class Template(Record, collection="templates"):
 
         given = dict(overrides or {}) | more_overrides
         return parse_json(self.render(given, undefined=undefined, isolation=isolation), self.name)
+
+    async def arender_json(
+        self,
+        overrides: Mapping[str, JsonValue] | None = None,
+        /,
+        *,
+        undefined: Undefined = "strict",
+        isolation: Isolation = "none",
+        **more_overrides: JsonValue,
+    ) -> JsonValue:
+        """`render_json`, awaited."""
+        from kinto_orm.rendering import parse_json
+
+        given = dict(overrides or {}) | more_overrides
+        text = await self.arender(given, undefined=undefined, isolation=isolation)
+        return parse_json(text, self.name)
 
     def render_yaml(
         self,
@@ -314,6 +366,22 @@ class Template(Record, collection="templates"):
         given = dict(overrides or {}) | more_overrides
         return parse_yaml(self.render(given, undefined=undefined, isolation=isolation), self.name)
 
+    async def arender_yaml(
+        self,
+        overrides: Mapping[str, JsonValue] | None = None,
+        /,
+        *,
+        undefined: Undefined = "strict",
+        isolation: Isolation = "none",
+        **more_overrides: JsonValue,
+    ) -> JsonValue:
+        """`render_yaml`, awaited."""
+        from kinto_orm.rendering import parse_yaml
+
+        given = dict(overrides or {}) | more_overrides
+        text = await self.arender(given, undefined=undefined, isolation=isolation)
+        return parse_yaml(text, self.name)
+
     def variables(self) -> frozenset[str]:
         """The root keys that rendering takes, with all that the template includes.
 
@@ -325,3 +393,8 @@ class Template(Record, collection="templates"):
         """
         scope = scope_of(self)
         return run(scope, store_of(scope).variables(self))
+
+    async def avariables(self) -> frozenset[str]:
+        """`variables`, awaited."""
+        scope = scope_of(self)
+        return await arun(scope, store_of(scope).variables(self))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from kinto_orm.async_session import AsyncSession
     from kinto_orm.server import EmbeddedServer
     from kinto_orm.session import Session
 
@@ -31,3 +32,22 @@ def kinto_session(kinto_server: EmbeddedServer) -> Iterator[Session]:
     kinto_server.flush()
     with Session(f"memory://{_NAME}") as session:
         yield session
+
+
+@pytest.fixture
+def kinto_async_session(kinto_server: EmbeddedServer) -> Iterator[AsyncSession]:
+    """The current AsyncSession on a Kinto that is empty at the start of each test.
+
+    It is no coroutine, so that it serves tests of pytest-asyncio and of anyio's plugin alike.
+    """
+    import asyncio
+
+    from kinto_orm.async_session import AsyncSession
+
+    kinto_server.flush()
+    session = AsyncSession(f"memory://{_NAME}")
+    # Entered, so that an application under test that uses it, too, does not close it at its end.
+    session.enter()
+    yield session
+    session.leave()
+    asyncio.run(session.close())

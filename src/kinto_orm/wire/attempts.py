@@ -6,13 +6,13 @@ import random
 import threading
 import time
 from itertools import count
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from urllib3.util.retry import Retry as Urllib3Retry
 
 from kinto_orm.errors import BackoffError, ConfigurationError, Timeout, TransportError
-from kinto_orm.wire.clock import is_seconds
-from kinto_orm.wire.flows import Flow, Pause, Sending
+from kinto_orm.wire.clock import end_within, is_seconds
+from kinto_orm.wire.flows import Flow, Pause, Sending, Step
 from kinto_orm.wire.forking import renew_in_children
 from kinto_orm.wire.messages import Reply, Request
 
@@ -122,6 +122,42 @@ class Backoff:
         if asked is not None and asked.isdecimal():
             with self._lock:
                 self._not_before = max(self._not_before, time.monotonic() + int(asked))
+
+
+T = TypeVar("T")
+
+
+class Way(Protocol):
+    """How a server is reached: a connection."""
+
+    policy: Retry
+    backoff: Backoff
+    url: str
+
+
+def in_attempts(flow: Flow[T], first: Step, way: Way) -> Flow[T]:
+    """Go on with a flow, and send its requests as often as it takes: this yields no Request.
+
+    Args:
+        flow: One that was begun.
+        first: The step that it waits for.
+        way: The server, how often to try again, and what it asked for.
+    """
+    step = first
+    try:
+        while True:
+            try:
+                if type(step) is Request:
+                    until = end_within(way.policy.deadline)
+                    answer = yield from attempts(step, way.policy, way.backoff, until, way.url)
+                else:
+                    answer = yield step
+            except BaseException as error:  # noqa: BLE001  (the flow knows what it means)
+                step = flow.throw(error)
+            else:
+                step = flow.send(answer)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
 
 
 def attempts(

@@ -111,3 +111,15 @@ def race_pause(attempt: int, began: float) -> float:
     # Measured by its own length: on a slow server the others need longer, too.
     longest = min(_LONGEST_PAUSE, (time.monotonic() - began) * 2 ** min(attempt, 10))
     return random.uniform(0, longest)  # noqa: S311
+
+
+def within(timeouts: tuple[float | None, float | None], until: float) -> tuple[float, float]:
+    """The two timeouts, neither beyond the end of the call.
+
+    Args:
+        timeouts: Seconds, (to connect, to wait for the next bytes).
+        until: When the call is over, by `time.monotonic()`.
+    """
+    left = max(until - time.monotonic(), 0.01)
+    connect, read = timeouts
+    return min(connect or left, left), min(read or left, left)

@@ -6,25 +6,38 @@ import os
 import re
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from requests.adapters import BaseAdapter
 
 from kinto_orm.errors import ConfigurationError
 from kinto_orm.wire.attempts import Backoff, Retry, as_retry
-from kinto_orm.wire.authentication import Auth, authenticator
 from kinto_orm.wire.forking import renew_in_children
+from kinto_orm.wire.messages import Request
 from kinto_orm.wire.parents import Parents
 from kinto_orm.wire.serverinfo import ServerInfo
-from kinto_orm.wire.transport import Transport
 
 Options = Mapping[str, Any]
-"""What a session was given besides: `retry`, and what the transport takes."""
+"""What a session was given besides, by name, and `transport`: what makes one that sends."""
 
-Opener = Callable[[str, Auth | None, Options], "Connection"]
+Opener = Callable[[str, Any, Options], "Connection"]
 
 _BREAK = re.compile(r"[\t\r\n\0]")
+
+
+class Transport(Protocol):
+    """Sends a request once, and gives a Reply or raises a TransportError; or is awaited for it."""
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether nothing on its requests says who asks."""
+
+    def send(self, request: Request, until: float) -> Any:
+        """Send a request; its answer is there by `until`, by `time.monotonic()`."""
+
+    def close(self) -> Any:
+        """Close all connections."""
 
 
 class Connection:
@@ -75,16 +88,28 @@ class Connection:
 
     def close(self) -> None:
         """Close the sockets and what was started for them."""
-        if self.closed:
-            return
-        self.closed = True
-        self.transport.close()
+        if not self.closed:
+            self.closed = True
+            self.transport.close()
+            self.release()
+
+    async def aclose(self) -> None:
+        """Close the sockets and what was started for them, of a transport that is awaited."""
+        if not self.closed:
+            self.closed = True
+            try:
+                await self.transport.close()
+            finally:
+                self.release()
+
+    def release(self) -> None:
+        """Close what was started for it."""
         if self.owned is not None:
             self.owned()
 
 
 def open_connection(
-    url: str | None, auth: Auth | None, options: Options, others: Mapping[str, Opener]
+    url: str | None, auth: Any, options: Options, others: Mapping[str, Opener]
 ) -> Connection:
     """Open the connection that a URL names.
 
@@ -173,7 +198,7 @@ def _split_secret(url: str) -> tuple[str, str | None]:
     return parts._replace(netloc=host).geturl(), unquote(secret)
 
 
-def _open_http(url: str, auth: Auth | None, options: Options) -> Connection:
+def _open_http(url: str, auth: Any, options: Options) -> Connection:
     base, secret = _split_secret(url.rstrip("/"))
     path = urlsplit(base).path.rsplit("/", 1)[-1]
     if not (path.startswith("v") and path[1:].isdecimal()):
@@ -183,7 +208,7 @@ def _open_http(url: str, auth: Auth | None, options: Options) -> Connection:
     return connected(base, base, "kinto", secret if auth is None else auth, options)
 
 
-def _open_kvp(url: str, auth: Auth | None, options: Options) -> Connection:
+def _open_kvp(url: str, auth: Any, options: Options) -> Connection:
     given, secret = _split_secret(url.rstrip("/"))
     base = given.removeprefix("kvp+")
     if urlsplit(base).path in ("", "/"):
@@ -195,7 +220,7 @@ def connected(
     base: str,
     url: str,
     dialect: str,
-    auth: Auth | None,
+    auth: Any,
     options: Options,
     *,
     adapter: BaseAdapter | None = None,
@@ -218,12 +243,8 @@ def connected(
         ConfigurationError: One of the options is wrong.
     """
     policy = as_retry(options["retry"])
-    transport = Transport(
-        base,
-        auth=authenticator(auth),
-        timeout=options["timeout"],
-        headers=options["headers"],
-        adapter=adapter,
+    transport = options["transport"](
+        base, auth=auth, timeout=options["timeout"], headers=options["headers"], adapter=adapter
     )
     return Connection(transport, url, dialect, policy, owned, server=server)
 

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import copy_context
 from functools import partial
 from typing import Any, TypeVar
 
-from kinto_orm.wire.attempts import attempts
+from kinto_orm.wire.attempts import in_attempts
 from kinto_orm.wire.clock import Until, begin_anew, end_within
-from kinto_orm.wire.flows import SIDE_BY_SIDE, Anew, Flow, Pause, Sending, Step, Together, Work
-from kinto_orm.wire.messages import Reply, Request
-from kinto_orm.wire.scope import Scope
+from kinto_orm.wire.flows import SIDE_BY_SIDE, Anew, Flow, Pause, Sending, Together, Work
+from kinto_orm.wire.messages import Reply
+from kinto_orm.wire.scope import Scope, check_kind
 
 T = TypeVar("T")
 
 
 def run(scope: Scope, flow: Flow[T]) -> T:
-    """Run a flow, and give its result.
+    """Run a flow, and give its result, by the scope's own driver.
 
     All that it sends shares one deadline; within another flow that is that one's.
 
@@ -27,15 +27,35 @@ def run(scope: Scope, flow: Flow[T]) -> T:
         flow: A new one.
 
     Raises:
-        ConfigurationError: The session is closed.
+        ConfigurationError: The session is closed, or is one that is awaited.
         KintoError: What the flow raises.
     """
+    return scope.__kinto_run__(flow)
+
+
+def run_each(scope: Scope, flows: Iterator[Flow[list[T]]]) -> Iterator[T]:
+    """Run flows one after the other; what all of them give.
+
+    Raises:
+        ConfigurationError: At once: the session is one that is awaited.
+    """
+    check_kind(scope, awaits=False)
+    return _each(scope, flows)
+
+
+def _each(scope: Scope, flows: Iterator[Flow[list[T]]]) -> Iterator[T]:
+    for flow in flows:
+        yield from run(scope, flow)
+
+
+def blocking(scope: Scope, flow: Flow[T]) -> T:
+    """Run a flow over a connection that blocks; see `run`."""
     try:
         first = next(flow)
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
     with one_call(scope):
-        return _go_on(scope, flow, first)
+        return _go_on(scope, in_attempts(flow, first, scope.connection))
 
 
 def one_call(scope: Scope) -> Until:
@@ -43,9 +63,9 @@ def one_call(scope: Scope) -> Until:
     return Until(end_within(scope.connection.policy.deadline))
 
 
-def _go_on(scope: Scope, flow: Flow[T], step: Step) -> T:
-    """Take this step of a flow and all that follow."""
+def _go_on(scope: Scope, flow: Flow[T]) -> T:
     try:
+        step = next(flow)
         while True:
             try:
                 answer = _STEPS[type(step)](scope, step)
@@ -57,16 +77,10 @@ def _go_on(scope: Scope, flow: Flow[T], step: Step) -> T:
         return end.value  # type: ignore[no-any-return]
 
 
-def _send(scope: Scope, request: Request) -> Reply:
-    scope.check_open()
-    connection = scope.connection
-    until = end_within(connection.policy.deadline)
-    flow = attempts(request, connection.policy, connection.backoff, until, connection.url)
-    return _go_on(scope, flow, next(flow))
-
-
 def _send_once(scope: Scope, sending: Sending) -> Reply:
-    return scope.connection.transport.send(sending.request, sending.until)
+    scope.check_open()
+    reply: Reply = scope.connection.transport.send(sending.request, sending.until)
+    return reply
 
 
 def _pause(scope: Scope, pause: Pause) -> None:
@@ -101,7 +115,6 @@ def in_threads(works: Sequence[Callable[[], Any]]) -> list[Any]:
 
 
 _STEPS: dict[type, Callable[[Scope, Any], Any]] = {
-    Request: _send,
     Sending: _send_once,
     Pause: _pause,
     Together: _together,

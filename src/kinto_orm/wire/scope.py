@@ -6,13 +6,18 @@ It is all that models, queries and the rest know of a session.
 from __future__ import annotations
 
 import copy
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
-from types import TracebackType
-from typing import Self
+from typing import Any, ClassVar, NoReturn, Self, TypeVar
 
 from kinto_orm.errors import ConfigurationError, Unsupported
 from kinto_orm.wire.connection import Connection
+from kinto_orm.wire.flows import Flow
+from kinto_orm.wire.letterhead import own_frames
 from kinto_orm.wire.messages import segment
+
+T = TypeVar("T")
 
 _active: ContextVar[tuple[Scope, ...]] = ContextVar("kinto_orm_sessions", default=())
 
@@ -28,6 +33,9 @@ class Scope:
     Raises:
         InvalidData: A bucket or a collection of this id cannot be.
     """
+
+    # Whether its verbs are awaited; each front says so.
+    __kinto_awaits__: ClassVar[bool] = False
 
     def __init__(self, connection: Connection, bucket: str, collection: str | None) -> None:
         self.connection = connection
@@ -90,31 +98,58 @@ class Scope:
                 "and templates only (no collections, permissions or preconditions)"
             )
 
+    # Who drives flows: each front one way.
+
+    def __kinto_run__(self, flow: Flow[T]) -> T:
+        """Run a flow, and wait for it.
+
+        Raises:
+            ConfigurationError: This session is awaited.
+        """
+        refuse_kind(self, awaits=True)
+
+    def __kinto_arun__(self, flow: Flow[T]) -> Coroutine[Any, Any, T]:
+        """Make what is awaited to run a flow.
+
+        Raises:
+            ConfigurationError: This session blocks.
+        """
+        refuse_kind(self, awaits=False)
+
     # The current one
 
-    def __enter__(self) -> Self:
+    def enter(self) -> None:
+        """Become the current one of this context.
+
+        Raises:
+            ConfigurationError: It is closed.
+        """
         with self.connection.lock:
             self.check_open()
             self.connection.entered += 1
         _active.set((*_active.get(), self))
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def leave(self) -> bool:
+        """Be the current one no longer; whether that was the last who used the connection."""
         _active.set(_left(_active.get(), self))
         with self.connection.lock:
             self.connection.entered -= 1
-            if self.connection.entered == 0 and self._opened:
-                self.close()
+            return self.connection.entered == 0 and self._opened
 
-    def close(self) -> None:
-        """Close the connections and what was started for them; later calls are refused."""
-        if self._opened:
-            self.connection.close()
+    @contextmanager
+    def current(self) -> Iterator[Self]:
+        """Be the current one of this context in a `with` block, and stay open at its end."""
+        self.check_open()
+        _active.set((*_active.get(), self))
+        try:
+            yield self
+        finally:
+            _active.set(_left(_active.get(), self))
+
+    @property
+    def owns_connection(self) -> bool:
+        """Whether it opened the connection, and may close it."""
+        return self._opened
 
     def check_open(self) -> None:
         """Make sure that the connection is open.
@@ -130,6 +165,57 @@ class Scope:
         if self._collection:
             scope += f", collection={self._collection!r}"
         return f"<{type(self).__name__} {self.server_url} {scope}>"
+
+
+# What is written otherwise than as a verb with or without an `a`.
+_TWINS = {
+    "__iter__": "async for ... in query",
+    "__aiter__": "for ... in query",
+    "pages": "async for ... in query.apages()",
+    "changes": "async for ... in query.achanges()",
+    "follow": "async for ... in query.afollow()",
+    "kv": "bucket.akv",
+    "akv": "bucket.kv",
+}
+_SHOWN = {
+    "__iter__": "for ... in query",
+    "__aiter__": "async for ... in query",
+    "kv": "bucket.kv",
+    "akv": "bucket.akv",
+}
+
+
+def check_kind(scope: Scope, *, awaits: bool) -> None:
+    """Make sure that a session is of the kind of what was called; see `refuse_kind`.
+
+    Args:
+        scope: The session.
+        awaits: Whether what was called is awaited.
+
+    Raises:
+        ConfigurationError: It is of the other kind.
+    """
+    if scope.__kinto_awaits__ is not awaits:
+        refuse_kind(scope, awaits=not awaits)
+
+
+def refuse_kind(scope: Scope, *, awaits: bool) -> NoReturn:
+    """Say that what was called is for sessions of the other kind.
+
+    Args:
+        scope: The session.
+        awaits: Whether it is one whose verbs are awaited.
+
+    Raises:
+        ConfigurationError: Always; it names the twin for this kind.
+    """
+    verb = own_frames()[-1].f_code.co_name
+    shown = _SHOWN.get(verb, f"{verb}()")
+    if awaits:
+        twin = _TWINS.get(verb, f"await a{verb}(...)")
+        raise ConfigurationError(f"{shown} blocks, and {scope!r} is awaited: write {twin}")
+    twin = _TWINS.get(verb, f"{verb.removeprefix('a')}(...)")
+    raise ConfigurationError(f"{shown} is awaited, and {scope!r} blocks: write {twin}")
 
 
 def check_ids(bucket: str, collection: str | None) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-import time
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,35 +14,27 @@ from requests.structures import CaseInsensitiveDict
 from urllib3 import exceptions as urllib3_errors
 from urllib3.exceptions import HTTPError
 
-from kinto_orm._version import __version__
-from kinto_orm.errors import (
-    BadReply,
-    ConfigurationError,
-    ConnectFailed,
-    Timeout,
-    TransportError,
+from kinto_orm.errors import BadReply, ConnectFailed, Timeout, TransportError
+from kinto_orm.wire.authentication import (
+    Auth,
+    authenticator,
+    constant_headers,
+    refuse_bad_headers,
 )
-from kinto_orm.wire.authentication import as_headers, constant_headers, refuse_bad_headers
-from kinto_orm.wire.clock import Timeouts, as_pair
+from kinto_orm.wire.clock import Timeouts, as_pair, within
 from kinto_orm.wire.forking import renew_in_children
+from kinto_orm.wire.letterhead import Letterhead, announce, of_environment
 from kinto_orm.wire.masking import Mask
 from kinto_orm.wire.messages import Reply, Request
 from kinto_orm.wire.pooling import PooledAdapter
 
-_HEADERS = {
-    "Accept": "application/json",
-    "Accept-Encoding": "gzip, deflate",
-    "Connection": "keep-alive",
-    "User-Agent": f"kinto-orm/{__version__} requests/{requests.__version__}",
-}
 
-
-class Transport:
+class RequestsTransport:
     """Sends requests to one server and to no other.
 
     Args:
         base_url: `http(s)://host[:port][/prefix]/v1`, without credentials.
-        auth: What puts credentials on a request; None for anonymous.
+        auth: As a Session takes it; None for anonymous.
         timeout: Seconds, (to connect, to wait for the next bytes), or one for both.
         headers: Sent with every request.
         adapter: What speaks HTTP; by default requests' own, over sockets.
@@ -58,23 +47,26 @@ class Transport:
         self,
         base_url: str,
         *,
-        auth: Callable[[requests.PreparedRequest], Any] | None = None,
+        auth: Auth | None = None,
         timeout: Timeouts = (3.05, 30.0),
         headers: Mapping[str, str] | None = None,
         adapter: BaseAdapter | None = None,
     ) -> None:
         self.base_url = base_url
-        constant = constant_headers(auth)
-        self._auth = auth if constant is None else None
+        signing = authenticator(auth)
+        constant = constant_headers(signing)
+        self._auth = signing if constant is None else None
         self._timeout = as_pair(timeout)
-        every = CaseInsensitiveDict(_HEADERS, **as_headers(headers))
-        every.update(constant or {})
-        refuse_bad_headers(every)
-        self._headers: dict[str, Any] = dict(every)
-        self._mask = Mask(self._headers)
-        self.is_anonymous = auth is None and "Authorization" not in every
+        self._letterhead = Letterhead(f"requests/{requests.__version__}", headers, constant)
+        self.is_anonymous = auth is None and self._letterhead.is_anonymous
         self._adapter = adapter or PooledAdapter()
-        self._send_options = _options_of_environment(base_url)
+        found = of_environment(base_url)
+        self._send_options: dict[str, Any] = {
+            "stream": False,
+            "verify": found.verify,
+            "cert": None,
+            "proxies": found.proxies,
+        }
         self._path = urlsplit(base_url).path
         # With neither, nobody looks at a request of requests: none is made.
         plain = self._auth is None and not self._send_options["proxies"]
@@ -90,6 +82,10 @@ class Transport:
         """Close all connections."""
         self._adapter.close()
 
+    def headers_of(self, request: Request) -> dict[str, Any]:
+        """All headers of a request, but for those of an authentication that changes."""
+        return self._letterhead.of(request)
+
     def send(self, request: Request, until: float) -> Reply:
         """Send a request once.
 
@@ -103,20 +99,20 @@ class Transport:
         Raises:
             TransportError: No usable answer came.
         """
-        mask = self._mask
+        mask = self._letterhead.mask
         try:
             if self._pooled is not None:
                 response = self._exchange(self._pooled, request, until)
             else:
                 prepared = self._prepare(request)
-                mask = self._mask if self._auth is None else Mask(prepared.headers)
+                mask = mask if self._auth is None else Mask(prepared.headers)
                 response = self._send_prepared(prepared, until)
             body = response.content
         except (requests.RequestException, HTTPError, OSError) as error:
             failure = self._explained(error, request, mask)
         else:
             if "Alert" in response.headers:
-                _announce(mask(response.headers["Alert"]))
+                announce(mask(response.headers["Alert"]))
             return Reply(response.status_code, response.headers, body, False, mask)
         # Not within `except`: what is chained to an error is shown, and may have credentials.
         raise failure
@@ -126,15 +122,15 @@ class Transport:
             request.method,
             self._path + request.target,
             request.body,
-            self._headers_of(request),
-            self._timeout_until(until),
+            self._letterhead.of(request),
+            within(self._timeout, until),
             self._send_options["verify"],
             self.base_url,
         )
 
     def _send_prepared(self, prepared: requests.PreparedRequest, until: float) -> requests.Response:
         response = self._adapter.send(
-            prepared, timeout=self._timeout_until(until), **self._send_options
+            prepared, timeout=within(self._timeout, until), **self._send_options
         )
         if not prepared.hooks["response"]:
             return response
@@ -143,18 +139,9 @@ class Transport:
             "response",
             prepared.hooks,
             response,
-            timeout=self._timeout_until(until),
+            timeout=within(self._timeout, until),
             **self._send_options,
         )
-
-    def _headers_of(self, request: Request) -> dict[str, Any]:
-        headers = self._headers | request.headers
-        if request.body is not None:
-            headers["Content-Length"] = str(len(request.body))
-            headers.setdefault("Content-Type", "application/json")
-        elif request.method not in ("GET", "HEAD"):
-            headers["Content-Length"] = "0"
-        return headers
 
     def _prepare(self, request: Request) -> requests.PreparedRequest:
         # By hand: requests' own preparation costs as much again as the sending.
@@ -163,7 +150,7 @@ class Transport:
         prepared.url = self.base_url + request.target
         prepared.hooks = {"response": []}
         prepared.body = request.body
-        headers = self._headers_of(request)
+        headers = self._letterhead.of(request)
         # Only an authentication cares about their case; without one a plain dict is quicker.
         prepared.headers = headers if self._auth is None else CaseInsensitiveDict(headers)  # type: ignore[assignment]
         if self._auth is not None:
@@ -171,11 +158,6 @@ class Transport:
             self._auth(prepared)
             refuse_bad_headers(prepared.headers)
         return prepared
-
-    def _timeout_until(self, deadline: float) -> tuple[float, float]:
-        left = max(deadline - time.monotonic(), 0.01)
-        connect, read = self._timeout
-        return min(connect or left, left), min(read or left, left)
 
     def _explained(self, error: Exception, request: Request, mask: Mask) -> TransportError:
         if isinstance(error, requests.ConnectionError) and error.args:
@@ -228,23 +210,6 @@ _NEVER_SENT = (
 )
 
 
-def _announce(alert: str) -> None:
-    """Tell the program what the server's administrator wants it to know."""
-    warnings.warn(
-        f"the Kinto server announces: {alert}",
-        DeprecationWarning,
-        stacklevel=_levels_to_the_caller(),
-    )
-
-
-def _levels_to_the_caller() -> int:
-    """How far up the program is that uses the library; Python shows warnings of its lines only."""
-    frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("kinto_orm"):
-        frame, level = frame.f_back, level + 1
-    return level
-
-
 def _is_cut_off(error: Exception) -> bool:
     """Whether an answer began and did not end as it should."""
     whole = (
@@ -265,12 +230,3 @@ def _innermost(error: BaseException) -> str:
     inner = reason if isinstance(reason, BaseException) else error
     text = str(inner.args[-1]) if inner.args else str(inner)
     return f"{type(inner).__name__}: {text}"
-
-
-def _options_of_environment(base_url: str) -> dict[str, Any]:
-    """Proxies and certificates from the environment, read once."""
-    if urlsplit(base_url).hostname is None:
-        raise ConfigurationError(f"{base_url!r} is not a server URL: it has no host")
-    with requests.Session() as session:
-        found = session.merge_environment_settings(base_url, {}, False, None, None)
-    return {"stream": False, "verify": found["verify"], "cert": None, "proxies": found["proxies"]}

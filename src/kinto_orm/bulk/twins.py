@@ -1,0 +1,136 @@
+"""Batches and bulk writes for an AsyncSession: the same flows, awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from contextlib import aclosing
+from inspect import isawaitable
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from kinto_orm.bulk.batch import Queue
+from kinto_orm.bulk.jobs import Outcome
+from kinto_orm.bulk.summary import (
+    Bulk,
+    Failure,
+    OnError,
+    Progress,
+    Summary,
+    deleting_jobs,
+    refuse_single,
+    saving_jobs,
+)
+from kinto_orm.wire.awaiting import arun, iterating
+from kinto_orm.wire.scope import Scope
+
+T = TypeVar("T")
+AnyIterable = Iterable[Any] | AsyncIterable[Any]
+
+
+class AsyncBatch(Queue):
+    """A Batch for `async with`; it is sent at the end of the block.
+
+    Attributes:
+        outcomes: Of all that was queued, in order.
+        kv: Queues writes of key values.
+    """
+
+    async def run(self) -> list[Outcome[Any]]:
+        """`Batch.run`, awaited."""
+        return await arun(self.session, self.running())
+
+    async def __aenter__(self) -> Self:
+        self.open()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.is_to_be_sent(kind):
+            await self.run()
+
+
+async def save_all(
+    scope: Scope,
+    objects: AnyIterable,
+    *,
+    workers: int = 1,
+    force: bool = False,
+    on_error: OnError = "collect",
+    progress: Progress | None = None,
+) -> Summary:
+    """Save any number of objects; see AsyncSession.save_all."""
+    jobs = saving_jobs(scope, force=force)
+    return await _in_chunks(scope, objects, Bulk(scope, jobs, workers, on_error, progress))
+
+
+async def delete_all(
+    scope: Scope,
+    objects: AnyIterable,
+    *,
+    workers: int = 1,
+    force: bool = False,
+    missing_ok: bool = False,
+    on_error: OnError = "collect",
+    progress: Progress | None = None,
+) -> Summary:
+    """Delete any number of objects; see AsyncSession.delete_all."""
+    jobs = deleting_jobs(scope, force=force, missing_ok=missing_ok)
+    return await _in_chunks(scope, objects, Bulk(scope, jobs, workers, on_error, progress))
+
+
+async def _in_chunks(scope: Scope, objects: AnyIterable, bulk: Bulk) -> Summary:
+    refuse_single(objects)
+    pending: set[asyncio.Task[list[Failure]]] = set()
+    try:
+        async with aclosing(_chunked(objects, await arun(scope, bulk.opening()))) as queue:
+            while not bulk.is_in_vain and (chunk := await anext(queue, None)):
+                pending.add(asyncio.create_task(arun(scope, bulk.writing(chunk))))
+                if len(pending) == bulk.workers:
+                    pending = await _told(bulk, pending)
+        while pending:
+            pending = await _told(bulk, pending)
+    except BaseException as error:
+        if isinstance(error, asyncio.CancelledError):
+            for each in pending:
+                each.cancel()
+        # What was sent has an outcome, too.
+        await asyncio.gather(*pending, return_exceptions=True)
+        error.add_note(f"until then: {bulk.summary}")
+        raise
+    return bulk.summary
+
+
+async def _told(
+    bulk: Bulk, pending: set[asyncio.Task[list[Failure]]]
+) -> set[asyncio.Task[list[Failure]]]:
+    """Wait for a chunk, and tell the caller of it; what is still under way."""
+    done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+    for each in done:
+        for said in bulk.telling(each.result()):
+            if isawaitable(said):
+                await said
+    return pending
+
+
+async def _chunked(objects: AnyIterable, size: int) -> AsyncGenerator[list[Any]]:
+    """Lists of up to `size` items, taken when they are needed."""
+    if not isinstance(objects, AsyncIterable):
+        rest = iter(objects)
+        while chunk := list(itertools.islice(rest, size)):
+            yield chunk
+        return
+    chunk = []
+    async with iterating(objects) as each_one:
+        async for each in each_one:
+            chunk.append(each)
+            if len(chunk) == size:
+                yield chunk
+                chunk = []
+    if chunk:
+        yield chunk
