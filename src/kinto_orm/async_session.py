@@ -112,6 +112,14 @@ class AsyncSession(Scope):
         if self.leave():
             await self.close()
 
+    if not TYPE_CHECKING:
+
+        def __enter__(self):
+            raise ConfigurationError(f"{self!r} is awaited: write `async with`, not `with`")
+
+        def __exit__(self, *exc):
+            """Raise nothing: nobody gets here."""
+
     async def close(self) -> None:
         """Close the connections and what was started for them; later calls are refused."""
         if self.owns_connection:
@@ -278,7 +286,14 @@ class SessionMiddleware:
         """The session, opened when it is first asked for."""
         if self._opened is None:
             given = self._given
-            self._opened = given if isinstance(given, AsyncSession | Session) else given()
+            opened = given() if callable(given) else given
+            if not isinstance(opened, AsyncSession | Session):
+                raise ConfigurationError(
+                    "SessionMiddleware takes a session, or a plain function that opens one, as in "
+                    "session=lambda: AsyncSession(url); this gave something of the type "
+                    f"{type(opened).__name__}"
+                )
+            self._opened = opened
         return self._opened
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from kinto_orm.errors import ConfigurationError
 from kinto_orm.wire.attempts import AnyRetry, Retry
 from kinto_orm.wire.authentication import Auth
 from kinto_orm.wire.clock import Timeouts
@@ -104,6 +105,14 @@ class Session(Scope):
     ) -> None:
         if self.leave():
             self.close()
+
+    if not TYPE_CHECKING:
+
+        async def __aenter__(self):
+            raise ConfigurationError(f"{self!r} blocks: write `with`, not `async with`")
+
+        async def __aexit__(self, *exc):
+            """Raise nothing: nobody gets here."""
 
     def close(self) -> None:
         """Close the connections and what was started for them; later calls are refused."""

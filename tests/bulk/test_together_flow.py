@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
 from collections.abc import Sequence
@@ -52,9 +53,11 @@ from kinto_orm import (
     Unauthorized,
 )
 from kinto_orm.bulk.batch import Batch
+from kinto_orm.bulk.jobs import Job, Outcome
+from kinto_orm.bulk.together import together
 from kinto_orm.models.saving import saving
 from kinto_orm.models.state import state_of
-from kinto_orm.wire.flows import Pause
+from kinto_orm.wire.flows import Flow, Pause
 from kinto_orm.wire.messages import Reply, Request
 from kinto_orm.wire.places import info_of
 
@@ -697,37 +700,136 @@ def test_two_in_a_row_of_a_failed_batch() -> None:
 # Interrupts
 
 
-def test_an_interrupt() -> None:
-    """It goes on up; those under way are in doubt, the others can be sent by the next run."""
-    batch, todos = queue(4, most=2)
-    flow = requests_of(batch.running())
-    fails(flow, KeyboardInterrupt, batched(*map(made, todos[:2])), KeyboardInterrupt())
-    assert statuses(batch) == ["created", "created", "queued", "queued"]
-    assert [state_of(each).doubt for each in todos] == [False, False, True, True]
+INTERRUPTS = [KeyboardInterrupt(), asyncio.CancelledError(), SystemExit()]
+each_interrupt = pytest.mark.parametrize("interrupt", INTERRUPTS, ids=repr)
+
+
+def interrupted(batch: Batch, interrupt: BaseException, *answers: Any) -> None:
+    """Feed a batch answers, and then an interrupt."""
+    error, _ = fails(requests_of(batch.running()), BaseException, *answers, interrupt)
+    assert error is interrupt
+
+
+def is_unknown(outcome: Outcome[Any]) -> bool:
+    """Whether it has failed, and its error says that it may have been done."""
+    error = outcome.error
+    if outcome.status != "failed" or not isinstance(error, TransportError):
+        return False
+    assert "nobody waited for the answer" in str(error)
+    assert "It may have been done or not" in str(error)
+    assert "queue it again if it was not done" in str(error)
+    return error.lost
+
+
+@each_interrupt
+def test_an_interrupt(interrupt: BaseException) -> None:
+    """It goes on up; what was under way is in doubt, and the next run sends the others only."""
+    batch, todos = queue(6, most=2)
+    interrupted(batch, interrupt, batched(*map(made, todos[:2])))
+    assert statuses(batch) == ["created"] * 2 + ["failed"] * 2 + ["queued"] * 2
+    assert all(map(is_unknown, batch.outcomes[2:4]))
+    assert f"cannot save Todo {todos[2].id!r}" in str(errors(batch)[2])
+    assert [state_of(each).doubt for each in todos] == [False, False, True, True, False, False]
     assert len(batch) == 2
-    steps_of(batch, batched(is_there(stored(todos[2])), made(todos[3])))
-    assert statuses(batch) == ["created"] * 4
+    (step,) = steps_of(batch, batched(*map(made, todos[4:])))
+    assert carried(step) == [f"PUT {TODOS}/{each.id}" for each in todos[4:]]
+    assert statuses(batch) == ["created"] * 2 + ["failed"] * 2 + ["created"] * 2
     assert len(batch) == 0
 
 
-def test_an_interrupt_of_one_that_is_sent_alone() -> None:
+def test_what_was_interrupted_is_queued_again() -> None:
+    """The object knows that it may be there; so nothing is done twice."""
+    batch, todos = queue(2)
+    interrupted(batch, KeyboardInterrupt())
+    batch.save(*todos)
+    steps_of(batch, batched(is_there(stored(todos[0])), made(todos[1])))
+    assert statuses(batch) == ["failed", "failed", "created", "created"]
+
+
+@each_interrupt
+def test_an_interrupt_of_one_that_is_sent_alone(interrupt: BaseException) -> None:
     """That one is in doubt, and those that have no answer yet."""
     batch, (a, b, c) = queue(3)
-    flow = requests_of(batch.running())
-    fails(flow, KeyboardInterrupt, refuses(400, 107), made(a), KeyboardInterrupt())
-    assert statuses(batch) == ["created", "queued", "queued"]
+    interrupted(batch, interrupt, refuses(400, 107), made(a))
+    assert statuses(batch) == ["created", "failed", "failed"]
     assert [state_of(each).doubt for each in (a, b, c)] == [False, True, True]
 
 
 def test_an_interrupt_while_it_waits() -> None:
-    """Between two rounds of a 409 nothing is under way."""
-    batch, (a, b) = queue(2)
+    """Between two rounds of a 409: they were sent, and are not sent again."""
+    batch, (a, _) = queue(2)
     fails(
         batch.running(), KeyboardInterrupt, None, batched(made(a), busy(409)), KeyboardInterrupt()
     )
-    assert statuses(batch) == ["queued", "queued"]
-    steps_of(batch, batched(made(a), made(b)))
-    assert statuses(batch) == ["created", "created"]
+    assert all(map(is_unknown, batch.outcomes))
+    assert run(batch) == []
+
+
+@each_interrupt
+def test_an_interrupt_before_a_request(interrupt: BaseException) -> None:
+    """What was put into a request that was not sent is not begun; nobody doubts of it."""
+    batch, todos = queue(3)
+    batch.kv.set("k", 1)
+    fails(batch.running(), type(interrupt), interrupt)
+    assert statuses(batch) == ["queued"] * 4
+    assert not any(state_of(each).doubt for each in todos)
+    answers = [*map(made, todos), shows(object_of("k", key="k", value=1))]
+    assert run(batch, batched(*answers)) == ["POST /batch"]
+    assert statuses(batch) == ["created"] * 3 + ["stored"]
+
+
+LIST = shows(object_of("k", key="k", value=["a", "b"]))
+
+
+@each_interrupt
+@pytest.mark.parametrize("act", ["append", "delete an item", "delete", "set"])
+def test_an_interrupted_write_of_a_key(act: str, interrupt: BaseException) -> None:
+    """It is never sent again by itself: an item would be there, or be gone, twice."""
+    batch = scope_for().batch()
+    before: list[Reply] = []
+    if act in ("append", "delete an item"):
+        batch.kv.set("k/-", "c") if act == "append" else batch.kv.delete("k/0")
+        # The list is read together with the other one's writing, and changed afterwards.
+        before = [batched(LIST, shows(object_of("other", key="other", value=1)))]
+    else:
+        batch.kv.set("k", 1) if act == "set" else batch.kv.delete("k")
+    batch.kv.set("other", 1)
+    interrupted(batch, interrupt, *before)
+    first, second = batch.outcomes
+    assert is_unknown(first)
+    assert f"cannot {first.act} {first.target!r}" in str(first.error)
+    assert second.status == ("stored" if before else "failed")
+    assert run(batch) == []
+
+
+def test_an_interrupt_while_an_answer_is_taken() -> None:
+    """A signal comes between any two lines: what was sent is not sent again."""
+
+    def taking() -> Flow[None]:
+        yield Request("PUT", "/x")
+        raise KeyboardInterrupt
+
+    outcome: Outcome[None] = Outcome("set", "k")
+    job = Job(outcome, taking)
+    fails(requests_of(together(scope_for(), [job])), KeyboardInterrupt, says(200, {}))
+    assert is_unknown(outcome)
+
+
+def test_what_is_queued_while_it_runs() -> None:
+    """It is sent by the next run, after what the interrupted one left."""
+    batch, todos = queue(3, most=1)
+    flow = requests_of(batch.running())
+    next(flow)
+    batch.kv.set("k", 1)
+    with pytest.raises(KeyboardInterrupt):
+        flow.throw(KeyboardInterrupt())
+    assert statuses(batch) == ["failed", "queued", "queued", "queued"]
+    kv = shows(object_of("k", key="k", value=1))
+    assert [each.split("/")[-1] for each in run(batch, made(todos[1]), made(todos[2]), kv)] == [
+        todos[1].id,
+        todos[2].id,
+        "k",
+    ]
 
 
 def test_an_interrupt_before_anything() -> None:
@@ -815,15 +917,15 @@ def test_each_has_one_outcome(count: int, most: int, data: st.DataObject) -> Non
 
 
 def test_an_interrupt_while_answers_are_handed_out() -> None:
-    """What is not handed out yet is in doubt: a creation is known for one's own again."""
+    """What has its answer has its outcome, also when another item is sent once more."""
     batch, (a, b, c) = queue(3)
     flow = requests_of(batch.running())
     fails(
         flow, KeyboardInterrupt, batched(made(a), refuses(503, 201), made(c)), KeyboardInterrupt()
     )
-    assert statuses(batch) == ["created", "queued", "queued"]
-    assert [state_of(each).doubt for each in (a, b, c)] == [False, True, True]
-    assert feed(c.__kinto_save__(nowhere()), is_there(stored(c)))[0] == "created"
+    assert statuses(batch) == ["created", "failed", "created"]
+    assert [state_of(each).doubt for each in (a, b, c)] == [False, True, False]
+    assert feed(b.__kinto_save__(nowhere()), is_there(stored(b)))[0] == "created"
 
 
 def test_what_is_not_sent_is_not_lost() -> None:

@@ -189,7 +189,7 @@ def test_an_answer_about_something_else_than_was_written(
         WRITES[act](mine)
 
 
-@pytest.mark.parametrize("act", ["delete", "delete missing_ok", "pop"])
+@pytest.mark.parametrize("act", ["delete", "delete missing_ok"])
 @pytest.mark.parametrize("change", ALTERED_REMOVALS)
 def test_an_answer_about_something_else_than_was_deleted(
     mine: KeyValues, proxy: FaultyServer, act: str, change: str
@@ -198,6 +198,18 @@ def test_an_answer_about_something_else_than_was_deleted(
     proxy.answers.extend([to_writes(altered(ALTERED_REMOVALS[change]))] * 2)
     with pytest.raises(BadReply):
         REMOVALS[act](mine)
+
+
+@pytest.mark.parametrize("change", ALTERED_REMOVALS)
+def test_an_answer_about_something_else_than_was_popped(
+    mine: KeyValues, proxy: FaultyServer, change: str
+) -> None:
+    """It looks: the key is gone, and nobody knows by whom; its value is not lost."""
+    proxy.answers.extend([to_writes(altered(ALTERED_REMOVALS[change]))] * 2)
+    with pytest.raises(Conflict) as error:
+        mine.pop("k")
+    assert error.value.unconfirmed
+    assert error.value.base == BEFORE["k"]
 
 
 def test_an_answer_under_another_key(mine: KeyValues, proxy: FaultyServer) -> None:

@@ -161,7 +161,7 @@ def test_a_write_below_nothing() -> None:
 def test_a_record_without_a_value() -> None:
     """It was put there by hand: it is completed, not overwritten unseen."""
     by_hand = shows(object_of("k", note="by hand"))
-    _, (_, put) = feed(set_("a", 1), by_hand, holds({"a": 1}))
+    _, (_, put) = feed(set_("a", 1), by_hand, holds({"a": 1}, LATER))
     assert put.headers == {"If-Match": f'"{NOW}"'}
 
 
@@ -178,7 +178,9 @@ def test_another_writer_was_first(race: Reply) -> None:
 def test_somebody_made_it_meanwhile() -> None:
     """What was nothing is something by now."""
     race = is_there(record({"y": 2}))
-    _, steps = feed(set_("a", 1), is_missing(), race, holds({"y": 2}), holds({"y": 2, "a": 1}))
+    _, steps = feed(
+        set_("a", 1), is_missing(), race, holds({"y": 2}), holds({"y": 2, "a": 1}, LATER)
+    )
     assert methods(steps) == ["GET", "PUT", "GET", "PATCH"]
 
 
@@ -479,7 +481,7 @@ def test_a_deletion_that_is_answered_otherwise(answer: Reply, missing_ok: bool) 
 
 def test_a_key_is_popped() -> None:
     """If it is still what was read; else it is read again."""
-    answers = holds(1), is_there(record(2, LATER)), holds(2, LATER), gone()
+    answers = holds(1), is_there(record(2, LATER)), holds(2, LATER), gone(LATER + 1)
     value, steps = feed(pop(""), *answers)
     assert value == 2
     assert [each.headers.get("If-Match") for each in steps] == [
@@ -555,6 +557,104 @@ def test_several_keys() -> None:
     assert "in_id=" in asked(steps)[0]
 
 
+# Old answers: a proxy or a cache repeats what was answered before
+
+
+BEFORE = NOW - 1000
+
+
+@pytest.mark.parametrize("at", [NOW, BEFORE])
+def test_an_old_answer_to_a_write_below_a_key(at: int) -> None:
+    """Each write gets a later timestamp than what was read: this was answered to another one."""
+    for there, flow, after in (
+        ({"a": 0}, set_("a", 1), {"a": 1}),
+        ({}, add("a", 1), {"a": 1}),
+        ({"a": 0}, delete("a"), {}),
+        (["b"], set_("0", "a"), ["a"]),
+    ):
+        error, steps = fails(flow, BadReply, holds(there), holds(after, at))
+        assert methods(steps) == ["GET", "PATCH"]
+        assert error.lost
+        assert "cannot change the key 'k'" in str(error)
+        assert "repeat an old answer" in str(error)
+        assert "Whether it was done is not known" in str(error)
+
+
+def test_a_write_that_changes_nothing() -> None:
+    """The server keeps the timestamp; an older one is of another time all the same."""
+    feed(set_("a", 1), holds({"a": 1}), holds({"a": 1}))
+    feed(set_("a", 1), holds({"a": 1}), holds({"a": 1}, LATER))
+    fails(set_("a", 1), BadReply, holds({"a": 1}), holds({"a": 1}, BEFORE))
+
+
+def test_an_old_answer_to_what_completes_a_record() -> None:
+    """A record without a value was read: even null is a change of it."""
+    for flow, value in ((set_("a", 1), {"a": 1}), (add("", None), None)):
+        by_hand = shows(object_of("k", note="by hand"))
+        fails(flow, BadReply, by_hand, holds(value))
+
+
+def test_an_old_answer_to_a_creation() -> None:
+    """It was there when it was read first: so the one that is made anew is later."""
+    race = holds({}), is_missing(), is_missing()
+    feed(set_("a", 1), *race, holds({"a": 1}, LATER))
+    fails(set_("a", 1), BadReply, *race, holds({"a": 1}))
+
+
+ONCE = {
+    "append": (set_, ("-", "c"), ["a", "b", "c"]),
+    "pop": (pop, ("0",), ["b"]),
+    "delete": (delete, ("0",), ["b"]),
+}
+
+
+@pytest.mark.parametrize("at", [NOW, BEFORE])
+@pytest.mark.parametrize("act", ONCE)
+def test_an_old_answer_to_what_is_done_once(act: str, at: int) -> None:
+    """It goes as when the answer is lost: it looks, and where nothing tells, says so."""
+    make, arguments, after = ONCE[act]
+    first = holds(["a", "b"]), holds(after, at)
+    _, steps = feed(make(*arguments), *first, holds(["a", "b"]), holds(after, LATER))
+    assert methods(steps) == ["GET", "PATCH", "GET", "PATCH"]
+    for now in (holds(after, LATER), holds(["x"], LATER), is_missing()):
+        error, _ = fails(make(*arguments), Conflict, *map(copy.copy, first), now)
+        assert error.unconfirmed
+
+
+@pytest.mark.parametrize("at", [NOW, BEFORE])
+def test_an_old_answer_to_the_pop_of_a_key(at: int) -> None:
+    """The tombstone has a later timestamp than what was read; else it looks."""
+    value, steps = feed(pop(""), holds(1), gone(at), holds(1), gone())
+    assert (value, methods(steps)) == (1, ["GET", "DELETE"] * 2)
+    for rest in ([is_missing()], [holds(2, LATER)], [holds(1), is_missing()]):
+        error, _ = fails(pop(""), Conflict, holds(1), gone(at), *rest)
+        assert error.unconfirmed
+        assert error.base == 1
+    error, steps = fails(pop(""), BadReply, *[holds(1), gone(at)] * 4)
+    assert error.lost
+    assert len(steps) == 8
+
+
+def test_what_is_read_again_is_old() -> None:
+    """Nothing is planned on it, and nothing is taken from it: it is read once more."""
+    race = holds(["a"]), is_there(record(["b"], LATER))
+    old = holds(["new"], BEFORE)
+    flow = set_("0", "new")
+    error, steps = fails(flow, Conflict, *race, old, holds(["b"], LATER))
+    assert methods(steps) == ["GET", "PATCH", "GET", "GET"]
+    assert error.remote == "b"
+    fails(set_("a", 1), BadReply, holds({}), is_there(record({}, LATER)), *[old] * 30)
+
+
+def test_a_look_that_is_old() -> None:
+    """It does not say what became of a change: the loss itself is told."""
+    error, _ = fails(set_("-", "c"), Timeout, holds(["a"]), no_answer(), holds(["a"], BEFORE))
+    assert error.lost
+    lost = after_loss(is_there(record(["new"], LATER)))
+    error, _ = fails(set_("0", "new"), Conflict, holds(["a"]), lost, holds(["new"], BEFORE))
+    assert error.lost
+
+
 # Whatever comes
 
 
@@ -571,18 +671,29 @@ class Served:
         self._others = 100
         self.value: list[Any] = list(range(data.draw(st.integers(1, 3))))
         self.done = 0
+        self._read: list[Reply] = []
+        # What was answered when the same was done before, and undone since.
+        self.before = holds(self.value, NOW)
 
     def answer(self, request: Request) -> Any:
         """What comes back for a request."""
         if self._data.draw(st.integers(0, 3), label="another writer") == 0:
             self._change()
-        kinds = ["well"] * 4 + ["request lost", "answer lost", "gateway", "rolled back"]
+        kinds = ["well"] * 4 + ["request lost", "answer lost", "gateway", "rolled back", "repeated"]
         fault = self._data.draw(st.sampled_from(kinds), label=request.method)
         if fault == "request lost":
             return no_answer()
+        if fault == "repeated" and request.method == "GET":
+            return self._data.draw(st.sampled_from(self._read or [self._held()]))
+        if fault == "repeated":
+            if self._data.draw(st.booleans(), label="reaches the server"):
+                self._patched(request)
+            return self.before
         if fault == "rolled back" and request.method == "PATCH":
             return busy(503)
         reply = self._patched(request) if request.method == "PATCH" else self._held()
+        if request.method == "GET":
+            self._read.append(reply)
         return {"answer lost": no_answer(), "gateway": gateway(504)}.get(fault, reply)
 
     def _held(self) -> Reply:
@@ -617,6 +728,8 @@ def test_done_once_or_it_is_said(data: st.DataObject, act: str) -> None:
     """
     served = Served(data)
     flow = set_("-", "mine") if act == "append" else pop("0")
+    after = [*served.value, "mine"] if act == "append" else served.value[1:]
+    served.before = holds(after, NOW - data.draw(st.integers(0, 1), label="earlier"))
     try:
         step: Any = next(flow)
         for _ in range(200):

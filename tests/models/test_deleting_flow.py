@@ -58,8 +58,8 @@ def saved() -> Todo:
     return todo
 
 
-def tombstone(todo: Todo) -> Reply:
-    return says(200, {"data": {"id": todo.id, "last_modified": LATER, "deleted": True}})
+def tombstone(todo: Todo, when: int = LATER) -> Reply:
+    return says(200, {"data": {"id": todo.id, "last_modified": when, "deleted": True}})
 
 
 def test_a_deletion() -> None:
@@ -115,7 +115,7 @@ def test_it_was_changed() -> None:
     assert not error.unconfirmed
     assert not state_of(todo).gone
     assert error.merge() is todo
-    _, steps = feed(deleting(todo, None), tombstone(todo))
+    _, steps = feed(deleting(todo, None), tombstone(todo, LATER + 1))
     assert steps[0].headers == {"If-Match": f'"{LATER}"'}
 
 

@@ -18,6 +18,8 @@ from kinto_orm.models import access, permissions
 from kinto_orm.models.permissions import Owner, loaded, unknown
 from kinto_orm.models.permitting import clearing_permissions, sending_permissions
 from kinto_orm.models.saving import saving
+from kinto_orm.wire.flows import Flow
+from kinto_orm.wire.scope import Scope
 
 SCOPE = nowhere()
 WATCHED = {permissions.__file__, access.__file__}
@@ -35,7 +37,11 @@ class Answering:
     def __init__(self, found: Callable[[Owner], Permissions]) -> None:
         self._found = found
 
-    def __kinto_fetch_permissions__(self) -> Permissions:
+    def __kinto_lives_in__(self) -> Scope:
+        return SCOPE
+
+    def __kinto_fetching_permissions__(self) -> Flow[Permissions]:
+        yield from ()
         return self._found(self)  # type: ignore[arg-type]
 
 

@@ -109,11 +109,40 @@ def test_a_creation() -> None:
 
 
 def test_what_the_server_makes_of_it_is_taken() -> None:
-    """A plugin of the server may change and add fields."""
+    """A plugin of the server may add fields; and change them, where nobody else can write."""
     todo = Todo(title="x")
     feed(saving(todo, SCOPE), shows(stored(todo, title="X", stamp=5), status=201))
     assert (todo.title, todo["stamp"]) == ("X", 5)
     assert not todo.diff()
+    todo.title = "Y"
+    feed(saving(todo, SCOPE), shows(stored(todo, LATER, title="Y", stamp=6)))
+    assert (todo.title, todo["stamp"], todo.diff()) == ("Y", 6, {})
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"title": "theirs", "n": 0},
+        {"title": "x", "n": 0},
+        {"n": 0},
+    ],
+)
+def test_an_answer_that_shows_something_else(data: dict[str, Any]) -> None:
+    """It may be that of another write: it is not believed, and the next save looks."""
+    todo = changed()
+    answer = shows(object_of(todo.id, LATER, **data))
+    error, _ = fails(saving(todo, SCOPE), BadReply, answer)
+    assert error.lost
+    assert state_of(todo).doubt
+    assert todo.diff() == {"title": ("x", "mine")}
+    assert todo.last_modified == NOW
+
+
+def test_an_older_answer_that_shows_the_same() -> None:
+    """The object had this value before; the answer is that of then."""
+    todo = changed()
+    fails(saving(todo, SCOPE), BadReply, shows(stored(todo, NOW - 5)))
+    assert (state_of(todo).doubt, todo.last_modified) == (True, NOW)
 
 
 def test_a_timestamp_of_ones_own() -> None:
@@ -742,12 +771,12 @@ def test_a_loss_is_on_the_error(error: TransportError) -> None:
 
 def test_what_the_server_makes_of_it_does_not_fit() -> None:
     """The object is as it was, and remembers that its change may be stored."""
-    todo = changed()
-    answer = shows(object_of(todo.id, LATER, title=5, n="many"))
+    todo = Todo(title="x")
+    answer = shows(object_of(todo.id, LATER, title=5, n="many"), status=201)
     error, _ = fails(saving(todo, SCOPE), InvalidData, answer)
     assert error.lost
-    assert todo.last_modified == NOW
-    assert todo.diff() == {"title": ("x", "mine")}
+    assert todo.last_modified is None
+    assert todo.is_new
     there = is_there(object_of(todo.id, LATER, title=5, n="many"))
     conflict, _ = fails(saving(todo, SCOPE), Conflict, there)
     assert conflict.remote is None

@@ -34,6 +34,7 @@ from kinto_orm.errors import (
     Forbidden,
     KintoError,
     NotFound,
+    ResponseError,
     ServerError,
     Timeout,
     TransportError,
@@ -99,12 +100,28 @@ def test_it_is_sent_once_more_and_no_oftener() -> None:
     assert "cannot save Todo 'x'" in str(error)
 
 
-@pytest.mark.parametrize("refusal", [forbids(), says(401, {}), busy(503), says(500, {}), busy(409)])
-def test_what_cannot_be_made(refusal: Reply) -> None:
-    """The first refusal is told: it says why."""
+@pytest.mark.parametrize("refusal", [forbids(), says(401, {}), is_missing("bucket")])
+def test_what_may_not_be_made(refusal: Reply) -> None:
+    """The first refusal is told: it says what is missing, and who may make it."""
     error, steps = fails(asking(parents=OURS), NotFound, is_missing("collection"), refusal)
     assert len(steps) == 2
     assert error.errno == 111
+
+
+@pytest.mark.parametrize(
+    ("refusal", "cls"),
+    [
+        (busy(503), ServerError),
+        (says(500, {}), ServerError),
+        (busy(409), Conflict),
+        (refuses(415, 104), ResponseError),
+    ],
+)
+def test_what_cannot_be_made(refusal: Reply, cls: type[ResponseError]) -> None:
+    """Its own refusal is told: that nothing was there was only the reason to make it."""
+    error, steps = fails(asking(parents=OURS), cls, is_missing("collection"), refusal)
+    assert len(steps) == 2
+    assert error.status == refusal.status
 
 
 @pytest.mark.parametrize(

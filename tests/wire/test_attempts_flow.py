@@ -12,7 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feeding import busy, fails, feed, gateway, no_answer, no_connection, says
-from kinto_orm.errors import BackoffError, BadReply, Timeout, TransportError
+from kinto_orm.errors import (
+    BackoffError,
+    BadReply,
+    ConfigurationError,
+    Timeout,
+    TransportError,
+)
 from kinto_orm.wire.attempts import Backoff, Retry, attempts
 from kinto_orm.wire.flows import Flow, Pause, Sending, Step
 from kinto_orm.wire.messages import Reply, Request
@@ -121,6 +127,18 @@ def test_an_error_knows_of_earlier_losses() -> None:
     assert kinds(steps) == [Sending, Pause, Sending, Pause, Sending]
     error, _ = fails(trying(PUT, Retry(1)), TransportError, no_connection(), None, no_connection())
     assert not error.lost
+
+
+@pytest.mark.parametrize("later", [ConfigurationError("it is closed"), OSError("no token")])
+def test_what_keeps_it_from_being_sent_again(later: Exception) -> None:
+    """After a lost answer that is what counts: "closed" would say that nothing was done."""
+    first = no_answer()
+    error, steps = fails(trying(PUT), TransportError, first, None, later)
+    assert error is first
+    assert (error.lost, error.__cause__) == (True, later)
+    assert kinds(steps) == [Sending, Pause, Sending]
+    error, _ = fails(trying(PUT), type(later), gateway(502), None, later)
+    assert error.lost
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(), ValueError("wrong here")])

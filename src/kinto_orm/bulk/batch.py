@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from functools import partial
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from pydantic import JsonValue
 
@@ -110,8 +110,8 @@ class Queue:
         try:
             yield from together(self._session, queue)
         finally:
-            # What was not sent is sent by the next run.
-            self._queue = [job for job in queue if job.outcome.status == "queued"]
+            # What was not begun is sent by the next run, before what was queued meanwhile.
+            self._queue[:0] = [job for job in queue if job.outcome.status == "queued"]
         errors = [job.outcome.error for job in queue if job.outcome.error is not None]
         if errors:
             raise BatchError(
@@ -182,6 +182,14 @@ class Batch(Queue):
     def __enter__(self) -> Self:
         self.open()
         return self
+
+    if not TYPE_CHECKING:
+
+        async def __aenter__(self):
+            raise ConfigurationError("this batch blocks: write `with`, not `async with`")
+
+        async def __aexit__(self, *exc):
+            """Raise nothing: nobody gets here."""
 
     def __exit__(
         self,

@@ -139,13 +139,32 @@ class Job:
         self._go(lambda: flow.throw(error))
 
     def abandon(self, error: BaseException) -> None:
-        """Let the flow know that nobody waits for its answer any more."""
+        """Let the flow know that nobody waits for its answer any more.
+
+        What was begun has failed: nobody knows what the server did, and doing it twice may be more
+        than doing it once. The rest stays queued, and is made anew when it is run again.
+        """
+        if self._flow is None or self.outcome.status != "queued":
+            return
+        if isinstance(error, Exception):
+            ended = self._thrown(error)
+            self._fail(ended if isinstance(ended, Exception) else error)
+        elif self.sent:
+            self._thrown(error)
+            self._fail(self._unawaited(error))
+        else:
+            self._thrown(self._unsent())
+        self.step = None
+
+    def _thrown(self, error: BaseException) -> BaseException | None:
+        """What the flow ends in when this is the answer to its step; None for nothing."""
         try:
             self._running.throw(error)
+        except StopIteration:
+            return None
         except BaseException as ended:  # noqa: BLE001  (what interrupts goes on by itself)
-            if isinstance(ended, Exception):
-                self._fail(ended)
-        self.step = None
+            return ended
+        return None
 
     @property
     def _running(self) -> Flow[Any]:
@@ -174,11 +193,27 @@ class Job:
 
     def leave(self, error: KintoError) -> None:
         """Fail without having tried, because the server is gone."""
-        target = self.outcome.target
-        name = getattr(target, "__kinto_name__", None) or repr(target)
-        failure = again(error, f"cannot {self.outcome.act} {name}, which was not sent: {error}")
+        failure = again(error, f"cannot {self._doing}, which was not sent: {error}")
         failure.lost = False
         self._fail(failure)
+
+    def _unawaited(self, error: BaseException) -> TransportError:
+        return TransportError(
+            f"cannot {self._doing}: the batch was stopped ({type(error).__name__}), and nobody "
+            "waited for the answer. It may have been done or not, and the next run of the batch "
+            "does not send it: look at what is there, and queue it again if it was not done."
+        )
+
+    def _unsent(self) -> TransportError:
+        error = TransportError(f"cannot {self._doing}: the batch was stopped before it was sent")
+        error.lost = False
+        return error
+
+    @property
+    def _doing(self) -> str:
+        """The act and its object, for messages."""
+        target = self.outcome.target
+        return f"{self.outcome.act} {getattr(target, '__kinto_name__', None) or repr(target)}"
 
     @property
     def request(self) -> Request | None:

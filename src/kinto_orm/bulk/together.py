@@ -48,10 +48,9 @@ def together(scope: Scope, jobs: Sequence[Job]) -> Flow[None]:
     try:
         yield from _in_chunks(jobs, most)
     except BaseException as error:
-        # An interrupt: nobody waits for the answers any more.
+        # An interrupt or a cancel: nobody waits for the answers any more.
         for job in jobs:
-            if job.step is not None:
-                job.abandon(error)
+            job.abandon(error)
         raise
 
 
@@ -172,11 +171,15 @@ def _send(jobs: Sequence[Job]) -> Flow[None]:
             return
         lost = any(reply.lost for reply in replies)
         undone = max((i for i, reply in enumerate(replies) if reply.status == 409), default=-1) + 1
+        again_alone = []
         for job, reply in zip(left[undone:], replies[undone:], strict=True):
             if is_busy(reply) and job.request is not None:
-                yield from _alone(job, job.request, lost=reply.lost or reply.is_lost)
+                again_alone.append((job, job.request, reply.lost or reply.is_lost))
             else:
                 job.answer(reply)
+        # Last: what is answered has its outcome, whatever becomes of these.
+        for job, request, is_lost in again_alone:
+            yield from _alone(job, request, lost=is_lost)
         left = left[:undone]
         if not left:
             return

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from contextlib import aclosing
 from inspect import isawaitable
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from kinto_orm.bulk.batch import Queue
 from kinto_orm.bulk.jobs import Outcome
@@ -22,6 +22,7 @@ from kinto_orm.bulk.summary import (
     refuse_single,
     saving_jobs,
 )
+from kinto_orm.errors import ConfigurationError
 from kinto_orm.wire.awaiting import arun, iterating
 from kinto_orm.wire.scope import Scope
 
@@ -44,6 +45,14 @@ class AsyncBatch(Queue):
     async def __aenter__(self) -> Self:
         self.open()
         return self
+
+    if not TYPE_CHECKING:
+
+        def __enter__(self):
+            raise ConfigurationError("this batch is awaited: write `async with`, not `with`")
+
+        def __exit__(self, *exc):
+            """Raise nothing: nobody gets here."""
 
     async def __aexit__(
         self,

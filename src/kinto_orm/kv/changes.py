@@ -8,9 +8,18 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import JsonValue
 
-from kinto_orm.errors import Conflict, KeyNotFound, KintoError, NotFound, PathError, ResponseError
+from kinto_orm.errors import (
+    BadReply,
+    Conflict,
+    KeyNotFound,
+    KintoError,
+    NotFound,
+    PathError,
+    ResponseError,
+)
 from kinto_orm.kv import keypath
 from kinto_orm.wire.jsonvalues import alike, as_stored, same
+from kinto_orm.wire.messages import Reply
 
 T = TypeVar("T")
 
@@ -22,6 +31,10 @@ _MOST_LOST = 3
 
 # facts: Kinto answers 503 with this number when the database rolled the write back
 _ERRNO_BACKEND = 201
+
+_OLD_ANSWER = (
+    "the answer shows the key as it was before; does a proxy or a cache repeat an old answer?"
+)
 
 
 class Raced(Exception):
@@ -66,6 +79,45 @@ class Change(Generic[T]):
         """Whether this is what the change was to make."""
         wanted = as_stored(self.value)
         return entry is not None and alike(as_stored(entry.get("value")), wanted)
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether the record stays as it was read: the server keeps its timestamp then."""
+        return self.operations is not None and self.is_there(self.entry)
+
+
+class Newest:
+    """The latest timestamp that was read of a record: whatever is written later has a later one.
+
+    A proxy or a cache may repeat an old answer; its timestamp shows that.
+    """
+
+    def __init__(self) -> None:
+        self._stamp = 0
+
+    def read(self, entry: Entry | None, key: str) -> BadReply | None:
+        """Keep in mind what was read; what is wrong with it when it is older."""
+        stamp = 0 if entry is None else entry["last_modified"]
+        if entry is None or stamp >= self._stamp:
+            self._stamp = max(stamp, self._stamp)
+            return None
+        error = BadReply(f"cannot read the key {key!r}: {_OLD_ANSWER}")
+        error.lost = False
+        return error
+
+    def require_later(self, reply: Reply, stamp: int, *, or_same: bool = False) -> None:
+        """Make sure that the answer to a write is not older than the write.
+
+        Args:
+            reply: The answer.
+            stamp: The timestamp of the record, or of its tombstone, in it.
+            or_same: Whether the write changed nothing, so that what was read is the answer.
+
+        Raises:
+            BadReply: It is: whether the write was done is not known.
+        """
+        if stamp < self._stamp or (stamp == self._stamp and not or_same):
+            raise reply.bad(f"{_OLD_ANSWER} Whether it was done is not known: look at the key.")
 
 
 class ListGuard:

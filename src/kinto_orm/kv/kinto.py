@@ -14,12 +14,20 @@ from typing import Any, Final, TypeVar
 
 from pydantic import JsonValue
 
-from kinto_orm.errors import KeyNotFound, KintoError, ResponseError, Timeout, TransportError
+from kinto_orm.errors import (
+    BadReply,
+    KeyNotFound,
+    KintoError,
+    ResponseError,
+    Timeout,
+    TransportError,
+)
 from kinto_orm.kv import keypath
 from kinto_orm.kv.changes import (
     Change,
     Doubt,
     ListGuard,
+    Newest,
     Raced,
     in_doubt,
     lost_race,
@@ -107,7 +115,7 @@ class KintoStore:
         """Store a value."""
         place = yield from home_of(self._scope)
         if not segments:
-            yield from _put(place, key, value, {})
+            yield from _put(place, key, value, {}, Newest())
             return
         guard = ListGuard(key, segments)
 
@@ -135,7 +143,8 @@ class KintoStore:
         """Remove a value; an item of a list only while it is the one that was read first."""
         place = yield from home_of(self._scope)
         if not segments:
-            yield from _delete(place, key, {}, missing_ok=missing_ok)
+            reply = yield from _delete(place, key, {}, missing_ok=missing_ok)
+            _check_deleted(reply, key, Newest())
             return
         guard = ListGuard(key, segments)
 
@@ -161,13 +170,7 @@ class KintoStore:
 
             return (yield from _change(place, key, plan))
 
-        def once() -> Flow[JsonValue]:
-            entry = yield from _record(place, key)
-            removed = value_of(entry, key)
-            yield from _delete(place, key, _unchanged(entry), base=removed)
-            return removed
-
-        return (yield from _again(once))
+        return (yield from _pop(place, key))
 
     def clearing(self) -> Flow[None]:
         """Remove every key (`DELETE` on the collection's records)."""
@@ -248,10 +251,11 @@ def _change(place: Place, key: str, plan: Callable[[Entry | None], Change[T]]) -
     """Read, and write what is planned below the root key; both again when it changed."""
     doubt: Doubt | None = None
     sent: Change[T] | None = None
+    newest = Newest()
 
     def once() -> Flow[T]:
         nonlocal doubt, sent
-        entry = yield from (_record(place, key) if doubt is None else _looked(place, key, doubt))
+        entry = yield from _looked(place, key, newest, doubt)
         if sent is not None and sent.listed and sent.is_there(entry):
             return sent.result  # whoever did it: it says what is there afterwards
         doubt = doubt and doubt.left(entry)
@@ -263,7 +267,7 @@ def _change(place: Place, key: str, plan: Callable[[Entry | None], Change[T]]) -
             raise doubt.conflict() from None
         try:
             sent = change
-            yield from _send(place, key, change)
+            yield from _send(place, key, change, newest)
         except KintoError as error:
             doubt = _doubted(error, change, doubt)
             raise Raced(error) from error
@@ -272,12 +276,48 @@ def _change(place: Place, key: str, plan: Callable[[Entry | None], Change[T]]) -
     return (yield from _again(once))
 
 
-def _looked(place: Place, key: str, doubt: Doubt) -> Flow[Entry | None]:
-    """Read what became of a change; when that cannot be read, its own error counts."""
+def _pop(place: Place, key: str) -> Flow[JsonValue]:
+    """Read a root key, and delete it if it is still so; both again when it changed."""
+    doubt: Doubt | None = None
+    newest = Newest()
+
+    def once() -> Flow[JsonValue]:
+        nonlocal doubt
+        entry = yield from _looked(place, key, newest, doubt)
+        doubt = doubt and doubt.left(entry)
+        removed = value_of(entry, key)
+        try:
+            reply = yield from _delete(place, key, _unchanged(entry), base=removed)
+        except KeyNotFound:
+            if doubt is None:
+                raise
+            raise doubt.conflict() from None
+        try:
+            _check_deleted(reply, key, newest)
+        except BadReply as error:
+            change = Change(entry, None, None, removed, removed, once=True)
+            doubt = _doubted(error, change, doubt)
+            raise Raced(error) from error
+        return removed
+
+    return (yield from _again(once))
+
+
+def _looked(place: Place, key: str, newest: Newest, doubt: Doubt | None) -> Flow[Entry | None]:
+    """Read a root key's record, nothing older than what was read before.
+
+    When what became of a change cannot be read, the change's own error counts.
+    """
     try:
-        return (yield from _record(place, key))
+        entry = yield from _record(place, key)
     except TransportError:
+        if doubt is None:
+            raise
         raise doubt.error from None
+    old = newest.read(entry, key)
+    if old is not None:
+        raise Raced(old) if doubt is None else doubt.error
+    return entry
 
 
 def _doubted(error: KintoError, change: Change[Any], earlier: Doubt | None) -> Doubt | None:
@@ -290,25 +330,30 @@ def _doubted(error: KintoError, change: Change[Any], earlier: Doubt | None) -> D
     return doubt
 
 
-def _send(place: Place, key: str, change: Change[Any]) -> Flow[None]:
+def _send(place: Place, key: str, change: Change[Any], newest: Newest) -> Flow[None]:
     """Write a change into what was read, if it is still so."""
     if change.operations is None:
-        yield from _put(place, key, change.value, _unchanged(change.entry))
+        yield from _put(place, key, change.value, _unchanged(change.entry), newest)
     elif change.operations:
         body = encode(change.operations, f"the value of {key!r}")
         headers = _unchanged(change.entry) | {"Content-Type": JSON_PATCH}
         path = place.of(keypath.record_id(key), "record")
         request = Request("PATCH", path, "", body, headers, True, not change.once)
         reply = yield from ask(request, f"change the key {key!r}", place.making().parents)
-        _stored(reply, key, change.value)
+        data = _stored(reply, key, change.value)
+        newest.require_later(reply, data["last_modified"], or_same=change.changes_nothing)
 
 
-def _put(place: Place, key: str, value: JsonValue, precondition: dict[str, str]) -> Flow[None]:
+def _put(
+    place: Place, key: str, value: JsonValue, precondition: dict[str, str], newest: Newest
+) -> Flow[None]:
     body = encode({"data": {"key": key, "value": value}}, f"the value of {key!r}")
     path = place.of(keypath.record_id(key), "record")
     request = Request("PUT", path, body=body, headers=precondition)
     reply = yield from ask(request, f"set the key {key!r}", place.making().parents)
-    _require(_stored(reply, key, value).get("key") == key, reply, "stored")
+    data = _stored(reply, key, value)
+    _require(data.get("key") == key, reply, "stored")
+    newest.require_later(reply, data["last_modified"])
 
 
 def _delete(
@@ -318,15 +363,16 @@ def _delete(
     *,
     missing_ok: bool = False,
     base: JsonValue = None,
-) -> Flow[None]:
+) -> Flow[Reply | None]:
+    """Delete a root key; the answer, which is still to be looked at. None: nothing was there."""
     path = place.of(keypath.record_id(key), "record")
     request = Request("DELETE", path, headers=precondition)
     try:
-        reply = yield from ask(request, f"delete the key {key!r}", place.explaining().parents)
+        return (yield from ask(request, f"delete the key {key!r}", place.explaining().parents))
     except ResponseError as error:
         gone = is_absent(error, place)
         if gone and missing_ok:
-            return
+            return None
         if (gone or error.status == 412) and error.lost:
             raise unconfirmed(error, base) from error
         if gone:
@@ -334,8 +380,15 @@ def _delete(
         if error.status == 412 and precondition:
             raise Raced(error) from error
         raise
+
+
+def _check_deleted(reply: Reply | None, key: str, newest: Newest) -> None:
+    """Make sure that an answer says that a root key was deleted, after it was read."""
+    if reply is None:
+        return
     data = _told(reply, key)
     _require(data.get("deleted") is True and data["last_modified"] > 0, reply, "deleted")
+    newest.require_later(reply, data["last_modified"])
 
 
 def _again(once: Callable[[], Flow[T]]) -> Flow[T]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from pydantic import JsonValue
 
-from kinto_orm.errors import KeyNotFound
+from kinto_orm.errors import ConfigurationError, KeyNotFound
 from kinto_orm.kv.values import MISSING, KeyPath, KeyValues, RootKey, Write
 from kinto_orm.queries.awaiting import aitems_of
 from kinto_orm.wire.awaiting import arun
@@ -102,6 +102,28 @@ class AsyncKeyValues:
 
     def __aiter__(self) -> AsyncIterator[str]:
         return self.keys()
+
+    if not TYPE_CHECKING:
+
+        def __getitem__(self, path):
+            raise ConfigurationError("key values are awaited here: write `await kv.get(path)`")
+
+        def __setitem__(self, path, value):
+            raise ConfigurationError(
+                "key values are awaited here: write `await kv.set(path, value)`"
+            )
+
+        def __delitem__(self, path):
+            raise ConfigurationError("key values are awaited here: write `await kv.delete(path)`")
+
+        def __contains__(self, path):
+            raise ConfigurationError("key values are awaited here: write `await kv.has(path)`")
+
+        def __len__(self):
+            raise ConfigurationError("key values are awaited here: write `await kv.count()`")
+
+        def __iter__(self):
+            raise ConfigurationError("key values are awaited here: write `async for key in kv`")
 
     # What a batch needs.
 

@@ -10,7 +10,7 @@ from kinto_orm.models.contents import differing, dump_of, raw_of, unlike
 from kinto_orm.models.naming import names_of
 from kinto_orm.models.permissions import Permissions, unknown, wished
 from kinto_orm.models.pristine import changes_of, pristine_of, reload
-from kinto_orm.models.state import bound, is_new, set_state, state_of
+from kinto_orm.models.state import bound, is_new, known_stamp, set_state, state_of
 from kinto_orm.models.stored import Stored
 from kinto_orm.wire.messages import is_object
 from kinto_orm.wire.places import Place
@@ -120,6 +120,12 @@ def _contested(local: Stored, remote: Stored) -> frozenset[str]:
     return frozenset(names.get(name, name) for name in both)
 
 
+def is_ahead_of(local: Stored, remote: Stored) -> bool:
+    """Whether an object was brought up to date since, beyond what a conflict shows."""
+    known = known_stamp(local)
+    return known is not None and known > (remote.last_modified or 0)
+
+
 def _merge(conflict: Conflict, prefer: str | None) -> Any:
     """Bring the local object up to date; see Conflict.merge."""
     local: Stored = conflict.local
@@ -133,6 +139,8 @@ def _merge(conflict: Conflict, prefer: str | None) -> Any:
             state.permissions = bound(local, wished(state.permissions))
         set_state(local, state)
         return local
+    if is_ahead_of(local, remote):
+        return local  # another task of this program took something newer meanwhile
     if conflict.fields and prefer is None:
         raise conflict
     mine = set(dump_of(local)) if is_new(local) else changes_of(local).names

@@ -137,6 +137,16 @@ def fits(stored: Stored, raw: Mapping[str, Any], expected: Mapping[str, JsonValu
     return alike(without(raw, made), without(expected, made))
 
 
+def shows(stored: Stored, raw: Mapping[str, Any], expected: Mapping[str, JsonValue]) -> bool:
+    """Whether stored data has all that was sent, as it was sent; the server may have added more."""
+    left_out = stored.__kinto_server_made__ | stored.__kinto_secrets__
+    return all(
+        name in raw and alike(raw[name], value)
+        for name, value in expected.items()
+        if name not in left_out
+    )
+
+
 # What changed
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kinto_orm.errors import ConfigurationError, NotFound, ResponseError
+from kinto_orm.errors import BadReply, ConfigurationError, NotFound, ResponseError
 from kinto_orm.models.asking import ask_about, path_of, place_of, require_id
 from kinto_orm.models.conflicts import conflict_of
 from kinto_orm.models.contents import name_of
-from kinto_orm.models.state import Doubting, is_new, set_state, state_of
+from kinto_orm.models.state import Doubting, is_new, known_stamp, set_state, state_of
 from kinto_orm.models.stored import Stored
 from kinto_orm.wire.flows import Flow
 from kinto_orm.wire.messages import Reply, Request, if_match
@@ -55,7 +55,7 @@ def deleting(
             headers={} if force else if_match(stored.last_modified or 0),
             alone=stored.__kinto_kind__ != "record",
         )
-        doing = f"delete {name_of(stored)} in {place.path}"
+        doing, known = f"delete {name_of(stored)} in {place.path}", known_stamp(stored)
         try:
             reply = yield from ask_about(type(stored), request, doing, place.parents)
         except NotFound as error:
@@ -68,7 +68,7 @@ def deleting(
             if error.status != 412:
                 raise
             raise conflict_of(stored, str(error), error, place) from error
-        return bury(stored, _deleted_at(stored, reply))
+        return bury(stored, _deleted_at(stored, reply, known, doing))
 
 
 def refuse_unknown_object(stored: Stored, *, force: bool) -> None:
@@ -84,11 +84,17 @@ def refuse_unknown_object(stored: Stored, *, force: bool) -> None:
         )
 
 
-def _deleted_at(stored: Stored, reply: Reply) -> int:
+def _deleted_at(stored: Stored, reply: Reply, known: int | None, doing: str) -> int:
     data = reply.object["data"]
     require_id(type(stored), reply, data, stored.id)
     reply.require(data.get("deleted") is True)
-    return data["last_modified"]  # type: ignore[no-any-return]
+    when: int = data["last_modified"]
+    if known is not None and when <= known:
+        raise BadReply(
+            f"cannot {doing}: the answer is of an earlier deletion; does a proxy or a cache repeat "
+            "an old answer? Whether it was deleted is not known: delete() again looks."
+        )
+    return when
 
 
 def bury(stored: Stored, when: int | None) -> Tombstone:

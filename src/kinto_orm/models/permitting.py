@@ -11,16 +11,15 @@ from kinto_orm.errors import (
     Conflict,
     Forbidden,
     InvalidData,
-    TransportError,
 )
 from kinto_orm.models import permissions as perms
-from kinto_orm.models.access import Access
+from kinto_orm.models.access import Access, JsonPatch
 from kinto_orm.models.asking import ask_about, path_of, place_of, require_id
 from kinto_orm.models.conflicts import conflict_of
 from kinto_orm.models.contents import fits, name_of, raw_of, stamp
 from kinto_orm.models.loading import Source
 from kinto_orm.models.permissions import Permissions
-from kinto_orm.models.state import is_new, own_state, permissions_of, state_of
+from kinto_orm.models.state import is_lost, is_new, own_state, permissions_of, state_of
 from kinto_orm.models.stored import NOT_DATA, Stored
 from kinto_orm.wire.flows import Flow
 from kinto_orm.wire.jsonvalues import encode
@@ -73,17 +72,19 @@ def sending_permissions(
             _refuse_old(stored, fresh.snapshot(), sent, known)
             wanted.settle(fresh, sent)
             return
-        except TransportError as error:
-            if error.lost:
+        except BaseException as error:
+            if is_lost(error):
                 wanted.lose(sent)
-            raise
-        except Conflict:
-            wanted.rebase((yield from _fetch(stored, place)), sent)
-        except InvalidData:
-            if not any(operation["op"] == "remove" for operation in patch):
+            if not _may_be_made_anew(error, patch):
                 raise
             wanted.rebase((yield from _fetch(stored, place)), sent)
     raise conflict_of(stored, f"the permissions of {name_of(stored)} keep changing")
+
+
+def _may_be_made_anew(error: BaseException, patch: JsonPatch) -> bool:
+    """Whether a patch was refused because others changed what it goes by."""
+    removes = any(operation["op"] == "remove" for operation in patch)
+    return isinstance(error, Conflict) or (isinstance(error, InvalidData) and removes)
 
 
 def _refuse_old(stored: Stored, answered: Access, sent: Access, known: int) -> None:
@@ -97,7 +98,8 @@ def _refuse_old(stored: Stored, answered: Access, sent: Access, known: int) -> N
         added <= sets.get(name, set()) and (name == "write" or not removed & sets.get(name, set()))
         for name, (added, removed) in sent.difference().items()
     )
-    if answered.as_of is not None and answered.as_of <= known and not done:
+    old = answered.as_of is not None and answered.as_of <= known
+    if old and (not done or answered.as_of != known):
         raise BadReply(
             f"cannot save the permissions of {name_of(stored)}: the answer shows them as they were "
             "before; does a proxy or a cache repeat an old answer? Whether they were saved is not "
@@ -179,7 +181,8 @@ def _bump(stored: Stored, raw: dict[str, Any]) -> None:
     """
     state = own_state(stored)
     known = raw_of(stored)
-    if state.source is None or not fits(stored, raw, known):
+    newer = raw["last_modified"] > (stored.last_modified or 0)
+    if state.source is None or not newer or not fits(stored, raw, known):
         return
     new = {name: raw[name] for name in NOT_DATA}
     state.source = Source(raws={raw["id"]: known | new}, kept=state.source.kept)

@@ -123,19 +123,25 @@ def made_of(stored: S, raw: Mapping[str, JsonValue], expected: Mapping[str, Json
     return loader_of(type(stored)).of(raw)
 
 
-def settle(stored: S, raw: Mapping[str, JsonValue], made: S | None) -> None:
+def settle(
+    stored: S,
+    raw: Mapping[str, JsonValue],
+    made: S | None,
+    keep: frozenset[str] = frozenset(),
+) -> None:
     """Become what the server has made of a write; equal values keep their identity.
 
     Args:
         stored: The object, whose state has been set.
         raw: What the server has.
         made: The same as an object; None when that is what it was sent.
+        keep: The stored names of what was changed since.
     """
     state, traits = own_state(stored), traits_of(type(stored))
     stamp(stored, raw)
     written = _with_defaults(stored, raw, state.planned)
     if made is not None:
-        adopt(stored, made, frozenset())
+        adopt(stored, made, keep)
         written = None
     elif traits.entangled and written is not None:
         written = _follow(stored, raw, written)

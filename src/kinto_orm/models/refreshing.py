@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from kinto_orm.errors import InvalidData
+from kinto_orm.models.accepting import is_late
 from kinto_orm.models.asking import ask_about, loaded, path_of, place_of
 from kinto_orm.models.contents import name_of
 from kinto_orm.models.pristine import reload, restore, unsaved
@@ -13,6 +14,7 @@ from kinto_orm.models.state import (
     has_fetched_permissions,
     has_pending_permissions,
     is_new,
+    known_stamp,
     own_state,
     renewed,
     state_of,
@@ -43,14 +45,18 @@ def refreshing(
     place = yield from place_of(stored, given)
     place = place.explaining(loaded=not is_new(stored))
     headers = {} if whole else _precondition(stored, keep_changes=keep_changes)
-    keep = unsaved(stored) if keep_changes else frozenset[str]()
+    known = known_stamp(stored)
     request = Request("GET", path_of(stored, place), headers=headers)
     doing = f"refresh {name_of(stored)} in {place.path}"
     reply = yield from ask_about(type(stored), request, doing, place.parents)
+    # What was changed while it was awaited is kept, too.
+    keep = unsaved(stored) if keep_changes else frozenset[str]()
     if reply.status == 304 and headers:
         restore(stored, keep)
         return stored
     fresh = loaded(type(stored), reply, place, stored.id)
+    if is_late(stored, known, fresh.last_modified or 0):
+        return stored
     state = state_of(fresh)
     answered: Any = state.permissions
     become(stored, fresh, state.replaced(permissions=state_of(stored).permissions), keep)

@@ -17,7 +17,6 @@ from typing import Any, Literal
 from pydantic import JsonValue
 
 from kinto_orm.errors import (
-    BadReply,
     ConfigurationError,
     InvalidData,
     KintoError,
@@ -25,20 +24,21 @@ from kinto_orm.errors import (
     NotLoaded,
     ResponseError,
 )
+from kinto_orm.models.accepting import GONE, Written, accept, doing, looking
 from kinto_orm.models.access import Access, JsonPatch
 from kinto_orm.models.asking import ask_about, home_in, is_foreign, path_of, place_of, require_id
 from kinto_orm.models.conflicts import conflict_of, existing_of
 from kinto_orm.models.contents import Changes, dump_of, fits, has_name, name_of, raw_of, stamp
-from kinto_orm.models.loading import Source, without
+from kinto_orm.models.loading import without
 from kinto_orm.models.naming import names_of, refuse_reserved
 from kinto_orm.models.permitting import pending_permissions, sending_permissions
-from kinto_orm.models.pristine import adopt, changes_of, made_of, plan, settle, settle_unchanged
+from kinto_orm.models.pristine import adopt, changes_of, plan, settle_unchanged
 from kinto_orm.models.readback import refuse_unreadable
 from kinto_orm.models.state import (
     Doubting,
     State,
     is_new,
-    renewed,
+    known_stamp,
     set_state,
     state_of,
     wished_permissions,
@@ -51,11 +51,6 @@ from kinto_orm.wire.places import Place
 from kinto_orm.wire.scope import Scope
 
 Saved = Literal["created", "updated", "unchanged"]
-
-_GONE = (
-    'It is gone: merge(prefer="local") makes it ready to be created again; to accept that it is '
-    "gone, let go of the object."
-)
 
 
 def saving(
@@ -108,6 +103,8 @@ def _update(stored: Stored, place: Place, asked: Mapping[str, int]) -> Flow[Save
     pending = yield from pending_permissions(stored, place)
     if not changes and not pending and not asked:
         refuse_past(stored)
+        if state_of(stored).doubt:
+            yield from looking(stored, place)
         settle_unchanged(stored)
         return "unchanged"
     yield from _patch(stored, place, changes, pending, asked)
@@ -259,6 +256,8 @@ def put(
     wanted = sent.wanted() if sent else {}
     if wanted:
         body["permissions"] = wanted
+    own = _has_own_id(stored)
+    written = Written(place, data, data, known_stamp(stored), own=own, access=sent)
     request = Request(
         "PUT",
         path_of(stored, place),
@@ -267,7 +266,7 @@ def put(
         alone=stored.__kinto_kind__ != "record",
     )
     try:
-        reply = yield from ask_about(type(stored), request, _doing(stored, place), place.parents)
+        reply = yield from ask_about(type(stored), request, doing(stored, place), place.parents)
     except ResponseError as error:
         if error.status != 412 or not precondition:
             name_fields(stored, error, data)
@@ -277,9 +276,9 @@ def put(
         answer = reply.object
         require_id(type(stored), reply, answer["data"], stored.id)
         if not precondition and reply.status != 201:
-            _accept(stored, place, answer, data, sent=sent)
+            accept(stored, written, answer)
             return "updated"
-    _accept(stored, place, answer, data, sent=sent)
+    accept(stored, written, answer)
     return "created"
 
 
@@ -320,10 +319,13 @@ def _patch(
         stored, place, changes.with_stamp(asked), pending.patch() if pending else []
     )
     place = place.explaining(loaded=True)
+    written = Written(
+        place, changes.changed, expected, known_stamp(stored), changes.removed, access=pending
+    )
     try:
-        reply = yield from ask_about(type(stored), request, _doing(stored, place), place.parents)
+        reply = yield from ask_about(type(stored), request, doing(stored, place), place.parents)
     except NotFound as error:
-        raise conflict_of(stored, f"{error} {_GONE}", error) from error
+        raise conflict_of(stored, f"{error} {GONE}", error) from error
     except ResponseError as error:
         if error.status != 412:
             name_fields(stored, error, changes.changed)
@@ -332,7 +334,7 @@ def _patch(
         raise conflict_of(stored, str(error), error, place, unconfirmed=lost, same=same) from error
     answer = reply.object
     require_id(type(stored), reply, answer["data"], stored.id)
-    _accept(stored, place, answer, expected, sent=pending)
+    accept(stored, written, answer)
 
 
 def name_fields(stored: Stored, error: ResponseError, sent: Mapping[str, Any]) -> None:
@@ -346,10 +348,6 @@ def name_fields(stored: Stored, error: ResponseError, sent: Mapping[str, Any]) -
             error.args = (f"{error} {name!r} is what the field {names[name]!r} is stored as.",)
         elif name not in names and inside:
             error.args = (f"{error} {name!r} is inside of the field {' or '.join(inside)}.",)
-
-
-def _doing(stored: Stored, place: Place) -> str:
-    return f"save {name_of(stored)} in {place.path}"
 
 
 def _has_own_id(stored: Stored) -> bool:
@@ -376,7 +374,7 @@ def _what_is_there(
     """Fetch the object, if it has the permissions that were asked for with it (`GET`)."""
     request = Request("GET", path_of(stored, place))
     try:
-        reply = yield from ask_about(type(stored), request, _doing(stored, place), None)
+        reply = yield from ask_about(type(stored), request, doing(stored, place), None)
     except KintoError as error:
         error.lost = True  # the answer to the creation was
         raise
@@ -384,58 +382,3 @@ def _what_is_there(
     there = reply.json.get("permissions") or {}
     has_all = all(set(who) <= set(there.get(name, ())) for name, who in wanted.items())
     return reply.json if has_all else None
-
-
-def _accept(
-    stored: Stored,
-    place: Place,
-    answer: Mapping[str, Any],
-    expected: Mapping[str, JsonValue],
-    *,
-    sent: Access | None,
-) -> None:
-    """Take what the server made of a write; equal values keep their identity.
-
-    Args:
-        stored: The object.
-        place: Where it was written.
-        answer: `data` and perhaps `permissions`.
-        expected: What should be stored by now.
-        sent: The permissions that went with it.
-
-    Raises:
-        InvalidData: What the server made of it does not fit the model; the object is as it was.
-    """
-    raw = answer["data"]
-    _refuse_old(stored, place, raw, expected)
-    try:
-        made = made_of(stored, raw, expected)
-    except InvalidData as error:
-        error.lost = True
-        raise
-    stamped = raw["last_modified"]
-    permissions = renewed(stored, answer.get("permissions"), stamped, keep=True, sent=sent)
-    source = Source(raws={raw["id"]: raw})
-    state = State(place.scope, place.path, source, permissions=permissions)
-    state.planned = state_of(stored).planned
-    # In this order: an interrupt between the two leaves a change that is sent once more.
-    stamp(stored, raw)
-    set_state(stored, state)
-    settle(stored, raw, made)
-
-
-def _refuse_old(
-    stored: Stored, place: Place, raw: Mapping[str, Any], expected: Mapping[str, JsonValue]
-) -> None:
-    """Refuse an answer that is older than the write: each write gets a later timestamp.
-
-    Raises:
-        BadReply: It is one, from a proxy or a cache that repeats it.
-    """
-    known = state_of(stored).source is not None and stored.last_modified
-    if known and raw["last_modified"] <= known and not fits(stored, raw, expected):
-        raise BadReply(
-            f"cannot {_doing(stored, place)}: the answer shows the object as it was before; does "
-            "a proxy or a cache repeat an old answer? Whether it was saved is not known: "
-            "refresh(keep_changes=True) looks."
-        )

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from kinto_orm.errors import KintoError
 from kinto_orm.models import permissions as perms
 from kinto_orm.models.access import Access
 from kinto_orm.models.loading import Source
@@ -107,6 +106,11 @@ def is_new(stored: Stored) -> bool:
     return not state.source.knows(stored.id)
 
 
+def known_stamp(stored: Stored) -> int | None:
+    """The timestamp of what the server is known to have of an object; None when it is new."""
+    return stored.last_modified if state_of(stored).source is not None else None
+
+
 # The permissions that it holds: not asked for, fetched, or wished
 
 
@@ -186,6 +190,14 @@ def wanted_permissions(stored: Stored) -> dict[str, list[str]]:
 # A write to which no answer came
 
 
+def is_lost(error: BaseException) -> bool:
+    """Whether a write that ended so may have been done, and nobody said so.
+
+    An interrupt came while the answer was awaited; of all else it says itself.
+    """
+    return getattr(error, "lost", not isinstance(error, Exception))
+
+
 class Doubting:
     """What ends this block without a clear answer is remembered by the object.
 
@@ -209,9 +221,7 @@ class Doubting:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # An interrupt came while the answer was awaited; what else is wrong was wrong here.
-        lost = error.lost if isinstance(error, KintoError) else not isinstance(error, Exception)
-        if error is not None and lost:
+        if error is not None and is_lost(error):
             own_state(self._stored).doubt = True
             if not is_new(self._stored):
                 _doubt_permissions(self._stored)

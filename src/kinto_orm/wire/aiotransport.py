@@ -6,7 +6,7 @@ import asyncio
 import os
 import ssl
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from functools import lru_cache
 from urllib.parse import urlsplit
 
@@ -66,17 +66,18 @@ class AiohttpTransport:
         self._proxy, self._ssl = _options_of_environment(base_url)
         # A client belongs to the loop in which it was made.
         self._clients: dict[asyncio.AbstractEventLoop, aiohttp.ClientSession] = {}
+        self._endings: dict[asyncio.AbstractEventLoop, AsyncGenerator[None]] = {}
         renew_in_children(self)
 
     def after_fork(self) -> None:
         """Leave the parent's connections to the parent, in a forked child, and open others."""
-        self._clients = {}
+        self._clients, self._endings = {}, {}
 
     async def close(self) -> None:
         """Close all connections."""
-        clients, self._clients = self._clients, {}
-        for client in clients.values():
-            await client.close()
+        endings, self._clients, self._endings = self._endings, {}, {}
+        for ending in endings.values():
+            await ending.aclose()
 
     async def send(self, request: Request, until: float) -> Reply:
         """Send a request once.
@@ -108,6 +109,7 @@ class AiohttpTransport:
                 allow_redirects=False,
                 proxy=self._proxy,
                 ssl=self._ssl,
+                skip_auto_headers=_unasked(request),
             )
             # It gives the connection back, or closes it when it is not read to its end.
             body = await response.read()
@@ -129,13 +131,12 @@ class AiohttpTransport:
         )
         if _has_switch:
             client._retry_connection = False  # noqa: SLF001
-        await self._leave_closed_loops()
+        ending = self._endings[loop] = _closing_with_its_loop(client)
+        await anext(ending)
+        for closed in [each for each in self._clients if each.is_closed()]:
+            del self._clients[closed]
+            await self._endings.pop(closed).aclose()
         return client
-
-    async def _leave_closed_loops(self) -> None:
-        for loop in [each for each in self._clients if each.is_closed()]:
-            # Else aiohttp complains of it in the log.
-            await self._clients.pop(loop).close()
 
     def _timeouts(self, until: float) -> aiohttp.ClientTimeout:
         connect, read = within(self._timeout, until)
@@ -151,6 +152,17 @@ class AiohttpTransport:
                 found.lost = not isinstance(error, _NEVER_SENT)
                 return found
         return TransportError(f"{what}: {reason}")
+
+
+async def _closing_with_its_loop(client: aiohttp.ClientSession) -> AsyncGenerator[None]:
+    """Close a client at the end of its loop, if nobody did before.
+
+    What runs a loop ends the generators that are open in it, before it closes it.
+    """
+    try:
+        yield
+    finally:
+        await client.close()
 
 
 def _in_ascii(headers: Mapping[str, str | bytes]) -> dict[str, str]:
@@ -170,6 +182,15 @@ def _in_ascii(headers: Mapping[str, str | bytes]) -> dict[str, str]:
                 "send; quote it, or use a Session"
             )
     return texts
+
+
+def _unasked(request: Request) -> tuple[str, ...] | None:
+    """What aiohttp must not add by itself; None, which costs nothing, where it adds nothing.
+
+    It says of no body that it is `application/octet-stream`, and Kinto refuses that type (415).
+    """
+    is_bare = request.body is None and request.method not in ("GET", "HEAD", "DELETE")
+    return ("Content-Type",) if is_bare else None
 
 
 def _in_pieces(body: bytes | None) -> bytes | AsyncIterator[bytes] | None:

@@ -185,15 +185,23 @@ def attempts(
             "session a Retry with a longer deadline"
         )
     lost = False
+    failure: TransportError | None = None
     for attempt in count(1):
         yield from _back_off(backoff, until, server, lost)
         try:
             reply: Reply = yield Sending(request, until)
         except TransportError as error:
+            failure = error
             lost = error.lost = lost or error.lost
             pause = policy.wait(attempt, None)
             if not (request.repeatable and policy.allows(attempt, pause, until)):
                 raise
+        except Exception as error:
+            # Whatever keeps it from being sent again: what counts is that the answer was lost.
+            if lost and failure is not None:
+                raise failure from error
+            error.lost = lost  # type: ignore[attr-defined]
+            raise
         else:
             backoff.heed(reply)
             reply.lost = lost

@@ -88,7 +88,8 @@ def authenticator(auth: Auth | None) -> Callable[[requests.PreparedRequest], Any
     if not _is_pair(pair):
         raise ConfigurationError(
             'auth must be ("user", "password"), "user:password", "Bearer token", '
-            "BearerAuth(token) or an authentication object of requests"
+            "BearerAuth(token) or an authentication object of requests; an AsyncSession takes a "
+            "function or a coroutine function without arguments, too, that returns headers"
         )
     user, password = (_bytes_of(part) for part in pair)
     if b":" in user:

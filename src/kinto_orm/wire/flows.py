@@ -158,9 +158,11 @@ def _after_refusal(request: Request, refusal: Reply, parents: Parents | None) ->
     if creation is None:
         return refusal
     made = yield from _answer(creation, doing)
+    if made.status in (401, 403, 404):
+        return refusal  # it says what has to be there, and who may make it
     # 412: it is there already.
     if made.status not in (200, 201, 412):
-        return refusal
+        raise _refusal(creation, made, None)
     return (yield from _answer(request, doing))
 
 

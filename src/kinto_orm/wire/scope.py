@@ -158,7 +158,10 @@ class Scope:
             ConfigurationError: It is closed.
         """
         if self.connection.closed:
-            raise ConfigurationError(f"{self!r} is closed; open another Session")
+            raise ConfigurationError(
+                f"{self!r} is closed; open another {type(self).__name__}, or let it open: it is "
+                "closed at the end of its outermost block"
+            )
 
     def __repr__(self) -> str:
         scope = f"bucket={self._bucket!r}"
@@ -250,7 +253,9 @@ def chosen(
     if found is None:
         raise ConfigurationError(
             f"{needed_for} needs a session: give one to the call (session=...), work inside "
-            "`with Session(...):`, or bind one to the class (Todo.bind(session))"
+            "`with Session(...):` or `async with AsyncSession(...):`, or bind one to the class "
+            "(Todo.bind(session)). A block in another thread or task does not count: for the "
+            "requests of a web application there is SessionMiddleware"
         )
     return found
 
@@ -264,7 +269,7 @@ def refuse_other(given: object, named: str) -> None:
     if not isinstance(given, Scope):
         shown = repr(given) if not isinstance(given, str) or "@" not in given else "..."
         raise ConfigurationError(
-            f"{named}{shown} is no Session but a {type(given).__name__}; open one: "
+            f"{named}{shown} is no session but of the type {type(given).__name__}; open one: "
             'Session("memory://")'
         )
 
