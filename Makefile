@@ -41,6 +41,7 @@ coverage: install
 trust: install
 	PYTHONPATH=tests $(BIN)/python -W ignore -m trust $(MATRIX)
 	$(BIN)/python -m pytest tests/trust/test_*_races.py tests/trust/test_cancelling.py --rounds 200
+	$(BIN)/python -m pytest tests/server/sqlite/test_sqlite_writers.py -k killed --rounds 1000
 
 # Other examples than those of `make test`, and ten times as many; name what to test by TESTS=...
 explore: install

@@ -149,7 +149,7 @@ def kv_of(bucket: Bucket) -> Any:
 @asynccontextmanager
 async def entered(managed: Any) -> AsyncIterator[Any]:
     """Work inside of a session, a batch or anything else that has a `with` block of either kind."""
-    if hasattr(managed, "__aenter__"):
+    if isinstance(managed, AsyncSession | AsyncBatch) or not hasattr(managed, "__enter__"):
         async with managed as inside:
             yield inside
     else:
@@ -169,7 +169,7 @@ class Place:
     """A running Kinto, and how programs of one kind get there.
 
     Attributes:
-        name: "memory", "http" or "postgres".
+        name: "memory", "http", "sqlite" or "postgres".
         url: What a session is opened with.
         is_awaited: Whether sessions there are awaited.
     """
@@ -198,7 +198,7 @@ def served() -> Iterator[str]:
         yield listening.url
 
 
-@pytest.fixture(params=["memory", "http", "postgres"])
+@pytest.fixture(params=["memory", "http", "sqlite", "postgres"])
 def server_name(request: pytest.FixtureRequest) -> str:
     """Which server."""
     return str(request.param)
@@ -206,14 +206,14 @@ def server_name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(params=[False, True], ids=["blocking", "awaited"])
 def place(request: pytest.FixtureRequest, server_name: str) -> Iterator[Place]:
-    """A Kinto in memory, one over HTTP, one on PostgreSQL; each for both kinds of sessions."""
+    """A Kinto in memory, over HTTP, in a file or on PostgreSQL; see `_LEFT_OUT` of conftest."""
     if server_name == "memory":
         request.getfixturevalue("memory")
         url = "memory://tests"
     elif server_name == "http":
         url = request.getfixturevalue("served")
     else:
-        url = request.getfixturevalue("postgres").url
+        url = request.getfixturevalue(server_name).url
     before = _is_awaited.set(request.param)
     yield Place(server_name, url, request.param)
     _is_awaited.reset(before)

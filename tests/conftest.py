@@ -1,4 +1,4 @@
-"""Fixtures: every test that asks for `backend` runs on the memory and on the PostgreSQL backend."""
+"""Fixtures: a test that asks for `backend` runs in memory, on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from requests.auth import AuthBase, HTTPBasicAuth
 
 from faults import FaultyServer
 from kinto_orm import Bucket, Session
-from kinto_orm.server import EmbeddedServer, LoopbackServer, open_local, serve
+from kinto_orm.server import EmbeddedServer, LoopbackServer, open_local, open_sqlite, serve
 from kinto_orm.server.named import open_named
 
 # The machines that run the tests are slow now and then; no test is about time. Examples are the
@@ -42,6 +42,12 @@ os.environ["NO_PROXY"] = "127.0.0.1"
 # The fixtures of tests that run on both sessions.
 pytest_plugins = ["both"]
 
+# A thousand tests of what the client makes of what a server says, whichever it is.
+_ON_TWO = {"test_whose_write.py", "test_kv_faults.py", "test_missing.py", "test_places.py"}
+
+# What blocks runs on each store, what is awaited in a thread and over sockets.
+_LEFT_OUT = {(False, "http"), (True, "sqlite"), (True, "postgres")}
+
 _numbers = itertools.count(1)
 
 
@@ -55,14 +61,36 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--record", action="store_true", help="record the cassettes anew from a real Kinto"
     )
-    parser.addoption("--rounds", type=int, default=20, help="how often each race is run")
+    parser.addoption("--rounds", type=int, default=10, help="how often each race is run")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what others show already, so that the tests take ten minutes.
+
+    Of SQLite: what is about answers and faults, which are the same on the other two. Of what runs
+    on both sessions: some pairs of session and server.
+    """
+    items[:] = [item for item in items if not (_is_of_two(item) or _is_shown_by_others(item))]
+
+
+def _is_of_two(item: pytest.Item) -> bool:
+    return item.path.name in _ON_TWO and "sqlite" in item.nodeid
+
+
+def _is_shown_by_others(item: pytest.Item) -> bool:
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    server = params.get("server_name")
+    if params.get("anywhere") == "kvp":
+        return server != "memory"  # it has a server of its own
+    asked_for = any("server_name" in mark.args[0] for mark in item.iter_markers("parametrize"))
+    return (params.get("place"), server) in _LEFT_OUT and not asked_for
 
 
 class Backend:
     """A running Kinto, and sessions on it.
 
     Attributes:
-        name: "memory" or "postgres".
+        name: "memory", "sqlite" or "postgres".
         url: What a Session is opened with; sessions of one URL see the same data.
     """
 
@@ -97,9 +125,19 @@ def memory() -> Iterator[Session]:
         yield session
 
 
-@pytest.fixture(scope="session", params=["memory", "postgres"])
+@pytest.fixture(scope="session")
+def sqlite() -> Iterator[EmbeddedServer]:
+    """A Kinto in a file, for the whole run."""
+    with tempfile.TemporaryDirectory(prefix="kinto-orm-") as directory:
+        path = Path(directory).resolve() / "app.db"
+        with open_sqlite(path, durable=False) as server:
+            server.url = f"sqlite:///{path}"  # type: ignore[attr-defined]
+            yield server
+
+
+@pytest.fixture(scope="session", params=["memory", "sqlite", "postgres"])
 def backend(request: pytest.FixtureRequest) -> Backend:
-    """A Kinto, once in memory and once on PostgreSQL."""
+    """A Kinto, once in memory, once in a file and once on PostgreSQL."""
     server = request.getfixturevalue(request.param)
     url = "memory://tests" if request.param == "memory" else server.url
     return Backend(request.param, url)
@@ -179,8 +217,8 @@ def blocking_wire(backend: Backend) -> Iterator[Wire]:
 def loopback(backend: Backend, request: pytest.FixtureRequest) -> Iterator[LoopbackServer]:
     """The same Kinto on a port."""
     server: EmbeddedServer
-    if backend.name == "postgres":
-        with serve(request.getfixturevalue("postgres")) as served:
+    if backend.name != "memory":
+        with serve(request.getfixturevalue(backend.name)) as served:
             yield served
         return
     with open_named("tests") as server, serve(server) as served:

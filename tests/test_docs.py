@@ -34,10 +34,11 @@ ON_EACH_BACKEND = DOCS / "coming-from-kinto-client.md"
 FROM_KVPIO = DOCS / "coming-from-kvpio.md"
 LANGUAGES = {"python", "bash", "ini", "text"}
 
-# What the pages name, and no machine has: a server of one's own, and a directory.
+# What the pages name, and no machine has: a server of one's own, a directory and a file.
 SERVER = "https://kinto.example/v1"
 KVPIO = "kvp+https://api.kvp.io"
 DIRECTORY = "local:///var/lib/todo"
+FILE = "sqlite:///todo.db"
 
 _ENTRY = re.compile(r"^\.\. (?:auto\w+|data):: (\w+)$", re.MULTILINE)
 _FENCE = re.compile(r"^```(.*)$", re.MULTILINE)
@@ -59,12 +60,13 @@ def directory() -> Iterator[str]:
 
 
 @pytest.fixture
-def places(server: tuple[EmbeddedServer, str], directory: str) -> dict[str, str]:
-    """An empty server and a directory, by the names that the pages have for them."""
+def places(server: tuple[EmbeddedServer, str], directory: str, tmp_path: Path) -> dict[str, str]:
+    """An empty server, a directory and a file, by the names that the pages have for them."""
     embedded, url = server
     embedded.flush()
     kvpio = f"kvp+{url.removesuffix('/v1')}"
-    return {SERVER: url, KVPIO: kvpio, DIRECTORY: f"local://{directory}/todo"}
+    local, file = f"local://{directory}/todo", f"sqlite:///{tmp_path}/todo.db"
+    return {SERVER: url, KVPIO: kvpio, DIRECTORY: local, FILE: file}
 
 
 def name(page: Path) -> str:
@@ -128,14 +130,14 @@ def test_examples_run(page: Path, places: dict[str, str]) -> None:
 def test_examples_for_those_who_come_from_kinto_client_run_on_each_backend(
     backend: Any, places: dict[str, str]
 ) -> None:
-    """The examples of the old client's documentation work on memory and on PostgreSQL."""
+    """The examples of the old client's documentation work on each."""
     run_page(ON_EACH_BACKEND, places | {SERVER: backend.url})
 
 
 def test_examples_for_those_who_come_from_kvpio_run_on_each_backend(
     backend: Any, places: dict[str, str]
 ) -> None:
-    """kvp.io's examples work on a Kinto, too, on memory and on PostgreSQL."""
+    """kvp.io's examples work on a Kinto, too, on each."""
     run_page(FROM_KVPIO, places | {KVPIO: backend.url})
 
 

@@ -31,7 +31,8 @@ PUBLIC = {
         retry_on_conflict
     """,
     "kinto_orm.server": """
-        EmbeddedServer LoopbackServer ProcessServer open_local open_memory serve serve_process
+        EmbeddedServer LoopbackServer ProcessServer open_local open_memory open_sqlite
+        serve serve_process
     """,
     "kinto_orm.testing": "kinto_async_session kinto_server kinto_session",
 }

@@ -44,8 +44,9 @@ class Session(Scope):
 
     Args:
         server_url: `http(s)://host/v1`; `memory://` (a private Kinto in this process;
-            `memory://name` is shared by all sessions of that name) or `local:///directory`
-            (the same, kept in that directory), both with the extra `server`;
+            `memory://name` is shared by all sessions of that name), `sqlite:///file.db` (the
+            same, kept in that file; an absolute path has four slashes) or `local:///directory`
+            (kept in that directory, for many writers at once), all with the extra `server`;
             `kvp+http(s)://host` (a server compatible with kvp.io). None: the variables
             KINTO_ORM_SERVER and KINTO_ORM_AUTH.
         auth: `("user", "password")`, "user:password", "Bearer token", BearerAuth(token), or any
@@ -350,4 +351,14 @@ def _open_local(url: str, auth: Any, options: Options) -> Connection:
     return open_local(url, auth, options)
 
 
-EMBEDDED: dict[str, Opener] = {"memory": _open_memory, "local": _open_local}
+def _open_sqlite(url: str, auth: Any, options: Options) -> Connection:
+    from kinto_orm.server.opening import open_sqlite
+
+    return open_sqlite(url, auth, options)
+
+
+EMBEDDED: dict[str, Opener] = {
+    "memory": _open_memory,
+    "sqlite": _open_sqlite,
+    "local": _open_local,
+}

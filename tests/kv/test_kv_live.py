@@ -211,10 +211,9 @@ async def test_what_others_keep_to_themselves(session: AnySession, place: Place)
             await do(eve.kv.get, "k")
 
 
-async def test_writers_at_one_key_lose_nothing(session: AnySession, place: Place) -> None:
-    """Tasks that write at different places of one key, all at once."""
-    if not place.is_awaited:
-        pytest.skip("threads that do so are in test_kv.py")
+@pytest.mark.parametrize("place", [True], indirect=True, ids=["awaited"])
+async def test_writers_at_one_key_lose_nothing(session: AnySession) -> None:
+    """Tasks that write at different places of one key, all at once; test_kv.py has threads."""
     await session.kv.set("k", {})
     async with asyncio.TaskGroup() as group:
         for number in range(12):

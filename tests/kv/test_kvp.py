@@ -35,7 +35,7 @@ from kinto_orm import (
     UndefinedVariable,
     Unsupported,
 )
-from kinto_orm.server import open_local, open_memory, serve
+from kinto_orm.server import open_local, open_memory, open_sqlite, serve
 
 KEY, OTHER_KEY = "key-1", "key-2"
 SETTINGS = {
@@ -117,13 +117,14 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str],
 
         def give(backend: str) -> Any:
             if backend not in servers:
-                server = (
-                    open_memory(settings=SETTINGS)
-                    if backend == "memory"
-                    else open_local(
-                        tmp_path_factory.mktemp("kvp"), settings=SETTINGS, durable=False
-                    )
-                )
+                directory = tmp_path_factory.mktemp("kvp")
+                if backend == "memory":
+                    server = open_memory(settings=SETTINGS)
+                elif backend == "sqlite":
+                    path = directory / "app.db"
+                    server = open_sqlite(path, settings=SETTINGS, durable=False)
+                else:
+                    server = open_local(directory, settings=SETTINGS, durable=False)
                 stack.enter_context(server)
                 servers[backend] = server, stack.enter_context(serve(server)).url
             return servers[backend]
@@ -138,7 +139,7 @@ def empty(opened: Callable[[str], Any], backend: str) -> str:
     return str(url)
 
 
-@pytest.fixture(params=["memory", "postgres"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def kinto_url(request: pytest.FixtureRequest, opened: Callable[[str], Any]) -> str:
     """The URL of an empty Kinto with the plugin."""
     return empty(opened, request.param)

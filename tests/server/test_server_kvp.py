@@ -14,7 +14,7 @@ import requests
 from test_rendering_isolation import all_places_taken
 
 from kinto_orm.kv import keypath
-from kinto_orm.server import open_local, open_memory, serve
+from kinto_orm.server import open_local, open_memory, open_sqlite, serve
 
 with warnings.catch_warnings():  # of what Kinto's packages import
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -49,11 +49,13 @@ def embedded(closing, tmp_path_factory) -> Callable[[str], object]:
     def give(backend):
         if backend not in opened:
             directory = tmp_path_factory.mktemp("kvp")
-            server = (
-                open_memory(settings=SETTINGS)
-                if backend == "memory"
-                else open_local(directory, settings=SETTINGS, durable=False)
-            )
+            if backend == "memory":
+                server = open_memory(settings=SETTINGS)
+            elif backend == "sqlite":
+                path = directory / "app.db"
+                server = open_sqlite(path, settings=SETTINGS, durable=False)
+            else:
+                server = open_local(directory, settings=SETTINGS, durable=False)
             closing.enter_context(server)
             opened[backend] = server, closing.enter_context(serve(server, threads=8)).url
         return opened[backend]
@@ -61,7 +63,7 @@ def embedded(closing, tmp_path_factory) -> Callable[[str], object]:
     return give
 
 
-@pytest.fixture(params=["memory", "postgresql"])
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
 def backend(request):
     """Name the backend."""
     return request.param

@@ -59,9 +59,9 @@ def kvp(kvp_server: tuple[EmbeddedServer, str]) -> Iterator[Session]:
         yield session
 
 
-@pytest.fixture(params=["memory", "postgres", "kvp"])
+@pytest.fixture(params=["memory", "sqlite", "postgres", "kvp"])
 def anywhere(request: pytest.FixtureRequest, bucket: str) -> Iterator[Session]:
-    """The current session, on Kinto with both backends and on kvp.io's protocol; all empty."""
+    """The current session, on Kinto with each backend and on kvp.io's protocol; all empty."""
     if request.param == "kvp":
         yield request.getfixturevalue("kvp")
         return

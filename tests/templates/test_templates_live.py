@@ -78,8 +78,6 @@ async def anywhere(request: pytest.FixtureRequest, place: Place) -> AsyncIterato
         async with in_a_bucket(place) as session:
             yield session
         return
-    if place.name != "http":
-        pytest.skip("kvp.io's protocol is spoken over HTTP")
     embedded, url = request.getfixturevalue("kvp_server")
     embedded.flush()
     kind = AsyncSession if place.is_awaited else Session

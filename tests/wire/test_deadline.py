@@ -314,7 +314,7 @@ def test_a_bulk_operation_that_raises_at_the_first_failure() -> None:
 def test_two_calls_have_to_be_silent() -> None:
     """One that gets no answer says little: it may be the fault of what it carries."""
     one_each = says(200, {**ROOT, "settings": {"batch_max_requests": 1}})
-    ok = says(201, {"data": {"id": "t1", "last_modified": 5}})
+    ok = says(201, {"data": {"id": "t1", "last_modified": 5, "number": 1}})
     with (
         FaultyServer(one_each, hangs_up, ok, hangs_up) as server,
         Session(server.url, retry=None) as session,

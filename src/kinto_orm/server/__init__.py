@@ -1,6 +1,7 @@
-"""A Kinto of your own: in the process, in a directory, on a loopback port.
+"""A Kinto of your own: in the process, in a file, in a directory, on a loopback port.
 
-The sessions `Session("memory://")` and `Session("local:///directory")` open these. The package
+The sessions `Session("memory://")`, `Session("sqlite:///file")` and `Session("local:///directory")`
+open these. The package
 needs the extra `server` (`pip install 'kinto-orm[server]'`), which is imported when a server
 is opened.
 """
@@ -8,6 +9,7 @@ is opened.
 import sys
 
 from kinto_orm.server.embedded import EmbeddedServer, open_memory
+from kinto_orm.server.file import open_sqlite
 from kinto_orm.server.loopback import LoopbackServer, serve
 from kinto_orm.server.process import ProcessServer, serve_process
 
@@ -22,6 +24,7 @@ __all__ = [
     "ProcessServer",
     "open_local",
     "open_memory",
+    "open_sqlite",
     "serve",
     "serve_process",
 ]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import kinto
 import kinto.core
@@ -47,6 +49,23 @@ def postgresql_settings(url: str) -> dict[str, Any]:
         "permission_url": url,
         "cache_backend": "kinto.core.cache.postgresql",
         "cache_url": url,
+    }
+
+
+def sqlite_settings(path: Path) -> dict[str, Any]:
+    """Make the settings that keep everything in one file.
+
+    Args:
+        path: The file, absolute.
+    """
+    url = f"sqlite:///{quote(str(path))}"
+    return {
+        "storage_backend": "kinto_orm.server.sqlite.storage",
+        "storage_url": url,
+        "permission_backend": "kinto_orm.server.sqlite.permission",
+        "permission_url": url,
+        # What the accounts plugin keeps for seconds would be a write for each read.
+        "cache_backend": "kinto.core.cache.memory",
     }
 
 

@@ -73,21 +73,25 @@ class EmbeddedServer:
         *,
         turn: threading.Lock | None = None,
         concurrent: bool = False,
+        one_at_a_time: bool = True,
         on_close: Callable[[], None] | None = None,
     ) -> None:
-        """Use `open_memory` or `open_local` instead.
+        """Use `open_memory`, `open_sqlite` or `open_local` instead.
 
         Args:
             application: The Kinto.
             auth: User and password of its own user.
             turn: Held while a request is answered.
             concurrent: Whether the WSGI application may answer several requests at a time.
+            one_at_a_time: Whether requests through the adapter wait for each other; else the
+                application may answer several at a time in any way.
             on_close: Called once, when this server is closed.
         """
         self.auth = auth
         self._application: Application | None = application
         self._turn = turn or threading.Lock()
-        self._concurrent = concurrent
+        self._concurrent = concurrent or not one_at_a_time
+        self._one_at_a_time = one_at_a_time
         self._on_close = on_close
         self._process = os.getpid()
 
@@ -105,7 +109,8 @@ class EmbeddedServer:
         """Make the adapter to mount on a `requests.Session`; it opens no sockets.
 
         Requests through it are answered one at a time, so that threads never meet a writer
-        of their own process, which would cost them a 409 or a 503.
+        of their own process, which would cost them a 409 or a 503. In a file writers wait for
+        each other without that.
         """
         return EmbeddedAdapter(self._answer)
 
@@ -116,6 +121,7 @@ class EmbeddedServer:
             self.auth,
             turn=self._turn,
             concurrent=self._concurrent,
+            one_at_a_time=self._one_at_a_time,
             on_close=on_close,
         )
 
@@ -154,6 +160,8 @@ class EmbeddedServer:
         return f"<{type(self).__name__} {self.base_url} {state}>"
 
     def _answer(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        if not self._one_at_a_time:
+            return self._open()(environ, start_response)
         self._check_process()
         with self._turn:
             return self._open()(environ, start_response)
@@ -164,7 +172,8 @@ class EmbeddedServer:
             raise ConfigurationError(
                 "this embedded Kinto belongs to the process that opened it, and this is a forked "
                 "child: open a Session of its own in the child. Processes share what is kept in "
-                "local:///directory, or a memory:// that kinto_orm.server.serve_process serves; "
+                "sqlite:///file or local:///directory, or a memory:// that "
+                "kinto_orm.server.serve_process serves; "
                 "what a child wrote into its copy of a memory:// would be lost. Nothing was sent."
             )
 

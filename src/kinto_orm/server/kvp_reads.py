@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import Final
+from typing import Any, Final
 
 from kinto.core.storage.exceptions import BackendError, ObjectNotFoundError
 from pyramid.config import Configurator
@@ -55,8 +55,12 @@ def reads(registry: Registry, account: str) -> int:
         registry: The application's registry.
         account: The account's principal.
     """
+    return _reads(registry.storage, account)
+
+
+def _reads(storage: Any, account: str) -> int:
     try:
-        stored = registry.storage.get(_RESOURCE, _parent(account), _ID)
+        stored = storage.get(_RESOURCE, _parent(account), _ID)
     except ObjectNotFoundError:
         return 0
     return int(stored["reads"])
@@ -66,16 +70,19 @@ def _count(registry: Registry, account: str) -> None:
     try:
         if hasattr(registry.storage, "client"):
             _count_in_database(registry, account)
+        elif hasattr(registry.storage, "alone"):
+            with registry.storage.alone() as storage:
+                _count_one_more(storage, account)
         else:
-            _count_in_memory(registry, account)
+            with registry.kvp_reads_lock:
+                _count_one_more(registry.storage, account)
     except BackendError:
         logger.exception("a read of %s was not counted", account)
 
 
-def _count_in_memory(registry: Registry, account: str) -> None:
-    with registry.kvp_reads_lock:
-        record = {"reads": reads(registry, account) + 1}
-        registry.storage.update(_RESOURCE, _parent(account), _ID, record)
+def _count_one_more(storage: Any, account: str) -> None:
+    record = {"reads": _reads(storage, account) + 1}
+    storage.update(_RESOURCE, _parent(account), _ID, record)
 
 
 def _count_in_database(registry: Registry, account: str) -> None:

@@ -5,7 +5,8 @@ write on the kvp.io surface waits here until no other one is under way on its bu
 things work together:
 
 - a lock inside the process, held until the transaction has ended: enough for the memory backend,
-  and it keeps a process from racing itself;
+  and it keeps a process from racing itself; in a SQLite file the transaction that begins after it
+  is the only one that writes;
 - a PostgreSQL advisory lock, held as long, for several processes over one database;
 - If-Match and another try, for writers on Kinto's own API.
 """
@@ -69,6 +70,7 @@ def in_turn(request: Request, name: str, work: Callable[[], None]) -> None:
 
 def _wait_in_process(request: Request, number: int) -> None:
     lock = request.registry.kvp_locks[number]
+    request.tm.abort()  # who has the lock may need what this transaction holds: a file's write lock
     if not lock.acquire(timeout=_PATIENCE):
         raise _busy("other writers hold this bucket")
     # The transaction commits after the view: the lock must outlive it.
@@ -87,7 +89,6 @@ def _wait_in_database(request: Request, number: int) -> None:
     from sqlalchemy import text
     from sqlalchemy.exc import SQLAlchemyError
 
-    request.tm.abort()  # gives the request's own connection back while it waits
     try:
         connection = client.session_factory.get_bind().connect()
         # Closing ends this connection's transaction, and with it the lock.

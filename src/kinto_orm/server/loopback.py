@@ -84,7 +84,7 @@ def serve(server: EmbeddedServer, *, port: int = 0, threads: int = 4) -> Loopbac
     line.
 
     Args:
-        server: What `open_memory` or `open_local` returned; close it after this one.
+        server: What `open_memory` or one of the others returned; close it after this one.
         port: The port; 0 takes a free one.
         threads: How many requests are answered at a time; one with `memory://`.
 

@@ -42,6 +42,20 @@ def open_local(url: str, auth: Any, options: Options) -> Connection:
     return _embedded(open_directory(directory), url, auth, options)
 
 
+def open_sqlite(url: str, auth: Any, options: Options) -> Connection:
+    """Open `sqlite:///relative.db` or `sqlite:////absolute.db`.
+
+    Raises:
+        ConfigurationError: It names no file, the file cannot be used, or the extra `server` is
+            missing.
+    """
+    from kinto_orm.server.file import open_sqlite as open_file
+    from kinto_orm.server.sqlite.files import path_of
+
+    path = path_of(url)
+    return _embedded(open_file(path), url, auth, options, server=f"sqlite:{path}")
+
+
 def _embedded(
     opened: Any, url: str, auth: Any, options: Options, *, server: object = None
 ) -> Connection:

@@ -12,6 +12,7 @@ from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
 from kinto_orm.errors import ConfigurationError
+from kinto_orm.server.embedded import EmbeddedServer
 from kinto_orm.server.loopback import LoopbackServer, listen, url_of
 from kinto_orm.wire.forking import renew_in_children
 
@@ -93,20 +94,24 @@ def serve_process(
     The processes end when this one ends, however that happens.
 
     Args:
-        url: `memory://` or `local:///directory`.
-        processes: How many share the port; more than one with `local://` only.
+        url: `memory://`, `sqlite:///file.db` or `local:///directory`.
+        processes: How many share the port; one with `memory://`.
         threads: How many requests each answers at a time.
-        settings: Kinto's settings, as `open_memory` and `open_local` take them.
+        settings: Kinto's settings, as `open_memory` and the others take them.
 
     Raises:
         ConfigurationError: The URL is another one, `memory://` is to have several processes,
             or a process could not open its server; the message says why.
     """
     scheme = urlsplit(url).scheme
-    if scheme not in ("memory", "local"):
-        raise ConfigurationError(f"{url!r} cannot be served: give memory:// or local:///directory")
+    if scheme not in ("memory", "sqlite", "local"):
+        raise ConfigurationError(
+            f"{url!r} cannot be served: give memory://, sqlite:///file.db or local:///directory"
+        )
     if scheme == "memory" and processes != 1:
-        raise ConfigurationError("memory:// is one process's memory: use local:///directory")
+        raise ConfigurationError(
+            "memory:// is one process's memory: use sqlite:///file.db or local:///directory"
+        )
     return ProcessServer(url, processes=processes, threads=threads, settings=dict(settings or {}))
 
 
@@ -114,11 +119,7 @@ def main() -> None:
     """Be one of the processes: take the task from the input, serve until the input ends."""
     task = json.loads(sys.stdin.readline())
     try:
-        from kinto_orm.server import open_local, open_memory
-
-        settings = task["settings"]
-        path = unquote(urlsplit(task["url"]).path)
-        server = open_local(path, settings=settings) if path else open_memory(settings=settings)
+        server = _open(task["url"], task["settings"])
     except ConfigurationError as error:
         _say({"error": str(error)})
         return
@@ -126,6 +127,19 @@ def main() -> None:
     with server, LoopbackServer(server, listening, threads=task["threads"]):
         _say({"auth": server.auth})
         sys.stdin.read()
+
+
+def _open(url: str, settings: dict[str, str]) -> EmbeddedServer:
+    """Open the embedded Kinto that a URL names."""
+    from kinto_orm.server import open_local, open_memory, open_sqlite
+    from kinto_orm.server.sqlite.files import path_of
+
+    parts = urlsplit(url)
+    if parts.scheme == "memory":
+        return open_memory(settings=settings)
+    if parts.scheme == "sqlite":
+        return open_sqlite(path_of(url), settings=settings)
+    return open_local(unquote(parts.path), settings=settings)
 
 
 def _say(answer: dict[str, Any]) -> None:

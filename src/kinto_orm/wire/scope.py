@@ -269,7 +269,7 @@ def refuse_other(given: object, named: str) -> None:
     if not isinstance(given, Scope):
         shown = repr(given) if not isinstance(given, str) or "@" not in given else "..."
         raise ConfigurationError(
-            f"{named}{shown} is no session but of the type {type(given).__name__}; open one: "
+            f"{named}{shown} is no Session but a {type(given).__name__}; open one: "
             'Session("memory://")'
         )
 

@@ -1,0 +1,144 @@
+"""The file on the disk: its name in a URL, its modes, a connection to it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from kinto_orm.errors import ConfigurationError
+from kinto_orm.server.sqlite import schema
+from kinto_orm.server.sqlite.values import teach
+
+_OLDEST = (3, 35)  # RETURNING
+# SQLite waits so long by itself when a file is busy; who wants to wait longer asks again.
+_PATIENCE = 0.01
+_STATEMENTS = 256
+_PRAGMAS = (
+    "PRAGMA cache_size = -16000",
+    "PRAGMA journal_size_limit = 67108864",
+)
+# What macOS calls fsync does not wait for the disk itself; fullfsync does.
+_DURABLE = ("PRAGMA synchronous = FULL", "PRAGMA fullfsync = ON")
+_FAST = ("PRAGMA synchronous = OFF",)
+
+
+def path_of(url: str) -> Path:
+    """Find the path in `sqlite:///relative.db` or `sqlite:////absolute.db`, as SQLAlchemy does.
+
+    Raises:
+        ConfigurationError: There is none in it.
+    """
+    parts = urlsplit(url)
+    name = unquote(parts.path)[1:]
+    if parts.scheme != "sqlite" or parts.netloc or parts.query or parts.fragment or not name:
+        raise ConfigurationError(
+            f"{url!r} names no file: write sqlite:///app.db, or sqlite:////home/me/app.db with "
+            "four slashes for an absolute path"
+        )
+    if name == ":memory:":
+        raise ConfigurationError("a Kinto in memory is memory://, not sqlite:///:memory:")
+    return resolved(name)
+
+
+def resolved(path: str | os.PathLike[str]) -> Path:
+    """Make a path absolute, without links, so that one file has one name."""
+    return Path(path).expanduser().resolve()
+
+
+def make(path: Path) -> bool:
+    """Make the file when it is missing, for its owner only; return whether it was.
+
+    Raises:
+        ConfigurationError: It cannot be there, or it is the rest of one that was cut off.
+    """
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        _check_file(path)
+        return False
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path} cannot be made: {error.strerror}. The directory must exist; in a URL, an "
+            "absolute path has four slashes: sqlite:////home/me/app.db"
+        ) from error
+    return True
+
+
+def _check_file(path: Path) -> None:
+    if not path.is_file():
+        raise ConfigurationError(f"{path} is no file: give the name of one")
+    log = path.with_name(path.name + "-wal")
+    with suppress(FileNotFoundError):
+        # SQLite would take the empty file for a new one, and throw away what is in the log.
+        if path.stat().st_size == 0 and log.stat().st_size > 0:
+            raise ConfigurationError(
+                f"{path} is empty, but {log.name} beside it is not: the file was cut off or "
+                "exchanged. Put it back from a copy. Nothing was changed."
+            )
+
+
+def remove_empty(path: Path) -> None:
+    """Remove a file that was made and could not be used, unless something is in it now."""
+    with suppress(OSError):
+        if path.stat().st_size == 0:
+            path.unlink()
+
+
+def connect(path: Path, *, durable: bool) -> sqlite3.Connection:
+    """Open a connection that any one thread at a time may use; transactions are begun by hand.
+
+    Raises:
+        ConfigurationError: Python has a SQLite that is too old, or the file is not ours.
+        sqlite3.Error: The file cannot be opened, or is no SQLite file.
+    """
+    if sqlite3.sqlite_version_info < _OLDEST:
+        raise ConfigurationError(
+            f"this Python has SQLite {sqlite3.sqlite_version}: it takes 3.35 or later"
+        )
+    connection = sqlite3.connect(
+        path,
+        timeout=_PATIENCE,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=_STATEMENTS,
+    )
+    try:
+        schema.check(connection, str(path))  # before anything is changed
+        _write_ahead(connection, path)
+        for pragma in _PRAGMAS + (_DURABLE if durable else _FAST):
+            connection.execute(pragma)
+        teach(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _write_ahead(connection: sqlite3.Connection, path: Path) -> None:
+    """Write into a log beside the file, so that who reads need not wait for who writes."""
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise ConfigurationError(
+            f"{path} is where SQLite can keep no log beside a file (on a network drive?): put it "
+            "on a disk of this machine"
+        )
+
+
+def explained(error: sqlite3.Error, path: Path) -> ConfigurationError:
+    """Say why a file cannot be opened, and what to do about it."""
+    reasons = {
+        "SQLITE_NOTADB": "it is no SQLite file",
+        "SQLITE_CORRUPT": "it is damaged or cut off: put it back from a copy",
+        "SQLITE_READONLY": "it may not be written to: give yourself the right to write to the "
+        "file and to its directory",
+        "SQLITE_CANTOPEN": "the system refuses: you need the right to write to the file and to "
+        "its directory, where SQLite puts two files beside it",
+        "SQLITE_FULL": "the disk is full",
+        "SQLITE_BUSY": "another program has locked it",
+    }
+    name = getattr(error, "sqlite_errorname", "")
+    why = next((why for start, why in reasons.items() if name.startswith(start)), str(error))
+    return ConfigurationError(f"{path} cannot be opened: {why} (SQLite: {error}).")
