@@ -23,7 +23,7 @@ PUBLIC = {
         Batch BatchError BearerAuth Bucket Change Collection CollectionReset Column
         Condition ConfigurationError Conflict ConnectFailed Created Deleted Everyone Failure
         Forbidden Group HistoryEntry Interrupted InvalidData KeyNotFound KeyValues
-        KintoError ModelError MultipleFound NotFound NotLoaded Outcome Page PathError
+        KintoError Link ModelError MultipleFound NotFound NotLoaded Outcome Page PathError
         PermissionEntry Permissions Query Record RenderBusy RenderLimit ResponseError Retry
         SchemaChange SchemaPlan ServerError ServerInfo Session SessionMiddleware Summary
         Template TemplateError TemplateSyntaxError Timeout Tombstone TransportError

@@ -320,6 +320,7 @@ def objects() -> dict[type, Any]:
         HistoryEntry: HistoryEntry.model_construct(id="h"),
         Permissions: note.permissions.grant("read", "system.Everyone"),
         Query: Note.find(),
+        kinto_orm.Link: kinto_orm.Link(Note, "n"),
         Children: Bucket(id="b").collections,
     }
 

@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from kinto_orm.models.account import Account
     from kinto_orm.models.deleting import Tombstone
     from kinto_orm.models.history import HistoryEntry, PermissionEntry
+    from kinto_orm.models.links import Link
     from kinto_orm.models.permissions import Authenticated, Everyone, Permissions
     from kinto_orm.models.record import Record
     from kinto_orm.models.rereading import retry_on_conflict
@@ -108,6 +109,7 @@ __all__ = [
     "KeyNotFound",
     "KeyValues",
     "KintoError",
+    "Link",
     "ModelError",
     "MultipleFound",
     "NotFound",
@@ -202,6 +204,7 @@ _LATER = {
     "Authenticated": "models.permissions",
     "Everyone": "models.permissions",
     "Permissions": "models.permissions",
+    "Link": "models.links",
     "Page": "queries.pager",
     "Query": "queries.query",
     "Record": "models.record",

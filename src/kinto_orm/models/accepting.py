@@ -25,6 +25,7 @@ from kinto_orm.models.contents import (
     shows,
     stamp,
 )
+from kinto_orm.models.links import reach
 from kinto_orm.models.loading import Source
 from kinto_orm.models.pristine import changes_of, made_of, pristine_of, settle
 from kinto_orm.models.state import State, known_stamp, own_state, renewed, set_state, state_of
@@ -99,6 +100,7 @@ def accept(stored: Stored, written: Written, answer: Mapping[str, Any]) -> None:
     stamp(stored, raw)
     set_state(stored, state)
     settle(stored, raw, made, keep)
+    reach([stored], state.scope)
 
 
 def is_late(stored: Stored, known: int | None, answered: int) -> bool:

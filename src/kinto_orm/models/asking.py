@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from kinto_orm.errors import ConfigurationError, ResponseError
 from kinto_orm.models.contents import name_of
+from kinto_orm.models.links import reach
 from kinto_orm.models.loading import Loader, Source, loader_of
 from kinto_orm.models.state import State, is_new, put_state, state_of
 from kinto_orm.models.stored import NOT_DATA, Stored
@@ -205,6 +206,7 @@ def loaded(model: type[S], reply: Reply, place: Place, id: str) -> S:
     require_id(model, reply, found.__dict__, id)
     source = source_of(model, [found], reply.body)
     put_state(found, State(place.scope, place.path, source, permissions=permissions))
+    reach([found], place.scope)
     return found
 
 
@@ -217,6 +219,7 @@ def from_raw(model: type[S], raw: Mapping[str, Any], place: Place) -> S:
     found = loader_of(model).of(raw)
     source = source_of(model, [found], raws={found.id: dict(raw)})
     put_state(found, State(place.scope, place.path, source))
+    reach([found], place.scope)
     return found
 
 
@@ -244,6 +247,7 @@ def page_at(
     put = put_state
     for each in found:
         put(each, state)
+    reach(found, place.scope)
     return found
 
 

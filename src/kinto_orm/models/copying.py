@@ -6,6 +6,7 @@ import copy
 from typing import TypeVar
 
 from kinto_orm.models.asking import place_of
+from kinto_orm.models.links import lead_elsewhere
 from kinto_orm.models.saving import data_to_send, put, refuse_partial
 from kinto_orm.models.state import Doubting, State, set_state
 from kinto_orm.models.stored import Stored
@@ -30,6 +31,7 @@ def copying(stored: S, target: Scope, *, id: str | None, force: bool) -> Flow[S]
         copied.__dict__["id"] = id
     plural = stored.__kinto_path_of_copies__(target)
     set_state(copied, State(target, plural, None, known_id=True))
+    lead_elsewhere(copied, target)
     with Doubting(copied):
         place = yield from place_of(copied, target)
         yield from put(copied, place, {} if force else if_none_match(), {}, data)

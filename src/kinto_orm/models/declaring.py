@@ -166,6 +166,45 @@ def alternatives(annotation: Any) -> list[Any]:
     return [annotation]
 
 
+def is_link(annotation: Any) -> bool:
+    """Whether a type is that of links."""
+    return hasattr(get_origin(annotation), "__kinto_link__")
+
+
+def is_list_of_links(annotation: Any) -> bool:
+    """Whether a type is that of lists or sets of links."""
+    return get_origin(annotation) in (list, set, frozenset, tuple) and any(
+        is_link(each) for held in get_args(annotation) for each in alternatives(held)
+    )
+
+
+def has_links(annotation: Any, seen: frozenset[type] = frozenset()) -> bool:
+    """Whether values of a type may hold links, themselves or inside of containers and models."""
+    if is_link(annotation):
+        return True
+    if isinstance(annotation, TypeAliasType):
+        return has_links(annotation.__value__, seen)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        inside = annotation.model_fields.values() if annotation not in seen else ()
+        return any(has_links(each.annotation, seen | {annotation}) for each in inside)
+    return any(has_links(each, seen) for each in get_args(annotation))
+
+
+def link_error(model: type[BaseModel], value: object) -> PydanticCustomError:
+    """What is wrong with a value that is no link to an object of a class."""
+    return PydanticCustomError(
+        "link",
+        "Input should be {article} {model}, a Link[{model}] or an id, not {given}",
+        {
+            "model": model.__name__,
+            "article": "an" if model.__name__[0] in "AEIOU" else "a",
+            "given": type(value).__name__ if type(value).__name__ != "Link" else repr(value),
+        },
+    )
+
+
 def type_name(annotation: Any) -> str:
     """How messages call a type."""
+    if is_link(annotation):
+        return f"Link[{type_name(get_args(annotation)[0])}]"
     return annotation.__name__ if isinstance(annotation, type) else str(annotation)

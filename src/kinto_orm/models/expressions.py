@@ -11,6 +11,7 @@ from types import NoneType
 from typing import (
     Any,
     Literal,
+    NoReturn,
     get_args,
     get_origin,
 )
@@ -24,7 +25,14 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from kinto_orm.errors import InvalidData
-from kinto_orm.models.declaring import alternatives, stored_name, suggestion, type_name
+from kinto_orm.models.declaring import (
+    alternatives,
+    is_link,
+    is_list_of_links,
+    stored_name,
+    suggestion,
+    type_name,
+)
 from kinto_orm.queries.conditions import Column
 from kinto_orm.queries.spelled import is_other
 from kinto_orm.wire.jsonvalues import shown
@@ -35,12 +43,32 @@ _UNTYPED = (Any, object, JsonValue)
 _LIMITS = (ArithmeticError, RecursionError)
 
 
+class LinkColumn(Column[Any]):
+    """A field that is a link, or a list of links.
+
+    Attributes:
+        model: The class of which it is a field; None for a field inside of another one.
+    """
+
+    model: Any = None
+
+    @property
+    def many(self) -> bool:
+        """Whether it is a list of links."""
+        return not self._scalar
+
+
 def column(cls: Any, name: str, info: FieldInfo) -> Column[Any]:
     """The expression for a field, with the field's own way of writing values as JSON."""
     cache = cls.__kinto_cache__
     key = ("column", name)
     if key not in cache:
+        if not cls.__pydantic_fields_complete__:
+            cls.model_rebuild(raise_errors=False)
+            info = cls.model_fields[name]
         cache[key] = _column((), cls, name, info, cls.__name__)
+        if isinstance(cache[key], LinkColumn):
+            cache[key].model = cls
     return cache[key]  # type: ignore[no-any-return]
 
 
@@ -60,7 +88,8 @@ def _typed(
     stored: bool = True,
 ) -> Column[Any]:
     kinds = alternatives(annotation)
-    return Column(
+    holds_links = any(is_link(each) or is_list_of_links(each) for each in kinds)
+    return (LinkColumn if holds_links else Column)(
         path,
         encode=encode,
         encode_item=_item_encoder(annotation, ".".join((owner, *path))),
@@ -76,6 +105,8 @@ def _children(
     path: tuple[str, ...], kinds: list[Any], owner: str
 ) -> Callable[[str], Column[Any]] | None:
     """What makes the columns of what a field holds: the fields of a model, or a dict's values."""
+    if any(map(is_link, kinds)):
+        return lambda below: _refuse_below_link(".".join((owner, *path)), below)
     inner = next((each for each in kinds if _is_model(each)), None)
     if inner is not None:
         return lambda below: _child(path, inner, below, owner)
@@ -88,6 +119,13 @@ def _children(
         return _typed((*path, below), held, _adapted(held, name), owner)
 
     return value
+
+
+def _refuse_below_link(name: str, below: str) -> NoReturn:
+    raise InvalidData(
+        f"{name} is a link, of which the server keeps the id only: it cannot look at {below!r} of "
+        f"what is linked. Find those first, and give them: col({name}).in_(...)"
+    )
 
 
 def _is_typed_dict(annotation: Any) -> bool:
@@ -111,7 +149,7 @@ def _is_model(annotation: Any) -> bool:
 
 
 def _is_scalar(annotation: Any) -> bool:
-    if get_origin(annotation) is Literal:
+    if get_origin(annotation) is Literal or is_link(annotation):
         return True
     if not isinstance(annotation, type):
         return False

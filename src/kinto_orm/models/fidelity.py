@@ -26,7 +26,7 @@ from pydantic.fields import FieldInfo
 from typing_extensions import TypeAliasType
 
 from kinto_orm.errors import InvalidData, ModelError
-from kinto_orm.models.declaring import stored_name
+from kinto_orm.models.declaring import is_link, stored_name
 from kinto_orm.models.stored import Stored
 
 _SECRETS = (Secret, SecretStr, SecretBytes)
@@ -113,7 +113,7 @@ def _models(annotation: Any, seen: set[int]) -> set[type[BaseModel]] | None:
     """The models in a type; None when it has neither models nor secrets."""
     if isinstance(annotation, TypeAliasType):
         annotation = annotation.__value__
-    if id(annotation) in seen:
+    if id(annotation) in seen or is_link(annotation):
         return None
     seen.add(id(annotation))
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):

@@ -26,6 +26,7 @@ from kinto_orm.models.contents import (
     stamp,
     value_of,
 )
+from kinto_orm.models.links import reach
 from kinto_orm.models.loading import Kept, Source, loader_of, page_of
 from kinto_orm.models.naming import names_of, refuse_reserved
 from kinto_orm.models.readback import load_again, unreadable
@@ -78,6 +79,7 @@ def adopt(stored: S, other: S, keep: frozenset[str]) -> None:
     # What the other was not given is not this one's own any more, either.
     stored.__pydantic_fields_set__.intersection_update(given)
     stored.__pydantic_fields_set__.update(other.__pydantic_fields_set__)
+    reach([stored], state_of(stored).scope)
 
 
 def _copy_item(source: Mapping[str, Any], target: dict[str, Any], name: str) -> None:

@@ -22,6 +22,7 @@ from kinto_orm.models.contents import dump_of, is_given, value_of
 from kinto_orm.models.copying import copying
 from kinto_orm.models.deleting import Tombstone, deleting
 from kinto_orm.models.getting import getting, getting_or_creating, getting_or_none
+from kinto_orm.models.links import Linked
 from kinto_orm.models.making import (
     configure,
     copied_values,
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
     from kinto_orm.queries.conditions import Condition
 
 
-class Resource(AsyncVerbs, Stored):
+class Resource(AsyncVerbs, Linked, Stored):
     """Base of all stored objects; use Record, Bucket, Collection, Group, Template or Account."""
 
     # Making objects
@@ -129,8 +130,7 @@ class Resource(AsyncVerbs, Stored):
             written = dict.fromkeys((*dump_of(self), *given))
             return {name: (None, value_of(self, name)) for name in written}
         pristine = pristine_of(self)
-        names = names_of(type(self))
-        changes = changes_of(self)
+        names, changes = names_of(type(self)), changes_of(self)
         hidden = hidden_changes(self, lambda: pristine_of(self))
         changed = dict.fromkeys((*changes.changed, *sorted(changes.removed), *hidden))
         return {

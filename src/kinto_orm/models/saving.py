@@ -29,6 +29,7 @@ from kinto_orm.models.access import Access, JsonPatch
 from kinto_orm.models.asking import ask_about, home_in, is_foreign, path_of, place_of, require_id
 from kinto_orm.models.conflicts import conflict_of, existing_of
 from kinto_orm.models.contents import Changes, dump_of, fits, has_name, name_of, raw_of, stamp
+from kinto_orm.models.links import lead_elsewhere
 from kinto_orm.models.loading import without
 from kinto_orm.models.naming import names_of, refuse_reserved
 from kinto_orm.models.permitting import pending_permissions, sending_permissions
@@ -127,6 +128,7 @@ def _move(stored: Stored, scope: Scope, asked: Mapping[str, int], *, force: bool
     stamp(stored, moved.__dict__)
     adopt(stored, moved, frozenset())
     set_state(stored, state_of(moved))
+    lead_elsewhere(stored, scope)
     return saved
 
 

@@ -288,6 +288,8 @@ class _Look:
             return self._of(self._definitions[schema["schema_ref"]], config)
         if kind == "model":
             return self._model(schema)
+        if schema.get("metadata", {}).get("kinto_link"):
+            return _SCALARS["str"]
         if schema.keys() - _HARMLESS:
             return None
         if kind in _SCALARS:

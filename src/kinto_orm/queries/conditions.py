@@ -35,8 +35,8 @@ The filters are Kinto's, as of its documentation of filtering and by experiment 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, TypeVar, overload
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol, TypeVar, overload
 
 from kinto_orm.errors import InvalidData
 from kinto_orm.queries.columns import Column, Order
@@ -60,10 +60,27 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+M_co = TypeVar("M_co", covariant=True)
+
+
+class Linking(Protocol[M_co]):
+    """A link, which is compared with an object, with another link, or with an id."""
+
+    @property
+    def id(self) -> str:
+        """The id of what is linked."""
+
+    @property
+    def loaded(self) -> M_co | None:
+        """What is linked, once it was fetched."""
 
 
 @overload
 def col(x: Column[T]) -> Column[T]: ...
+@overload
+def col(x: Linking[M_co] | None) -> Column[M_co | Linking[M_co] | str]: ...
+@overload
+def col(x: Sequence[Linking[M_co]]) -> Column[list[M_co | Linking[M_co] | str]]: ...
 @overload
 def col(x: T | None) -> Column[T]: ...
 def col(x: object) -> Column[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from kinto_orm.errors import Forbidden, NotFound
 from kinto_orm.queries.filters import Filter, distinct
@@ -92,6 +92,9 @@ class Asked:
             params.append(("_fields", ",".join(sorted(names))))
         return query_string([*distinct(params), ("_limit", str(size))])
 
+
+Read: TypeAlias = tuple[list[M], Start | None]
+"""The objects of a page, and where what follows begins; None when nothing does."""
 
 P_co = TypeVar("P_co", bound=Sequence[Any], covariant=True)
 T_co = TypeVar("T_co", covariant=True)
@@ -213,7 +216,11 @@ class Pager(Generic[M]):
             InvalidData: A stored object does not fit the model.
             BadReply: It is no page, has more than was asked for, or the same one comes again.
         """
-        found, following = self._read(reply)
+        return self.settle(reply, self.read(reply))
+
+    def settle(self, reply: Reply, read: Read[M]) -> Page[M]:
+        """Go on to the page after the one that was read."""
+        found, following = read
         self._circle.check(following, reply)
         # How many objects a page has is the server's choice.
         self._left = None if self._left is None else self._left - len(found)
@@ -223,7 +230,7 @@ class Pager(Generic[M]):
         self._start = following
         return Page(found, following.position(self._identity))
 
-    def _read(self, reply: Reply) -> tuple[list[M], Start | None]:
+    def read(self, reply: Reply) -> Read[M]:
         """The objects of a page, and where what follows begins; None when nothing does."""
         start, asked = self._start, self._asked
         by_id = asked.sort == "id"

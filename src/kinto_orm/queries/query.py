@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
 
@@ -17,6 +17,7 @@ from kinto_orm.queries.deleting import deleting
 from kinto_orm.queries.filters import Filter
 from kinto_orm.queries.pager import Asked, Known, Listing, Page, Pager, Pages, reading_all
 from kinto_orm.queries.positions import check_position
+from kinto_orm.queries.prefetching import Prefetching
 from kinto_orm.queries.twins import AsyncVerbs
 from kinto_orm.queries.updating import Updating
 from kinto_orm.wire.driving import run, run_each
@@ -47,6 +48,10 @@ class Findable(Protocol):
     def __kinto_check_stored_name__(cls, stored: str) -> None: ...
     @classmethod
     def __kinto_assignment__(cls, values: Mapping[str, object]) -> Any: ...
+    @classmethod
+    def __kinto_links__(cls, found: Iterable[Any], names: Iterable[str]) -> list[Any]: ...
+    @classmethod
+    def __kinto_check_link__(cls, name: str) -> None: ...
 
 
 M = TypeVar("M", bound=Findable)
@@ -69,6 +74,7 @@ class Query(AsyncVerbs[M], Generic[M]):
     fields: frozenset[str] | None = None
     size: int | None = None
     position: str | None = None
+    links: tuple[str, ...] = ()
 
     # By id no object is skipped or repeated while others write.
     _by_default: ClassVar[str] = "id"
@@ -115,6 +121,23 @@ class Query(AsyncVerbs[M], Generic[M]):
         """Fetch these fields (and id, last_modified) only; such objects cannot be saved."""
         names = {self._field_name(each) for each in fields}
         return self._with(fields=frozenset(names | {"id", "last_modified"}))
+
+    def prefetch(self, *links: object) -> Self:
+        """Fetch what these fields link to, too: one request for each hundred ids of a page.
+
+        What is linked is `loaded` then, or None where there is none. Fields that `only` leaves
+        out are not followed.
+
+        Args:
+            *links: Such as `Todo.author`, or the names of fields; lists of links serve too.
+
+        Raises:
+            InvalidData: One holds no links.
+        """
+        names = [self._field_name(each, "prefetch") for each in links]
+        for each in names:
+            self.model.__kinto_check_link__(each)
+        return self._with(links=tuple(dict.fromkeys((*self.links, *names))))
 
     def page_size(self, size: int) -> Self:
         """Fetch so many objects with one request; the server may have a lower limit."""
@@ -277,7 +300,10 @@ class Query(AsyncVerbs[M], Generic[M]):
         asked = self.asked()
         if asked.filter.impossible:
             return Known[M](())
-        return Pager((yield from self.listing()), asked, self.position)
+        pager = Pager((yield from self.listing()), asked, self.position)
+        if not self.links:
+            return pager
+        return Prefetching(pager, self.model, self.links, self.scope())
 
     def counting(self) -> Flow[int]:
         """Count all; see `count`."""
@@ -296,7 +322,7 @@ class Query(AsyncVerbs[M], Generic[M]):
     def settling(self) -> Flow[list[Query[M]]]:
         """Find queries that give each object once, although what is made of them changes them."""
         if self.position is None and (self.most is None or not self.orders):
-            return [self._with(orders=())]
+            return [self._with(orders=(), links=())]
         ids = [each.id for each in (yield from reading_all(self.only("id")))]
         here: Query[M] = Query(self.model, self.session, self.plural)
         id = Column[str](("id",))
@@ -314,10 +340,11 @@ class Query(AsyncVerbs[M], Generic[M]):
 
     def follower(self, since: str | None) -> Follower[M]:
         """Check that the changes can be told, and make what reads them."""
-        if self.conditions or self.orders or self.most or self.fields or self.position:
+        asks = self.conditions or self.orders or self.most or self.fields or self.position
+        if asks or self.links:
             raise InvalidData(
                 "changes() and follow() take the whole collection, without conditions, order, "
-                "limit or only(): choose among the changes in Python. Nothing was sent."
+                "limit, only() or prefetch(): choose among the changes in Python. Nothing was sent."
             )
         from kinto_orm.queries.following import Follower
 
@@ -384,7 +411,7 @@ class Query(AsyncVerbs[M], Generic[M]):
     def _check_field(self, stored: str) -> None:
         self.model.__kinto_check_stored_name__(stored)
 
-    def _field_name(self, given: object) -> str:
+    def _field_name(self, given: object, verb: str = "only") -> str:
         """The Python name of a field given as a name or as an expression."""
         if isinstance(given, Column):
             self._check_field(given.path[0])
@@ -394,7 +421,7 @@ class Query(AsyncVerbs[M], Generic[M]):
                 return given
             self._check_field(given)
             return self.model.__kinto_names__().get(given, given)
-        raise TypeError(f"only() takes fields or their names, not {given!r}")
+        raise TypeError(f"{verb}() takes fields or their names, not {given!r}")
 
     def __repr__(self) -> str:
         asked = ", ".join(f"{name}={value}" for name, value in self._filter.meaning)
