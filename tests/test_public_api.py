@@ -21,14 +21,14 @@ PUBLIC = {
     "kinto_orm": """
         Account AsyncBatch AsyncKeyValues AsyncSession Authenticated BackoffError BadReply
         Batch BatchError BearerAuth Bucket Change Collection CollectionReset Column
-        Condition ConfigurationError Conflict ConnectFailed Created Deleted Everyone Failure
-        Forbidden Group HistoryEntry Interrupted InvalidData KeyNotFound KeyValues
-        KintoError Link ModelError MultipleFound NotFound NotLoaded Outcome Page PathError
-        PermissionEntry Permissions Query Record RenderBusy RenderLimit ResponseError Retry
-        SchemaChange SchemaPlan ServerError ServerInfo Session SessionMiddleware Summary
-        Template TemplateError TemplateSyntaxError Timeout Tombstone TransportError
-        Unauthorized UndefinedVariable Unsupported Updated __version__ col field http_status
-        retry_on_conflict
+        Condition ConfigurationError Conflict ConnectFailed Created Deleted Deletion
+        Everyone Failure Forbidden Group HistoryEntry Interrupted InvalidData KeyNotFound
+        KeyValues KintoError Link ModelError MultipleFound NotFound NotLoaded Outcome Page
+        PathError PermissionEntry Permissions Query Record RenderBusy RenderLimit
+        ResponseError Retry SchemaChange SchemaPlan ServerError ServerInfo Session
+        SessionMiddleware Summary SyncChange SyncPlan Template TemplateError
+        TemplateSyntaxError Timeout Tombstone TransportError Unauthorized UndefinedVariable
+        Unsupported Updated __version__ col field http_status retry_on_conflict
     """,
     "kinto_orm.server": """
         EmbeddedServer LoopbackServer ProcessServer open_local open_memory open_sqlite

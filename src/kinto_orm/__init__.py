@@ -65,8 +65,10 @@ if TYPE_CHECKING:
     from kinto_orm.models.permissions import Authenticated, Everyone, Permissions
     from kinto_orm.models.record import Record
     from kinto_orm.models.rereading import retry_on_conflict
+    from kinto_orm.models.restoring import Deletion
     from kinto_orm.models.schema import SchemaChange, SchemaPlan
     from kinto_orm.models.structure import Bucket, Collection, Group
+    from kinto_orm.models.syncing import SyncChange, SyncPlan
     from kinto_orm.queries.conditions import Column, Condition, col, field
     from kinto_orm.queries.marks import Change, Created, Deleted, Updated
     from kinto_orm.queries.pager import Page
@@ -99,6 +101,7 @@ __all__ = [
     "ConnectFailed",
     "Created",
     "Deleted",
+    "Deletion",
     "Everyone",
     "Failure",
     "Forbidden",
@@ -132,6 +135,8 @@ __all__ = [
     "Session",
     "SessionMiddleware",
     "Summary",
+    "SyncChange",
+    "SyncPlan",
     "Template",
     "TemplateError",
     "TemplateSyntaxError",
@@ -194,6 +199,7 @@ _LATER = {
     "Created": "queries.marks",
     "Deleted": "queries.marks",
     "Updated": "queries.marks",
+    "Deletion": "models.restoring",
     "HistoryEntry": "models.history",
     "PermissionEntry": "models.history",
     "AsyncKeyValues": "kv.twins",
@@ -212,6 +218,8 @@ _LATER = {
     "retry_on_conflict": "models.rereading",
     "SchemaChange": "models.schema",
     "SchemaPlan": "models.schema",
+    "SyncChange": "models.syncing",
+    "SyncPlan": "models.syncing",
     "ServerInfo": "wire.serverinfo",
     "AsyncSession": "async_session",
     "Session": "session",

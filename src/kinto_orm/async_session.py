@@ -28,6 +28,7 @@ from kinto_orm.wire.scope import Scope, check_ids
 from kinto_orm.wire.serverinfo import ServerInfo
 
 if TYPE_CHECKING:
+    from kinto_orm.bulk.jobs import Existing
     from kinto_orm.bulk.summary import OnError, Progress, Summary
     from kinto_orm.bulk.twins import AsyncBatch
     from kinto_orm.kv.twins import AsyncKeyValues
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from kinto_orm.models.record import Record
     from kinto_orm.models.resource import Resource
     from kinto_orm.models.schema import SchemaPlan
+    from kinto_orm.models.syncing import SyncPlan
     from kinto_orm.queries.conditions import Condition
     from kinto_orm.queries.query import Query
 
@@ -178,6 +180,7 @@ class AsyncSession(Scope):
         *,
         workers: int = 1,
         force: bool = False,
+        existing: Existing = "fail",
         on_error: OnError = "collect",
         progress: Progress | None = None,
     ) -> Summary:
@@ -187,6 +190,8 @@ class AsyncSession(Scope):
             objects: Any iterable, or one for `async for`; it is read as the objects are sent.
             workers: How many tasks send at the same time.
             force: Overwrite without preconditions.
+            existing: What becomes of new objects whose ids are there already; see `Record.save`.
+                What is there is read, a hundred objects with each request.
             on_error: As in `Session.save_all`; a function may be a coroutine function.
             progress: Called with the summary so far, after each batch; may be a coroutine
                 function.
@@ -194,7 +199,13 @@ class AsyncSession(Scope):
         from kinto_orm.bulk.twins import save_all
 
         return await save_all(
-            self, objects, workers=workers, force=force, on_error=on_error, progress=progress
+            self,
+            objects,
+            workers=workers,
+            force=force,
+            existing=existing,
+            on_error=on_error,
+            progress=progress,
         )
 
     async def delete_all(
@@ -219,6 +230,30 @@ class AsyncSession(Scope):
             on_error=on_error,
             progress=progress,
         )
+
+    async def sync(
+        self,
+        model: type[M],
+        objects: (Iterable[M | Mapping[str, object]] | AsyncIterable[M | Mapping[str, object]]),
+        *,
+        delete_missing: bool = False,
+        dry_run: bool = False,
+        workers: int = 1,
+        on_error: OnError = "collect",
+        progress: Progress | None = None,
+    ) -> SyncPlan:
+        """`Session.sync`, awaited; the iterable may be one for `async for`."""
+        from kinto_orm.bulk.twins import in_chunks
+        from kinto_orm.models.syncing import Syncing
+
+        options: Any = {"workers": workers, "on_error": on_error, "progress": progress}
+        wanted: Any = {"delete_missing": delete_missing, "dry_run": dry_run}
+        syncing = Syncing(self, checked_model(model), **wanted, **options)
+        await arun(self, syncing.opening())
+        await in_chunks(self, objects, syncing.saving)
+        if delete_missing:
+            await in_chunks(self, await arun(self, syncing.missing()), syncing.deleting)
+        return syncing.plan
 
     async def get_many(self, model: type[M], ids: Iterable[str]) -> dict[str, M]:
         """`Session.get_many`, awaited."""

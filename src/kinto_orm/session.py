@@ -21,6 +21,7 @@ from kinto_orm.wire.transport import RequestsTransport
 
 if TYPE_CHECKING:
     from kinto_orm.bulk.batch import Batch
+    from kinto_orm.bulk.jobs import Existing
     from kinto_orm.bulk.summary import OnError, Progress, Summary
     from kinto_orm.kv.values import KeyValues
     from kinto_orm.models.account import Account
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from kinto_orm.models.record import Record
     from kinto_orm.models.resource import Resource
     from kinto_orm.models.schema import SchemaPlan
+    from kinto_orm.models.syncing import SyncPlan
     from kinto_orm.queries.conditions import Condition
     from kinto_orm.queries.query import Query
 
@@ -199,6 +201,7 @@ class Session(Scope):
         *,
         workers: int = 1,
         force: bool = False,
+        existing: Existing = "fail",
         on_error: OnError = "collect",
         progress: Progress | None = None,
     ) -> Summary:
@@ -208,6 +211,8 @@ class Session(Scope):
             objects: Any iterable; it is read as the objects are sent.
             workers: How many connections send at the same time.
             force: Overwrite without preconditions.
+            existing: What becomes of new objects whose ids are there already; see `Record.save`.
+                What is there is read, a hundred objects with each request.
             on_error: "collect" puts failures into the summary, "raise" stops at the first; a
                 function is called with the object and the error.
             progress: Called with the summary so far, after each batch.
@@ -218,7 +223,13 @@ class Session(Scope):
         from kinto_orm.bulk.many import save_all
 
         return save_all(
-            self, objects, workers=workers, force=force, on_error=on_error, progress=progress
+            self,
+            objects,
+            workers=workers,
+            force=force,
+            existing=existing,
+            on_error=on_error,
+            progress=progress,
         )
 
     def delete_all(
@@ -252,6 +263,51 @@ class Session(Scope):
             on_error=on_error,
             progress=progress,
         )
+
+    def sync(
+        self,
+        model: type[M],
+        objects: Iterable[M | Mapping[str, object]],
+        *,
+        delete_missing: bool = False,
+        dry_run: bool = False,
+        workers: int = 1,
+        on_error: OnError = "collect",
+        progress: Progress | None = None,
+    ) -> SyncPlan:
+        """Make a collection equal to an iterable; what is equal already is not sent.
+
+        Each object is looked for by its id, a hundred with each request, and created, or updated
+        as by `save(existing="update")`.
+
+        Args:
+            model: The class; its collection is made equal.
+            objects: Any iterable of objects, or of mappings of their fields, each with its id.
+            delete_missing: Delete at the end what is there and was not given; nothing when
+                something failed. The ids of all that was given are kept in memory until then.
+            dry_run: Only say what would be done.
+            workers: As in `save_all`.
+            on_error: As in `save_all`.
+            progress: As in `save_all`.
+
+        Returns:
+            What was done, or would be: the counts of a Summary, and the ids of what changes.
+            Print it.
+
+        Raises:
+            Interrupted: Ctrl-C; it has the summary of what was done until then.
+        """
+        from kinto_orm.bulk.many import in_chunks
+        from kinto_orm.models.syncing import Syncing
+
+        options: Any = {"workers": workers, "on_error": on_error, "progress": progress}
+        wanted: Any = {"delete_missing": delete_missing, "dry_run": dry_run}
+        syncing = Syncing(self, checked_model(model), **wanted, **options)
+        run(self, syncing.opening())
+        in_chunks(self, objects, syncing.saving)
+        if delete_missing:
+            in_chunks(self, run(self, syncing.missing()), syncing.deleting)
+        return syncing.plan
 
     def get_many(self, model: type[M], ids: Iterable[str]) -> dict[str, M]:
         """Fetch objects by their ids, a hundred with each request (`GET ?in_id=...`).

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from pydantic import JsonValue
 
-from kinto_orm.bulk.jobs import Act, Job, Outcome, savable, storable
+from kinto_orm.bulk.jobs import (
+    Act,
+    Existing,
+    Job,
+    Outcome,
+    check_existing,
+    savable,
+    storable,
+)
 from kinto_orm.bulk.together import together
 from kinto_orm.errors import BatchError, ConfigurationError
 from kinto_orm.wire.driving import run
@@ -69,17 +77,22 @@ class Queue:
         self.outcomes: list[Outcome[Any]] = []
         self.kv = KeyQueue(kv, self._add)
 
-    def save(self, *objects: Any, force: bool = False) -> None:
+    def save(self, *objects: Any, force: bool = False, existing: Existing = "fail") -> None:
         """Queue `save()` of each object; an unchanged one sends nothing.
 
         Args:
             *objects: Of any classes. The `permissions` of an object serve, too; of them the
-                difference is sent, forced or not.
+                difference is sent, whatever is said of the others.
             force: Overwrite without preconditions.
+            existing: What becomes of a new object whose id is there already; see `save()`.
         """
+        check_existing(existing, force=force)
         for each in savable(*objects):
             owner = getattr(each, "__kinto_owner__", each)
             make = partial(each.__kinto_save__, self._session, force=force)
+            if existing != "fail" and owner is each:
+                upsertable: Any = each
+                make = partial(upsertable.__kinto_upsert__, self._session, existing)
             self._add("save", each, make, id(owner))
 
     def delete(self, *objects: Any, missing_ok: bool = False, force: bool = False) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, Protocol, TypeGuard, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeGuard, TypeVar, get_args
 
 from kinto_orm.errors import KintoError, ServerError, TransportError, again
 from kinto_orm.wire.attempts import BUSY
@@ -14,6 +14,8 @@ from kinto_orm.wire.scope import Scope
 
 T = TypeVar("T")
 Act = Literal["save", "delete", "get", "refresh", "set"]
+Existing = Literal["fail", "update", "replace", "skip"]
+"""What becomes of a new object whose id is on the server already."""
 
 _MEANINGS = {"delete": "deleted", "get": "fetched", "refresh": "fetched", "set": "stored"}
 _VERBS = ("__kinto_save__", "__kinto_delete__", "__kinto_refresh__")
@@ -29,8 +31,8 @@ class Outcome(Generic[T]):
         result: What the operation gives: the object, or a Tombstone; None before it ran, after a
             failure, and for key values.
         error: Why it failed; None when it did not.
-        status: "created", "updated", "unchanged", "deleted", "fetched", "stored" (a key value),
-            "failed" or "queued".
+        status: "created", "updated", "unchanged", "skipped", "deleted", "fetched", "stored" (a key
+            value), "failed" or "queued".
     """
 
     act: Act
@@ -59,6 +61,42 @@ class Storable(Savable, Protocol):
     def __kinto_refresh__(
         self, given: Scope | None, *, keep_changes: bool = False, whole: bool = False
     ) -> Flow[Any]: ...
+
+
+class Upsertable(Savable, Protocol):
+    """What may be saved over what is there."""
+
+    id: str
+
+    def __kinto_upsert__(
+        self,
+        given: Scope | None,
+        existing: Existing,
+        *,
+        last_modified: int | None = None,
+        there: Any = None,
+    ) -> Flow[Any]: ...
+    @classmethod
+    def __kinto_there__(
+        cls, objects: Sequence[Any], given: Scope | None, existing: Existing
+    ) -> Flow[Mapping[int, Any]]: ...
+
+
+def check_existing(existing: str, *, force: bool = False) -> None:
+    """Refuse what is no answer to the question what becomes of existing objects.
+
+    Raises:
+        ValueError: It is none.
+        TypeError: `force` answers the same question.
+    """
+    if existing not in get_args(Existing):
+        names = ", ".join(map(repr, get_args(Existing)))
+        raise ValueError(f"existing= is one of {names}, not {existing!r}")
+    if force and existing != "fail":
+        raise TypeError(
+            f"force=True overwrites whatever is there, and existing={existing!r} looks first: "
+            "give one of them"
+        )
 
 
 def savable(*objects: object) -> tuple[Savable, ...]:

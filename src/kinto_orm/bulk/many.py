@@ -17,6 +17,7 @@ from concurrent.futures import (
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from kinto_orm.bulk.jobs import Existing
 from kinto_orm.bulk.summary import (
     Bulk,
     Failure,
@@ -52,12 +53,13 @@ def save_all(
     *,
     workers: int = 1,
     force: bool = False,
+    existing: Existing = "fail",
     on_error: OnError = "collect",
     progress: Progress | None = None,
 ) -> Summary:
     """Save any number of objects; see Session.save_all."""
-    jobs = saving_jobs(scope, force=force)
-    return _in_chunks(scope, objects, Bulk(scope, jobs, workers, on_error, progress))
+    jobs = saving_jobs(scope, force=force, existing=existing)
+    return in_chunks(scope, objects, Bulk(scope, jobs, workers, on_error, progress))
 
 
 def delete_all(
@@ -72,10 +74,11 @@ def delete_all(
 ) -> Summary:
     """Delete any number of objects; see Session.delete_all."""
     jobs = deleting_jobs(scope, force=force, missing_ok=missing_ok)
-    return _in_chunks(scope, objects, Bulk(scope, jobs, workers, on_error, progress))
+    return in_chunks(scope, objects, Bulk(scope, jobs, workers, on_error, progress))
 
 
-def _in_chunks(scope: Scope, objects: Iterable[Any], bulk: Bulk) -> Summary:
+def in_chunks(scope: Scope, objects: Iterable[Any], bulk: Bulk) -> Summary:
+    """Write objects, chunk by chunk, as the iterable gives them."""
     refuse_single(objects)
     try:
         with _Here() if bulk.workers == 1 else _threads(bulk.workers) as pool:

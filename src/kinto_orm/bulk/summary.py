@@ -6,18 +6,32 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 from pydantic import BaseModel
 
-from kinto_orm.bulk.jobs import Act, Job, Outage, Outcome, storable
+from kinto_orm.bulk.jobs import (
+    Act,
+    Existing,
+    Job,
+    Outage,
+    Outcome,
+    check_existing,
+    storable,
+)
 from kinto_orm.bulk.together import most_in_a_batch, together
+from kinto_orm.errors import KintoError, again
 from kinto_orm.wire.flows import Flow
 from kinto_orm.wire.scope import Scope
+
+_COUNTS = ("created", "updated", "unchanged", "skipped", "deleted")
 
 OnError = Literal["collect", "raise"] | Callable[[Any, Exception], object]
 Progress = Callable[["Summary"], object]
 JobOf: TypeAlias = Callable[[Any], Job]
+
+# Of so many objects one request tells whether they are there.
+_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +55,7 @@ class Summary:
         created: How many are new on the server.
         updated: How many had changes, which were sent.
         unchanged: How many had nothing to send.
+        skipped: How many were there already, and left alone: `existing="skip"`.
         deleted: How many were deleted.
         failed: Those that could not be written, with their errors.
         stopped: Why it ended there, when the server was gone: nobody answered whatever was sent,
@@ -51,6 +66,7 @@ class Summary:
     created: int = 0
     updated: int = 0
     unchanged: int = 0
+    skipped: int = 0
     deleted: int = 0
     failed: list[Failure] = field(default_factory=list)
     stopped: Exception | None = None
@@ -58,12 +74,11 @@ class Summary:
     @property
     def total(self) -> int:
         """How many objects have an outcome."""
-        return self.created + self.updated + self.unchanged + self.deleted + len(self.failed)
+        counts: Iterable[int] = (getattr(self, name) for name in _COUNTS)
+        return sum(counts) + len(self.failed)
 
     def __str__(self) -> str:
-        counts = {
-            name: getattr(self, name) for name in ("created", "updated", "unchanged", "deleted")
-        } | {"failed": len(self.failed)}
+        counts = {name: getattr(self, name) for name in _COUNTS} | {"failed": len(self.failed)}
         said = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing"
         if self.stopped is None:
             return said
@@ -86,10 +101,11 @@ class Bulk:
 
     Args:
         scope: Where.
-        job_of: Makes the job that writes an object.
+        jobs: Makes the jobs that write objects.
         workers: How many chunks are written at the same time.
         on_error: "collect", "raise", or a function that is told of each failure.
         progress: Is told after each chunk.
+        summary: Where it is counted, if that was begun before.
 
     Attributes:
         workers: As given.
@@ -103,10 +119,11 @@ class Bulk:
     def __init__(
         self,
         scope: Scope,
-        job_of: JobOf,
+        jobs: Jobs,
         workers: int,
         on_error: OnError,
         progress: Progress | None,
+        summary: Summary | None = None,
     ) -> None:
         if not isinstance(workers, int) or workers < 1:
             raise ValueError(f"workers must be 1 or more, not {workers!r}")
@@ -114,9 +131,9 @@ class Bulk:
             raise ValueError(f'on_error must be "collect", "raise" or a function, not {on_error!r}')
         scope.require_kinto("send batches")
         self.workers = workers
-        self.summary = Summary()
+        self.summary = Summary() if summary is None else summary
         self._scope = scope
-        self._job_of = job_of
+        self._jobs = jobs
         self._on_error = on_error
         self._progress = progress
         self._lock = threading.Lock()
@@ -129,11 +146,11 @@ class Bulk:
 
     def opening(self) -> Flow[int]:
         """Find out how many objects make a chunk."""
-        return most_in_a_batch(self._scope)
+        return max((yield from most_in_a_batch(self._scope)), self._jobs.at_once)
 
     def writing(self, objects: list[Any]) -> Flow[list[Failure]]:
         """Write a chunk; what of it failed."""
-        jobs = [self._job_of(each) for each in objects]
+        jobs = yield from self._jobs.making(objects)
         yield from together(self._scope, jobs)
         with self._lock:
             self.summary.stopped = self._outage.after(jobs)
@@ -154,15 +171,103 @@ class Bulk:
             yield self._progress(self.summary)
 
 
-def saving_jobs(scope: Scope, *, force: bool) -> JobOf:
-    """What makes the job that saves an object."""
-    return partial(_job, "save", "__kinto_save__", scope, {"force": force})
+class Jobs(Protocol):
+    """Makes the jobs of a chunk.
+
+    Attributes:
+        at_once: For how many objects it asks with one request; a chunk has as many.
+    """
+
+    at_once: int
+
+    def making(self, objects: list[Any]) -> Flow[list[Job]]:
+        """Make the job of each object."""
 
 
-def deleting_jobs(scope: Scope, *, force: bool, missing_ok: bool) -> JobOf:
-    """What makes the job that deletes an object."""
+class _Plain:
+    """A job for each object, without asking for more.
+
+    Args:
+        job_of: Makes the job of one.
+    """
+
+    at_once = 1
+
+    def __init__(self, job_of: JobOf) -> None:
+        self._job_of = job_of
+
+    def making(self, objects: list[Any]) -> Flow[list[Job]]:
+        """Make the job of each object."""
+        yield from ()
+        return [self._job_of(each) for each in objects]
+
+
+class Upserts:
+    """Jobs that save objects over what is there: a hundred are looked at with one request.
+
+    Args:
+        scope: Where.
+        existing: What becomes of objects that are there.
+    """
+
+    at_once = _AT_ONCE
+
+    def __init__(self, scope: Scope, existing: Existing) -> None:
+        self._scope = scope
+        self._existing = existing
+
+    def making(self, objects: list[Any]) -> Flow[list[Job]]:
+        """Look what is there, and make the job of each object."""
+        there: dict[int, Any] = {}
+        for model in dict.fromkeys(type(each) for each in objects):
+            same = [each for each in objects if type(each) is model]
+            if hasattr(model, "__kinto_there__"):
+                there |= yield from self._looking(model, same)
+        return [self._job(each, there.get(id(each))) for each in objects]
+
+    def _looking(self, model: Any, objects: list[Any]) -> Flow[Mapping[int, Any]]:
+        """What is there of each, as far as it was asked for; or why that is not known."""
+        try:
+            found: Mapping[int, Any] = yield from model.__kinto_there__(
+                objects, self._scope, self._existing
+            )
+        except KintoError as error:
+            return {id(each): error for each in objects}
+        return found
+
+    def _job(self, target: Any, there: Any) -> Job:
+        # Two objects of one id are never under way at once: the second finds what the first wrote.
+        subject = (type(target), getattr(target, "id", id(target)))
+        job = Job(Outcome("save", target), partial(self.flow, target, there), subject)
+        job.sent = isinstance(there, KintoError)
+        return job
+
+    def flow(self, target: Any, there: Any) -> Flow[Any]:
+        """Make the flow that saves an object; `there` is what is known of what is there."""
+        storable(target)  # its own outcome, when it is something else
+        if isinstance(there, KintoError):
+            raise again(there, f"cannot save {target.__kinto_name__}: {there}")
+        flow: Flow[Any] = target.__kinto_upsert__(self._scope, self._existing, there=there)
+        return flow
+
+
+def saving_jobs(scope: Scope, *, force: bool, existing: Existing = "fail") -> Jobs:
+    """What makes the jobs that save objects.
+
+    Raises:
+        ValueError: `existing` is no answer.
+        TypeError: `force` is one, too.
+    """
+    check_existing(existing, force=force)
+    if existing != "fail":
+        return Upserts(scope, existing)
+    return _Plain(partial(_job, "save", "__kinto_save__", scope, {"force": force}))
+
+
+def deleting_jobs(scope: Scope, *, force: bool, missing_ok: bool) -> Jobs:
+    """What makes the jobs that delete objects."""
     options = {"force": force, "missing_ok": missing_ok}
-    return partial(_job, "delete", "__kinto_delete__", scope, options)
+    return _Plain(partial(_job, "delete", "__kinto_delete__", scope, options))
 
 
 def _job(act: Act, verb: str, scope: Scope, options: dict[str, Any], target: Any) -> Job:

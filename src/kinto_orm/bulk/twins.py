@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from kinto_orm.bulk.batch import Queue
-from kinto_orm.bulk.jobs import Outcome
+from kinto_orm.bulk.jobs import Existing, Outcome
 from kinto_orm.bulk.summary import (
     Bulk,
     Failure,
@@ -70,12 +70,13 @@ async def save_all(
     *,
     workers: int = 1,
     force: bool = False,
+    existing: Existing = "fail",
     on_error: OnError = "collect",
     progress: Progress | None = None,
 ) -> Summary:
     """Save any number of objects; see AsyncSession.save_all."""
-    jobs = saving_jobs(scope, force=force)
-    return await _in_chunks(scope, objects, Bulk(scope, jobs, workers, on_error, progress))
+    jobs = saving_jobs(scope, force=force, existing=existing)
+    return await in_chunks(scope, objects, Bulk(scope, jobs, workers, on_error, progress))
 
 
 async def delete_all(
@@ -90,10 +91,11 @@ async def delete_all(
 ) -> Summary:
     """Delete any number of objects; see AsyncSession.delete_all."""
     jobs = deleting_jobs(scope, force=force, missing_ok=missing_ok)
-    return await _in_chunks(scope, objects, Bulk(scope, jobs, workers, on_error, progress))
+    return await in_chunks(scope, objects, Bulk(scope, jobs, workers, on_error, progress))
 
 
-async def _in_chunks(scope: Scope, objects: AnyIterable, bulk: Bulk) -> Summary:
+async def in_chunks(scope: Scope, objects: AnyIterable, bulk: Bulk) -> Summary:
+    """Write objects, chunk by chunk, as the iterable gives them."""
     refuse_single(objects)
     pending: set[asyncio.Task[list[Failure]]] = set()
     try:

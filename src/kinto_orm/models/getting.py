@@ -52,12 +52,13 @@ def getting_or_none(model: type[S], scope: Scope, id: str) -> Flow[S | None]:
     try:
         return (yield from model.__kinto_get__(scope, id))
     except ResponseError as error:
-        if not _is_missing(model, error):
+        if not is_missing(model, error):
             raise
         return None
 
 
-def _is_missing(model: type[Stored], error: ResponseError) -> bool:
+def is_missing(model: type[Stored], error: ResponseError) -> bool:
+    """Whether an error says that there is no such object."""
     if isinstance(error, NotFound):
         return model.__kinto_unmade__ or error.resource == model.__kinto_kind__
     return model.__kinto_hidden__ and is_hidden(error)

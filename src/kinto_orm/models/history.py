@@ -105,10 +105,17 @@ def history_of(resource: Resource, given: Scope | None) -> Flow[History]:
 
 
 def _entries_of(resource: Resource, place: Place) -> Flow[History]:
-    bucket = place.path.split("/")[2]
-    history = yield from history_of_bucket(place.scope, bucket)
-    uri = place.of(resource.id, resource.__kinto_kind__)
-    return history.where(HistoryEntry.object_uri == uri)
+    return _entries_in(place, resource.id, resource.__kinto_kind__)
+
+
+def _entries_in(place: Place, id: str, kind: str) -> Flow[History]:
+    history = yield from history_in(place)
+    return history.where(HistoryEntry.object_uri == place.of(id, kind))
+
+
+def history_in(place: Place) -> Flow[History]:
+    """The entries of the bucket that a place is in, newest first."""
+    return history_of_bucket(place.scope, place.path.split("/")[2])
 
 
 def _place_of(resource: Resource, given: Scope | None) -> Flow[Place]:
@@ -124,20 +131,53 @@ def looking_back(resource: R, given: Scope | None, when: int | datetime) -> Flow
     Raises:
         NotFound: It was not there at that time.
     """
+    milliseconds(when)  # None is no time here
     place = yield from _place_of(resource, given)
-    # An entry's own timestamp is some milliseconds later than the object's.
-    modified = col(HistoryEntry.target)["data"]["last_modified"]
-    entries = yield from _entries_of(resource, place)
-    found = yield from reading_all(entries.where(modified <= milliseconds(when)).limit(1))
+    return (yield from as_it_was(type(resource), place, resource.id, when, name_of(resource)))
+
+
+def as_it_was(
+    model: type[R], place: Place, id: str, when: int | datetime | None, name: str
+) -> Flow[R]:
+    """Find an object as it was.
+
+    Args:
+        model: Its class.
+        place: Where it is, or was.
+        id: Its id.
+        when: A time; None: at last, before it was deleted.
+        name: How messages call it.
+
+    Raises:
+        NotFound: It was not there at that time, or the history does not show it.
+    """
+    entries = yield from _entries_in(place, id, model.__kinto_kind__)
+    if when is None:
+        entries = entries.where(HistoryEntry.action != "delete")
+    else:
+        # An entry's own timestamp is some milliseconds later than the object's.
+        modified = col(HistoryEntry.target)["data"]["last_modified"]
+        entries = entries.where(modified <= milliseconds(when))
+    found = yield from reading_all(entries.limit(1))
     if not found or found[0].action == "delete":
-        raise NotFound(f"{name_of(resource)} was not there at {when}", status=404)
-    raw = found[0].target.get("data")
-    if not is_object(raw) or raw["id"] != resource.id:
+        then = "in the history" if when is None else f"there at {when}"
+        raise NotFound(f"{name} was not {then}", status=404)
+    return shown_by(model, found[0], place, id, name)
+
+
+def shown_by(model: type[R], entry: HistoryEntry, place: Place, id: str, name: str) -> R:
+    """The object that an entry shows.
+
+    Raises:
+        BadReply: It shows another one.
+    """
+    raw = entry.target.get("data")
+    if not is_object(raw) or raw["id"] != id:
         raise BadReply(
-            f"the history does not show {name_of(resource)} in the entry {found[0].id!r}; does a "
-            "proxy or a cache mix answers up?"
+            f"the history does not show {name} in the entry {entry.id!r}; does a proxy or a cache "
+            "mix answers up?"
         )
-    old = from_raw(type(resource), raw, place)
+    old = from_raw(model, raw, place)
     own_state(old).past = True
     return old
 
@@ -205,7 +245,7 @@ class _PermissionPages:
             yield from require(self._scope, "permissions_endpoint", "list the permissions")
         request = Request("GET", "/permissions", self._query or "")
         reply = yield from ask(request, "list the permissions")
-        entries = _entries_in(reply)
+        entries = _listed_in(reply)
         following = next_position(reply)
         if following is not None and following == self._query:
             raise reply.bad("the same page comes again and again")
@@ -213,7 +253,7 @@ class _PermissionPages:
         return entries
 
 
-def _entries_in(reply: Reply) -> list[PermissionEntry]:
+def _listed_in(reply: Reply) -> list[PermissionEntry]:
     try:
         return _ENTRIES.validate_python(reply.json.get("data"))
     except ValidationError:

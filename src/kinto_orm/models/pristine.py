@@ -21,6 +21,7 @@ from kinto_orm.models.contents import (
     find_changes,
     go_back,
     held_by,
+    is_given,
     raw_of,
     same_json,
     stamp,
@@ -29,8 +30,8 @@ from kinto_orm.models.contents import (
 from kinto_orm.models.links import reach
 from kinto_orm.models.loading import Kept, Source, loader_of, page_of
 from kinto_orm.models.naming import names_of, refuse_reserved
-from kinto_orm.models.readback import load_again, unreadable
-from kinto_orm.models.state import State, own_state, set_state, state_of
+from kinto_orm.models.readback import hidden_changes, load_again, unreadable
+from kinto_orm.models.state import State, is_new, own_state, set_state, state_of
 from kinto_orm.models.stored import Stored
 from kinto_orm.models.traits import traits_of
 
@@ -61,6 +62,23 @@ def pristine_of(stored: S) -> S:
     if kept is not None:
         align(found, kept)
     return found
+
+
+def difference_of(stored: Stored) -> dict[str, tuple[Any, Any]]:
+    """What is not saved yet, by field: (old, new); see Resource.diff."""
+    if is_new(stored) or state_of(stored).gone:
+        given = sorted(each for each in traits_of(type(stored)).hiding if is_given(stored, each))
+        written = dict.fromkeys((*dump_of(stored), *given))
+        return {name: (None, value_of(stored, name)) for name in written}
+    pristine = pristine_of(stored)
+    names = names_of(type(stored))
+    changes = changes_of(stored)
+    hidden = hidden_changes(stored, lambda: pristine_of(stored))
+    changed = dict.fromkeys((*changes.changed, *sorted(changes.removed), *hidden))
+    return {
+        names.get(name, name): (value_of(pristine, name), value_of(stored, name))
+        for name in changed
+    }
 
 
 def adopt(stored: S, other: S, keep: frozenset[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
@@ -17,13 +17,14 @@ from kinto_orm.models.state import set_state, state_of
 from kinto_orm.models.stored import NOT_DATA
 from kinto_orm.queries.options import given_fields
 from kinto_orm.queries.query import Query
-from kinto_orm.wire.awaiting import arun
-from kinto_orm.wire.driving import run
+from kinto_orm.wire.awaiting import arun, arun_each
+from kinto_orm.wire.driving import run, run_each
 from kinto_orm.wire.messages import segment
 from kinto_orm.wire.scope import Scope
 
 if TYPE_CHECKING:
     from kinto_orm.models.history import HistoryEntry
+    from kinto_orm.models.restoring import Deletion
     from kinto_orm.queries.conditions import Condition
 
 M = TypeVar("M", bound=Resource)
@@ -149,6 +150,65 @@ class Record(Resource):
 
         await arun(scope_of(self, session), reverting(self, session, when))
         return self
+
+    # What was deleted
+
+    @classmethod
+    def deleted(cls, *, session: Scope | None = None) -> Iterator[Deletion[Self]]:
+        """What was deleted and is not there again, by the history: the newest deletion first.
+
+        Args:
+            session: Which session to use.
+
+        Raises:
+            Unsupported: The server lacks the history plugin.
+            InvalidData: What was deleted does not fit the model.
+        """
+        from kinto_orm.models.restoring import deletions
+
+        scope = scope_for(cls, session)
+        return run_each(scope, deletions(cls, scope))
+
+    @classmethod
+    def restore(
+        cls, id: str, *, at: int | datetime | None = None, session: Scope | None = None
+    ) -> Self:
+        """Bring back what was deleted, or make a record what it was at a time; and save it.
+
+        Its fields come back, and not its permissions.
+
+        Args:
+            id: The record's id.
+            at: Milliseconds, or a datetime; None: as it was before it was deleted.
+            session: Which session to use.
+
+        Raises:
+            NotFound: The history does not show it, or it was not there at that time.
+            Conflict: It is there, and no time was given; or somebody else was first.
+            Unsupported: The server lacks the history plugin.
+        """
+        from kinto_orm.models.restoring import restoring
+
+        scope = scope_for(cls, session)
+        return run(scope, restoring(cls, scope, id, at))
+
+    @classmethod
+    def adeleted(cls, *, session: Scope | None = None) -> AsyncIterator[Deletion[Self]]:
+        """`deleted`, for `async for`."""
+        from kinto_orm.models.restoring import deletions
+
+        scope = scope_for(cls, session)
+        return arun_each(scope, deletions(cls, scope))
+
+    @classmethod
+    async def arestore(
+        cls, id: str, *, at: int | datetime | None = None, session: Scope | None = None
+    ) -> Self:
+        """`restore`, awaited."""
+        from kinto_orm.models.restoring import restoring
+
+        scope = scope_for(cls, session)
+        return await arun(scope, restoring(cls, scope, id, at))
 
 
 @lru_cache(maxsize=1000)

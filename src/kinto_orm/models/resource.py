@@ -18,7 +18,6 @@ from kinto_orm.models.attributes import (
     set_attribute,
     set_item,
 )
-from kinto_orm.models.contents import dump_of, is_given, value_of
 from kinto_orm.models.copying import copying
 from kinto_orm.models.deleting import Tombstone, deleting
 from kinto_orm.models.getting import getting, getting_or_creating, getting_or_none
@@ -39,14 +38,13 @@ from kinto_orm.models.permitting import (
     fetching_permissions,
     sending_permissions,
 )
-from kinto_orm.models.pristine import changes_of, pristine_of
-from kinto_orm.models.readback import hidden_changes
+from kinto_orm.models.pristine import difference_of
 from kinto_orm.models.refreshing import refreshing
 from kinto_orm.models.saving import Saved, saving
 from kinto_orm.models.state import bound, is_new, own_state, permissions_of, set_state, state_of
 from kinto_orm.models.stored import Stored
-from kinto_orm.models.traits import traits_of
 from kinto_orm.models.twins import AsyncVerbs
+from kinto_orm.models.upserting import Upserting, writing
 from kinto_orm.queries.options import given_fields
 from kinto_orm.queries.pager import Listing
 from kinto_orm.queries.query import Query
@@ -55,10 +53,11 @@ from kinto_orm.wire.flows import Flow
 from kinto_orm.wire.scope import Scope, refuse_other
 
 if TYPE_CHECKING:
+    from kinto_orm.bulk.jobs import Existing
     from kinto_orm.queries.conditions import Condition
 
 
-class Resource(AsyncVerbs, Linked, Stored):
+class Resource(AsyncVerbs, Upserting, Linked, Stored):
     """Base of all stored objects; use Record, Bucket, Collection, Group, Template or Account."""
 
     # Making objects
@@ -125,18 +124,7 @@ class Resource(AsyncVerbs, Linked, Stored):
 
     def diff(self) -> dict[str, tuple[Any, Any]]:
         """What is not saved yet, by field: (old, new); a missing value is None."""
-        if is_new(self) or state_of(self).gone:
-            given = sorted(each for each in traits_of(type(self)).hiding if is_given(self, each))
-            written = dict.fromkeys((*dump_of(self), *given))
-            return {name: (None, value_of(self, name)) for name in written}
-        pristine = pristine_of(self)
-        names, changes = names_of(type(self)), changes_of(self)
-        hidden = hidden_changes(self, lambda: pristine_of(self))
-        changed = dict.fromkeys((*changes.changed, *sorted(changes.removed), *hidden))
-        return {
-            names.get(name, name): (value_of(pristine, name), value_of(self, name))
-            for name in changed
-        }
+        return difference_of(self)
 
     # The session
 
@@ -232,6 +220,7 @@ class Resource(AsyncVerbs, Linked, Stored):
         self,
         *,
         force: bool = False,
+        existing: Existing = "fail",
         last_modified: int | None = None,
         session: Scope | None = None,
     ) -> Self:
@@ -243,6 +232,10 @@ class Resource(AsyncVerbs, Linked, Stored):
 
         Args:
             force: Overwrite without a precondition (`PUT`), whatever the server has.
+            existing: What becomes of a new object whose id is there already. "fail": a Conflict.
+                The others look first (`GET`): "update" sends what differs, and keeps the fields
+                that the model does not declare; "replace" overwrites, unless nothing differs;
+                "skip" leaves alone what is there, and the object is as it was.
             last_modified: For replicas only: the timestamp to be stored, in milliseconds, instead
                 of the server's own. A new object keeps any, a stored one only a newer one. Every
                 later write of the collection gets one beyond it.
@@ -255,7 +248,7 @@ class Resource(AsyncVerbs, Linked, Stored):
             Conflict: It exists already, was changed by somebody else, or is gone.
             InvalidData: The server refuses the data, or the library knows that it would.
         """
-        flow = self.__kinto_save__(session, force=force, last_modified=last_modified)
+        flow = writing(self, session, existing, force=force, last_modified=last_modified)
         run(scope_of(self, session), flow)
         return self
 

@@ -51,7 +51,7 @@ from kinto_orm.wire.messages import JSON_PATCH, Request, if_match, if_none_match
 from kinto_orm.wire.places import Place
 from kinto_orm.wire.scope import Scope
 
-Saved = Literal["created", "updated", "unchanged"]
+Saved = Literal["created", "updated", "unchanged", "skipped"]
 
 
 def saving(
@@ -119,8 +119,7 @@ def _move(stored: Stored, scope: Scope, asked: Mapping[str, int], *, force: bool
     """
     data = data_to_send(stored)
     moved = copy.copy(stored)
-    homeless = (yield from home_in(type(stored), scope)) is None
-    plural = state_of(stored).plural if homeless else None
+    plural = yield from plural_in(stored, scope)
     doubt = state_of(stored).doubt
     set_state(moved, State(scope, plural, None, known_id=True, doubt=doubt))
     place = yield from place_of(moved, scope)
@@ -130,6 +129,27 @@ def _move(stored: Stored, scope: Scope, asked: Mapping[str, int], *, force: bool
     set_state(stored, state_of(moved))
     lead_elsewhere(stored, scope)
     return saved
+
+
+def creating_again(stored: Stored, place: Place, last_modified: int | None = None) -> Flow[Saved]:
+    """Create an object that was there once, with all that is known of it (`PUT`).
+
+    Args:
+        stored: The object; the history shows it, or it was deleted since it was loaded.
+        place: Where it was.
+        last_modified: The timestamp to be stored, instead of the server's own.
+    """
+    data = data_to_send(stored)
+    asked = stamp_to_send(last_modified)
+    set_state(stored, State(place.scope, place.path, None, known_id=True))
+    with Doubting(stored):
+        return (yield from put(stored, place, if_none_match(), asked, data))
+
+
+def plural_in(stored: Stored, scope: Scope) -> Flow[str | None]:
+    """Where an object is to live in a scope that says no place for it: as it lives elsewhere."""
+    homeless = (yield from home_in(type(stored), scope)) is None
+    return state_of(stored).plural if homeless else None
 
 
 # What is sent
@@ -258,7 +278,7 @@ def put(
     wanted = sent.wanted() if sent else {}
     if wanted:
         body["permissions"] = wanted
-    own = _has_own_id(stored)
+    own = has_own_id(stored)
     written = Written(place, data, data, known_stamp(stored), own=own, access=sent)
     request = Request(
         "PUT",
@@ -299,7 +319,7 @@ def _after_412(
         Conflict: Somebody else was first, or that cannot be told.
     """
     lost, same = _is_lost(stored, error), _shows(stored, error, data)
-    if lost and same and _has_own_id(stored):
+    if lost and same and has_own_id(stored):
         answer: dict[str, Any] | None = {"data": existing_of(stored, error)}
         if wanted:
             answer = yield from _what_is_there(stored, place, wanted)
@@ -352,7 +372,7 @@ def name_fields(stored: Stored, error: ResponseError, sent: Mapping[str, Any]) -
             error.args = (f"{error} {name!r} is inside of the field {' or '.join(inside)}.",)
 
 
-def _has_own_id(stored: Stored) -> bool:
+def has_own_id(stored: Stored) -> bool:
     """Whether nobody else can write under this id: a random UUID that was made for it."""
     given = "id" in stored.__pydantic_fields_set__ or state_of(stored).known_id
     # A factory of the program may count, or make the same id from the same data.

@@ -109,6 +109,11 @@ class Stored(BaseModel, metaclass=ResourceMeta):
         title = self.__dict__.get(self.__kinto_title__, self.id)
         return f"{type(self).__name__} {title!r}"
 
+    @classmethod
+    def __kinto_id_of__(cls, title: str) -> str:
+        """The id of the object whose `__kinto_title__` this is."""
+        return title
+
     # What other acts ask of it; Resource does it.
 
     @classmethod

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Self
 
+from kinto_orm.bulk.jobs import Existing
 from kinto_orm.models.asking import scope_for, scope_of
 from kinto_orm.models.copying import copying
 from kinto_orm.models.deleting import Tombstone
 from kinto_orm.models.getting import getting_or_creating, getting_or_none
 from kinto_orm.models.stored import Stored
+from kinto_orm.models.upserting import writing
 from kinto_orm.queries.options import given_fields
 from kinto_orm.wire.awaiting import arun
 from kinto_orm.wire.scope import Scope
@@ -58,11 +60,12 @@ class AsyncVerbs(_Base):
         self,
         *,
         force: bool = False,
+        existing: Existing = "fail",
         last_modified: int | None = None,
         session: Scope | None = None,
     ) -> Self:
         """`save`, awaited."""
-        flow = self.__kinto_save__(session, force=force, last_modified=last_modified)
+        flow = writing(self, session, existing, force=force, last_modified=last_modified)
         await arun(scope_of(self, session), flow)
         return self
 

@@ -117,6 +117,10 @@ class Template(Record, collection="templates"):
         return data
 
     @classmethod
+    def __kinto_id_of__(cls, title: str) -> str:
+        return keypath.record_id(title)
+
+    @classmethod
     def __kinto_check_names__(cls, given: Mapping[str, Any]) -> None:
         if "id" in given:
             raise InvalidData(f"the id of a {cls.__name__} follows from its name: leave id= out")

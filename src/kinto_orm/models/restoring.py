@@ -1,0 +1,172 @@
+"""What was deleted, and bringing it back: by the history, without an object in hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Generic, TypeVar
+
+from kinto_orm.errors import Conflict
+from kinto_orm.models.asking import home_of
+from kinto_orm.models.conflicts import conflict_of
+from kinto_orm.models.getting import getting_or_none
+from kinto_orm.models.history import HistoryEntry, as_it_was, history_in, milliseconds, shown_by
+from kinto_orm.models.pristine import adopt
+from kinto_orm.models.resource import Resource
+from kinto_orm.models.saving import creating_again
+from kinto_orm.models.upserting import reading
+from kinto_orm.queries.conditions import col
+from kinto_orm.queries.pager import Pages
+from kinto_orm.wire.flows import ANEW, Flow
+from kinto_orm.wire.places import Place, require
+from kinto_orm.wire.scope import Scope
+
+R = TypeVar("R", bound=Resource)
+
+_DELETIONS_IN_A_PAGE = 100
+# Paths are long, and some servers take no URL of more than 4,000 characters.
+_PATHS_IN_A_REQUEST = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion(Generic[R]):
+    """An object that was deleted, by the history.
+
+    Attributes:
+        id: Its id.
+        object: How it was before; None when the history does not reach back so far.
+        date: When it was deleted, as the server writes it.
+        user_id: Who deleted it.
+        last_modified: When it was deleted, in milliseconds.
+    """
+
+    id: str
+    object: R | None
+    date: datetime
+    user_id: str
+    last_modified: int | None
+
+
+def deletions(model: type[R], scope: Scope) -> Iterator[Flow[list[Deletion[R]]]]:
+    """What was deleted and is not there again, page by page; see Record.deleted."""
+    pages = _DeletionPages(model, scope)
+    while pages.has_more:
+        yield pages.reading()
+
+
+class _DeletionPages(Generic[R]):
+    """Pages of deletions, one after the other, the newest first.
+
+    Attributes:
+        has_more: Whether there is a page to be read.
+    """
+
+    def __init__(self, model: type[R], scope: Scope) -> None:
+        self._model = model
+        self._scope = scope
+        self._place: Place | None = None
+        self._pages: Pages[list[HistoryEntry]] | None = None
+        self._seen: set[str] = set()
+        self.has_more = True
+
+    def reading(self) -> Flow[list[Deletion[R]]]:
+        """Fetch the next page, what of it is there again, and how the rest was before."""
+        if self._pages is None or self._place is None:
+            self._place = (yield from home_of(self._model, self._scope)).explaining()
+            self._pages = yield from self._opening(self._place)
+        entries = self._pages.take((yield from self._pages.fetching()))
+        self.has_more = self._pages.has_more
+        yield ANEW
+        gone = yield from self._still_gone(self._place, entries)
+        before = yield from self._before(self._place, gone)
+        return [self._deletion(self._place, each, before.get(each.object_uri)) for each in gone]
+
+    def _opening(self, place: Place) -> Flow[Pages[list[HistoryEntry]]]:
+        history = yield from history_in(place)
+        uri = col(HistoryEntry.object_uri)
+        query = history.where(HistoryEntry.action == "delete", uri.like(f"{place.path}/*"))
+        return (yield from query.page_size(_DELETIONS_IN_A_PAGE).opening())
+
+    def _still_gone(self, place: Place, entries: list[HistoryEntry]) -> Flow[list[HistoryEntry]]:
+        """The deletions of what is not there again; of two of one object the newer."""
+        newest = {}
+        for each in entries:
+            id = _id_in(each, place)
+            if id is not None and id not in self._seen:
+                self._seen.add(id)
+                newest[id] = each
+        there = {each.id for each in (yield from reading(self._model, place, [*newest]))}
+        return [each for id, each in newest.items() if id not in there]
+
+    def _before(self, place: Place, gone: list[HistoryEntry]) -> Flow[dict[str, HistoryEntry]]:
+        """The last entry of each before it was deleted, by the object's path."""
+        found: dict[str, HistoryEntry] = {}
+        for uris in _groups((each.object_uri for each in gone), _PATHS_IN_A_REQUEST):
+            history = yield from history_in(place)
+            entries = history.where(
+                HistoryEntry.action != "delete", col(HistoryEntry.object_uri).in_(uris)
+            )
+            pages = yield from entries.page_size(_DELETIONS_IN_A_PAGE).opening()
+            while pages.has_more and not found.keys() >= set(uris):
+                for each in pages.take((yield from pages.fetching())):
+                    found.setdefault(each.object_uri, each)
+                yield ANEW
+        return found
+
+    def _deletion(
+        self, place: Place, entry: HistoryEntry, before: HistoryEntry | None
+    ) -> Deletion[R]:
+        id = entry.object_uri.rpartition("/")[2]
+        name = f"{self._model.__name__} {id!r}"
+        old = None if before is None else shown_by(self._model, before, place, id, name)
+        tombstone = entry.target.get("data")
+        when = tombstone.get("last_modified") if isinstance(tombstone, dict) else None
+        stamp = when if isinstance(when, int) else None
+        return Deletion(id, old, entry.date, entry.user_id, stamp)
+
+
+def _id_in(entry: HistoryEntry, place: Place) -> str | None:
+    """The id of the object that an entry is about; None when that lives elsewhere."""
+    plural, _, id = entry.object_uri.rpartition("/")
+    return id if plural == place.path else None
+
+
+def _groups(items: Iterable[str], size: int) -> Iterator[list[str]]:
+    rest = iter(items)
+    while group := list(islice(rest, size)):
+        yield group
+
+
+def restoring(model: type[R], scope: Scope, id: str, when: int | datetime | None) -> Flow[R]:
+    """Bring back an object, or make it what it was at a time; see Record.restore.
+
+    Raises:
+        NotFound: The history does not show it.
+        Conflict: It is there, and no time was given; or somebody else was first.
+    """
+    if when is not None:
+        milliseconds(when)  # refused before anything is sent
+    yield from require(scope, "history", f"restore {model.__name__} {id!r}")
+    place = yield from home_of(model, scope)
+    there = yield from getting_or_none(model, scope, id)
+    if there is not None and when is None:
+        raise _is_there(there)
+    name = f"{model.__name__} {id!r}"
+    old = yield from as_it_was(model, place, model.__kinto_id_of__(id), when, name)
+    if there is None:
+        yield from creating_again(old, place)
+        return old
+    adopt(there, old, frozenset())
+    yield from there.__kinto_save__(scope)
+    return there
+
+
+def _is_there(stored: Resource) -> Conflict:
+    name = f"{type(stored).__name__}"
+    return conflict_of(
+        stored,
+        f"{stored.__kinto_name__} is there, and was not deleted. To make it what it was at a time "
+        f"give that: {name}.restore(id, at=...). Nothing was sent.",
+    )

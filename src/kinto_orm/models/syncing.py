@@ -1,0 +1,303 @@
+"""Making a collection equal to an iterable: `session.sync`.
+
+What is given is saved over what is there. With `delete_missing`, what was not given is deleted at
+the end. Of a dry run each flow goes on until it would write.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Literal
+
+from kinto_orm.bulk.jobs import Job, Outcome
+from kinto_orm.bulk.summary import Bulk, OnError, Progress, Summary, Upserts
+from kinto_orm.errors import ConfigurationError, InvalidData
+from kinto_orm.models.asking import home_of, is_foreign
+from kinto_orm.models.contents import name_of
+from kinto_orm.models.making import of_fields
+from kinto_orm.models.naming import names_of
+from kinto_orm.models.resource import Resource
+from kinto_orm.models.saving import plural_in
+from kinto_orm.models.state import state_of
+from kinto_orm.queries.pager import Pager
+from kinto_orm.queries.query import Query
+from kinto_orm.wire.flows import ANEW, Flow
+from kinto_orm.wire.messages import Request
+from kinto_orm.wire.scope import Scope
+
+_SHOWN = 100
+_SIGNS = {"create": "+", "update": "~", "delete": "-"}
+
+
+@dataclass(frozen=True, slots=True)
+class SyncChange:
+    """One object that is not as it should be.
+
+    Attributes:
+        action: "create", "update" or "delete".
+        id: The object's id.
+        fields: Of an update, the fields that differ.
+    """
+
+    action: Literal["create", "update", "delete"]
+    id: str
+    fields: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        said = f"{_SIGNS[self.action]} {self.id}"
+        return f"{said}: {', '.join(self.fields)}" if self.fields else said
+
+
+@dataclass(slots=True)
+class SyncPlan(Summary):
+    """What was done to make a collection equal to an iterable, or would be done. Print it.
+
+    It has the counts of a Summary, and of what changes the ids.
+
+    Attributes:
+        model: The name of the class.
+        dry_run: Whether nothing was written.
+        changes: What was created, updated and deleted, or would be.
+        kept: How many objects are there that were not given, and stay because something failed;
+            None when that was not looked at.
+    """
+
+    model: str = ""
+    dry_run: bool = False
+    changes: list[SyncChange] = field(default_factory=list)
+    kept: int | None = None
+
+    def __str__(self) -> str:
+        head = f"{self.model}: {Summary.__str__(self)}"
+        if self.dry_run:
+            head += " (a dry run: nothing was written)"
+        lines = [f"  {each}" for each in self.changes[:_SHOWN]]
+        left = len(self.changes) - len(lines)
+        if left:
+            lines.append(f"  and {left} more")
+        if self.kept:
+            lines.append(f"  {self.kept} not deleted, because something failed")
+        return "\n".join([head, *lines])
+
+
+class Syncing:
+    """Makes a collection equal to what is given.
+
+    Args:
+        scope: Where.
+        model: The class of the objects.
+        delete_missing: Whether what was not given is to be found.
+        dry_run: Write nothing.
+        workers: How many chunks are written at the same time.
+        on_error: As in `save_all`.
+        progress: As in `save_all`.
+
+    Attributes:
+        plan: What was done.
+        saving: Saves what is given.
+        deleting: Deletes what was not.
+    """
+
+    def __init__(
+        self,
+        scope: Scope,
+        model: type[Resource],
+        *,
+        delete_missing: bool,
+        dry_run: bool,
+        workers: int,
+        on_error: OnError,
+        progress: Progress | None,
+    ) -> None:
+        self.plan = SyncPlan(model=model.__name__, dry_run=dry_run)
+        self._scope = scope
+        self._model = model
+        self._ids: set[str] = set()
+        ids = self._ids if delete_missing else None
+        rest = workers, on_error, progress, self.plan
+        self.saving = Bulk(scope, _Saves(scope, model, self.plan, ids), *rest)
+        self.deleting = Bulk(scope, _Deletes(scope, self.plan), *rest)
+
+    def opening(self) -> Flow[None]:
+        """Make sure that a dry run does not promise what would fail.
+
+        Raises:
+            NotFound: The collection is missing, and the first write would not make it.
+        """
+        if self.plan.dry_run:
+            place = yield from home_of(self._model, self._scope)
+            if place.parents is None or not place.parents.permitted:
+                query = Query(self._model, self._scope).limit(1)
+                yield from (yield from self._pages(query, unmade=False)).fetching()
+
+    def missing(self) -> Flow[list[Resource]]:
+        """Find what is there and was not given; nothing when something failed."""
+        found: list[Resource] = []
+        pages = yield from self._pages(Query(self._model, self._scope), unmade=True)
+        while pages.has_more:
+            page = pages.take((yield from pages.fetching()))
+            found += [each for each in page if each.id not in self._ids]
+            yield ANEW
+        if not self.plan.failed and self.plan.stopped is None:
+            return found
+        self.plan.kept = len(found)
+        return []
+
+    def _pages(self, query: Query[Resource], *, unmade: bool) -> Flow[Pager[Resource]]:
+        """Read ids, and make nothing."""
+        there = yield from query.listing()
+        there = replace(there, place=there.place.explaining(), unmade=unmade or there.unmade)
+        return Pager(there, query.only("id").asked())
+
+
+class _Saves(Upserts):
+    """Jobs that save what is given over what is there.
+
+    Args:
+        scope: Where.
+        model: The class of the objects.
+        plan: Notes what changes.
+        ids: Is given the ids of all that was given; None: nobody asks for them.
+    """
+
+    def __init__(
+        self, scope: Scope, model: type[Resource], plan: SyncPlan, ids: set[str] | None
+    ) -> None:
+        super().__init__(scope, "update")
+        self._model = model
+        self._plan = plan
+        self._ids = ids
+
+    def making(self, objects: list[Any]) -> Flow[list[Job]]:
+        """Make the job of each object, or of the object that a mapping is made to."""
+        jobs = yield from super().making([self._made(each) for each in objects])
+        for job, given in zip(jobs, objects, strict=True):
+            if isinstance(job.outcome.target, _Unfit):
+                job.outcome.target = given
+        return jobs
+
+    def _made(self, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            # What is given is not changed by a dry run.
+            return copy.copy(given) if self._plan.dry_run else given
+        try:
+            return of_fields(self._model, given, {})
+        except Exception as error:  # noqa: BLE001  (whatever a validator raises: its own failure)
+            return _Unfit(error)
+
+    def flow(self, target: Any, there: Any) -> Flow[Any]:
+        """Make the flow that saves an object, and notes what it writes."""
+        if isinstance(target, _Unfit):
+            raise target.error
+        if not isinstance(target, self._model):
+            raise TypeError(
+                f"objects of {self._model.__name__} are needed here, or mappings of their fields, "
+                f"not {target!r:.80}"
+            )
+        _refuse_new_id(target)
+        if self._ids is not None:
+            self._ids.add(target.id)
+        flow = super().flow(target, there)
+        return _noting(self._plan, target, flow, self._checking(target))
+
+    def _checking(self, target: Resource) -> Flow[None]:
+        """Refuse what would be written into another collection."""
+        plural = state_of(target).plural
+        if (yield from is_foreign(target, self._scope)):
+            plural = yield from plural_in(target, self._scope)
+        own = yield from home_of(type(target), self._scope, plural)
+        place = yield from home_of(self._model, self._scope)
+        if own.path != place.path:
+            raise ConfigurationError(
+                f"{name_of(target)} lives in {own.path}, and what is made equal is {place.path}. "
+                "Nothing was sent."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Unfit:
+    """A mapping of which no object can be made."""
+
+    error: Exception
+
+
+class _Deletes:
+    """Jobs that delete what was not given, unless it was changed since it was listed."""
+
+    at_once = 1
+
+    def __init__(self, scope: Scope, plan: SyncPlan) -> None:
+        self._scope = scope
+        self._plan = plan
+
+    def making(self, objects: list[Any]) -> Flow[list[Job]]:
+        """Make the job of each object."""
+        yield from ()
+        return [Job(Outcome("delete", each), partial(self._noted, each)) for each in objects]
+
+    def _noted(self, target: Resource) -> Flow[None]:
+        if not self._plan.dry_run:
+            yield from target.__kinto_delete__(self._scope, missing_ok=True)
+        self._plan.changes.append(SyncChange("delete", target.id))
+
+
+def _refuse_new_id(stored: Resource) -> None:
+    """Refuse an object that nobody can find again.
+
+    Raises:
+        InvalidData: Its id was made for it.
+    """
+    if "id" not in stored.model_fields_set and type(stored).__kinto_id_factory__ is None:
+        raise InvalidData(
+            f"{name_of(stored)} has an id that was made for it just now, so that each run would "
+            "create it once more: give it an id, such as one that follows from its data. Nothing "
+            "was sent."
+        )
+
+
+def _noting(plan: SyncPlan, stored: Resource, flow: Flow[Any], before: Flow[None]) -> Flow[Any]:
+    """Run a flow, and note what it writes; in a dry run it ends before that."""
+    yield from before
+    names: list[str] = []
+    action: Literal["create", "update"] | None = None
+    answer: Any = None
+    try:
+        step = next(flow)
+        while True:
+            if action is None and isinstance(step, Request) and step.method in ("PUT", "PATCH"):
+                action = "create" if step.method == "PUT" else "update"
+                names = _names_in(step) if action == "update" else []
+                if plan.dry_run:
+                    flow.close()
+                    break
+            try:
+                answer = yield step
+            except BaseException as error:  # noqa: BLE001  (the flow knows what it means)
+                step = flow.throw(error)
+            else:
+                step = flow.send(answer)
+    except StopIteration as end:
+        saved = end.value
+    else:
+        saved = f"{action}d"
+    if action is not None:
+        fields = names_of(type(stored))
+        changed = tuple(fields.get(name, name) for name in names)
+        plan.changes.append(SyncChange(action, stored.id, changed))
+    return saved
+
+
+def _names_in(request: Request) -> list[str]:
+    """The stored names of what a request changes."""
+    body = json.loads(request.body or b"{}")
+    if isinstance(body, dict):
+        return [*body.get("data", {})]
+    pointers = [operation["path"].split("/")[1:3] for operation in body]
+    return [
+        name.replace("~1", "/").replace("~0", "~") if place == "data" else place
+        for place, name in pointers
+    ]

@@ -1,0 +1,322 @@
+"""Saving what may be there already: it is looked at first, and that says what is to be sent.
+
+What is there is read, alone or a hundred with one request. "update": the object takes what it does
+not declare itself, and sends what differs, with a precondition. "replace": it overwrites, unless
+nothing differs. "skip": what is there is left alone. An object that nobody else can have is not
+looked for.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kinto_orm.bulk.jobs import Existing, check_existing
+from kinto_orm.errors import Conflict, InvalidData, KintoError, ResponseError
+from kinto_orm.models.asking import (
+    ask_about,
+    from_raw,
+    home_of,
+    is_foreign,
+    path_of,
+    place_of,
+    require_id,
+)
+from kinto_orm.models.contents import extra_of, fits, name_of, stamp
+from kinto_orm.models.getting import is_missing
+from kinto_orm.models.naming import names_of
+from kinto_orm.models.permissions import Permissions
+from kinto_orm.models.pristine import adopt, reload, unsaved
+from kinto_orm.models.saving import (
+    Saved,
+    creating_again,
+    data_to_send,
+    has_own_id,
+    plural_in,
+    refuse_partial,
+)
+from kinto_orm.models.state import is_new, set_state, state_of
+from kinto_orm.models.stored import NOT_DATA, Stored
+from kinto_orm.queries.columns import IDS_IN_A_REQUEST, Column
+from kinto_orm.queries.pager import Asked, Listing, Pager, reading_all
+from kinto_orm.queries.query import Query
+from kinto_orm.wire.flows import Flow
+from kinto_orm.wire.messages import Reply, Request
+from kinto_orm.wire.places import Place, is_absent
+from kinto_orm.wire.scope import Scope
+
+if TYPE_CHECKING:
+    _Base = Stored
+else:
+    # For checkers they are methods of a stored object; Pydantic need not know of another model.
+    _Base = object
+
+_HELP = "existing='replace' overwrites what is there. Nothing was sent."
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the server has under an id.
+
+    Attributes:
+        id: The id.
+        raw: The stored data; None when there is nothing.
+        place: Where it was looked for.
+    """
+
+    id: str
+    raw: Mapping[str, Any] | None
+    place: Place
+
+
+class Upserting(_Base):
+    """What bulk ways of writing need of a stored object, to save it over what is there."""
+
+    __slots__ = ()
+
+    def __kinto_upsert__(
+        self,
+        given: Scope | None,
+        existing: Existing,
+        *,
+        last_modified: int | None = None,
+        there: Found | None = None,
+    ) -> Flow[Saved]:
+        return upserting(self, given, existing, last_modified=last_modified, there=there)
+
+    @classmethod
+    def __kinto_there__(
+        cls, objects: Sequence[Stored], given: Scope | None, existing: Existing
+    ) -> Flow[Mapping[int, Found]]:
+        return looking_for(cls, objects, given, existing)
+
+
+def writing(
+    stored: Stored,
+    given: Scope | None,
+    existing: Existing,
+    *,
+    force: bool,
+    last_modified: int | None,
+) -> Flow[Any]:
+    """Save an object, whatever becomes of what is there; see Resource.save.
+
+    Raises:
+        ValueError: `existing` is no answer.
+        TypeError: `force` is one, too.
+    """
+    if existing == "fail":
+        return stored.__kinto_save__(given, force=force, last_modified=last_modified)
+    check_existing(existing, force=force)
+    return upserting(stored, given, existing, last_modified=last_modified)
+
+
+def upserting(
+    stored: Stored,
+    given: Scope | None,
+    existing: Existing,
+    *,
+    last_modified: int | None = None,
+    there: Found | None = None,
+) -> Flow[Any]:
+    """Save an object over what is there.
+
+    Args:
+        stored: The object.
+        given: Where to save it; None: where it lives.
+        existing: What becomes of what is there.
+        last_modified: The timestamp to be stored, in milliseconds, instead of the server's own.
+        there: What is there, if that was looked at before.
+
+    Raises:
+        Conflict: Somebody else wrote it since it was looked at.
+        InvalidData: What is there does not fit the model, or the server refuses the data.
+    """
+    refuse_partial(stored)
+    place = yield from _place_to_look(stored, given, existing)
+    if place is None:
+        return (yield from stored.__kinto_save__(given, last_modified=last_modified))
+    found = there or (yield from _looking(stored, place))
+    if existing == "skip" and found.raw is not None:
+        return "skipped"
+    write = _Write(stored, given, found, last_modified)
+    if found.raw is None:
+        return (yield from write.creating(existing))
+    if existing == "replace":
+        same = fits(stored, found.raw, data_to_send(stored))
+        if last_modified is not None or not same:
+            return (yield from write.saving(force=True))
+    return (yield from write.updating())
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    """A write over what was found."""
+
+    stored: Stored
+    given: Scope | None
+    found: Found
+    last_modified: int | None
+
+    def saving(self, *, force: bool = False) -> Flow[Any]:
+        """Save the object as any other."""
+        return self.stored.__kinto_save__(self.given, force=force, last_modified=self.last_modified)
+
+    def creating(self, existing: Existing) -> Flow[Any]:
+        """Create what is not there."""
+        if existing == "replace":
+            return (yield from self.saving(force=True))
+        try:
+            if is_new(self.stored) or (yield from _lives_elsewhere(self.stored, self.given)):
+                return (yield from self.saving())
+            place = yield from place_of(self.stored, self.given)
+            return (yield from creating_again(self.stored, place, self.last_modified))
+        except Conflict as conflict:
+            if existing != "skip" or conflict.unconfirmed:
+                raise
+            return "skipped"
+
+    def updating(self) -> Flow[Any]:
+        """Send what differs from what is there.
+
+        What is known of an object that lives elsewhere stays true when this fails.
+        """
+        stored = self.stored
+        if not (yield from _lives_elsewhere(stored, self.given)):
+            _take_over(stored, self.found)
+            return (yield from self.saving())
+        moved = copy.copy(stored)
+        _take_over(moved, self.found)
+        saved = yield from _Write(moved, self.given, self.found, self.last_modified).saving()
+        stamp(stored, moved.__dict__)
+        adopt(stored, moved, frozenset())
+        set_state(stored, state_of(moved))
+        return saved
+
+
+def _take_over(stored: Stored, found: Found) -> None:
+    """Become what is there, but for all that the object says itself.
+
+    Raises:
+        InvalidData: What is there does not fit the model, or not together with the rest.
+    """
+    held = state_of(stored).permissions
+    try:
+        fresh = from_raw(type(stored), found.raw or {}, found.place)
+        kept = held if isinstance(held, Permissions) else None
+        state = state_of(fresh).replaced(permissions=kept)
+        reload(stored, fresh, state, _own_names(stored))
+    except InvalidData as error:
+        raise InvalidData(f"cannot update {name_of(stored)}: {error} {_HELP}") from error
+
+
+def _own_names(stored: Stored) -> frozenset[str]:
+    """The stored names of what an object says itself: all that its model declares, and was given.
+
+    A default that a factory makes is for new objects, such as the time of creation: it says nothing
+    of what is there, unless it was changed.
+    """
+    names, fields = names_of(type(stored)), type(stored).model_fields
+    made = {
+        name
+        for name, field in names.items()
+        if fields[field].default_factory is not None and field not in stored.model_fields_set
+    }
+    return frozenset(names.keys() - made | extra_of(stored).keys() | unsaved(stored)) - NOT_DATA
+
+
+# Looking
+
+
+def _place_to_look(stored: Stored, given: Scope | None, existing: Existing) -> Flow[Place | None]:
+    """Where to look for what is there; None when that says nothing new."""
+    if (yield from _lives_elsewhere(stored, given)):
+        scope = given or stored.__kinto_lives_in__()
+        plural = yield from plural_in(stored, scope)
+        return (yield from home_of(type(stored), scope, plural)).explaining()
+    state = state_of(stored)
+    is_known = not is_new(stored) and not state.gone and not state.past
+    if has_own_id(stored) or (existing == "update" and is_known):
+        return None
+    return (yield from place_of(stored, given)).explaining()
+
+
+def _lives_elsewhere(stored: Stored, given: Scope | None) -> Flow[bool]:
+    return given is not None and (yield from is_foreign(stored, given))
+
+
+def _looking(stored: Stored, place: Place) -> Flow[Found]:
+    """Look what is there under an object's id (`GET`)."""
+    request = Request("GET", path_of(stored, place))
+    doing = f"look for {name_of(stored)} in {place.path}"
+    try:
+        reply = yield from ask_about(type(stored), request, doing, place.parents)
+    except ResponseError as error:
+        if not (is_missing(type(stored), error) or is_absent(error, place)):
+            raise
+        return Found(stored.id, None, place)
+    raw = reply.object["data"]
+    require_id(type(stored), reply, raw, stored.id)
+    return Found(stored.id, raw, place)
+
+
+def looking_for(
+    model: type[Stored], objects: Sequence[Stored], given: Scope | None, existing: Existing
+) -> Flow[Mapping[int, Found]]:
+    """Look what is there of many objects, a hundred with each request (`GET ?in_id=...`).
+
+    Args:
+        model: The class of all of them.
+        objects: Of two that have the same id, the second is to look for itself.
+        given: Where they are to be saved.
+        existing: What becomes of what is there.
+
+    Returns:
+        What was found, by the `id()` of the object; those that need not be looked for are missing.
+    """
+    wanted: dict[str, tuple[Place, dict[str, Stored]]] = {}
+    for each in objects:
+        try:
+            place = yield from _place_to_look(each, given, existing)
+            if place is not None:
+                path_of(each, place)
+                wanted.setdefault(place.path, (place, {}))[1].setdefault(each.id, each)
+        except KintoError:
+            continue  # its own save says why
+    found: dict[int, Found] = {}
+    for place, by_id in wanted.values():
+        ids = list(by_id)
+        for start in range(0, len(ids), IDS_IN_A_REQUEST):
+            group = ids[start : start + IDS_IN_A_REQUEST]
+            there = {each.id: each for each in (yield from reading(model, place, group))}
+            found |= {id(by_id[i]): there.get(i) or Found(i, None, place) for i in group}
+    return found
+
+
+def reading(model: type[Stored], place: Place, ids: list[str]) -> Flow[list[Found]]:
+    """Look which of these ids are there (`GET ?in_id=...`), a hundred at most."""
+
+    def load(reply: Reply, _: object) -> list[Found]:
+        rows = model.__kinto_read__(reply).objects
+        return [Found(each["id"], each, place) for each in rows]
+
+    question = _Question(
+        Query(model, place.scope, place.path).where(Column[str](("id",)).in_(ids)).asked(),  # type: ignore[type-var]
+        Listing(place, load, True, model.__kinto_says_total__),
+    )
+    return (yield from reading_all(question))
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What is asked, and where."""
+
+    asked: Asked
+    listing: Listing[Found]
+
+    def opening(self) -> Flow[Pager[Found]]:
+        """Open its pages."""
+        yield from ()
+        return Pager(self.listing, self.asked)

@@ -1,0 +1,198 @@
+"""Making a collection equal to an iterable, and saying what that takes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from pydantic import Field, ValidationError
+
+from both import AnySession, Place, do, either, either_wire, entered, in_a_bucket, streamed
+from conftest import Wire
+from kinto_orm import (
+    Bucket,
+    ConfigurationError,
+    Conflict,
+    InvalidData,
+    NotFound,
+    Record,
+    SyncChange,
+    SyncPlan,
+)
+
+# On both sessions.
+session = either
+wire = either_wire
+
+
+class Todo(Record, collection="todos"):
+    title: str
+    nick: str | None = Field(default=None, alias="nickName")
+
+
+async def ids(session: AnySession) -> list[str]:
+    return [each.id for each in await do(Todo.find().all)]
+
+
+@pytest.fixture
+async def three(session: AnySession) -> list[Todo]:
+    given = [Todo(id=name, title=name) for name in "abc"]
+    await do(session.save_all, given)
+    return given
+
+
+def writes(wire: Wire) -> list[Any]:
+    return [each for each in wire.requests if each.method != "GET"]
+
+
+GIVEN = [
+    {"id": "a", "title": "a"},
+    {"id": "b", "title": "new", "nickName": "n"},
+    {"id": "d", "title": "d"},
+]
+PLAN = """\
+Todo: 1 created, 1 updated, 1 unchanged, 1 deleted
+  ~ b: title, nick
+  + d
+  - c"""
+
+
+async def test_it_becomes_equal(session: AnySession, three: list[Todo]) -> None:
+    """What is missing is created, what differs updated, what is too much deleted."""
+    plan = await do(session.sync, Todo, GIVEN, delete_missing=True)
+    assert str(plan) == PLAN
+    assert (plan.created, plan.updated, plan.unchanged, plan.deleted, plan.total) == (1, 1, 1, 1, 4)
+    assert plan.changes == [
+        SyncChange("update", "b", ("title", "nick")),
+        SyncChange("create", "d"),
+        SyncChange("delete", "c"),
+    ]
+    assert await ids(session) == ["a", "b", "d"]
+    again = await do(session.sync, Todo, GIVEN, delete_missing=True)
+    assert str(again) == "Todo: 3 unchanged"
+    assert isinstance(again, SyncPlan)
+
+
+async def test_nothing_is_deleted_unless_it_is_asked_for(
+    session: AnySession, three: list[Todo]
+) -> None:
+    """By default what was not given stays."""
+    plan = await do(session.sync, Todo, [Todo(id="a", title="x")])
+    assert str(plan) == "Todo: 1 updated\n  ~ a: title"
+    assert await ids(session) == ["a", "b", "c"]
+
+
+async def test_a_dry_run(wire: Wire) -> None:
+    """It says the same, writes nothing, and leaves what was given as it was."""
+    session = wire.session
+    await do(session.save_all, [Todo(id=name, title=name) for name in "abc"])
+    wire.clear()
+    given = [Todo(**each) for each in GIVEN]
+    plan = await do(session.sync, Todo, given, delete_missing=True, dry_run=True)
+    assert not writes(wire)
+    first, *rest = str(plan).splitlines()
+    assert first == f"{PLAN.splitlines()[0]} (a dry run: nothing was written)"
+    assert rest == PLAN.splitlines()[1:]
+    assert plan.dry_run
+    assert all(each.is_new for each in given)
+    assert str(await do(session.sync, Todo, given, delete_missing=True)) == PLAN
+
+
+async def test_a_dry_run_where_nothing_is(session: AnySession, place: Place) -> None:
+    """It promises nothing that would fail, and makes no collection."""
+
+    class Lost(Record, collection="lost"):
+        n: int = 0
+
+    with pytest.raises(NotFound, match="collection"):
+        await do(session.sync, Lost, [Lost(id="a")], dry_run=True)
+    plan = await do(session.sync, Lost, [Lost(id="a")], delete_missing=True)
+    assert len(plan.failed) == 1
+    name = place.new_id()
+    async with entered(place.session(bucket="default", collection=name)) as personal:
+        given = [Record(id="a")]
+        plan = await do(personal.sync, Record, given, dry_run=True, delete_missing=True)
+        assert plan.created == 1
+        bucket = await do(Bucket.get, "default", session=personal)
+        assert name not in [each.id for each in await do(bucket.collections.find().all)]
+        assert (await do(personal.sync, Record, given)).created == 1
+
+
+async def test_what_fails_keeps_the_rest(session: AnySession, three: list[Todo]) -> None:
+    """When something failed, nothing is deleted: what failed may be what was missing."""
+    given: list[Any] = [*GIVEN, {"id": "c"}, Todo(title="no id"), 5, Record(id="r")]
+    plan = await do(session.sync, Todo, given, delete_missing=True)
+    assert [type(each.error) for each in plan.failed] == [
+        ValidationError,
+        InvalidData,
+        TypeError,
+        TypeError,
+    ]
+    assert plan.failed[0].target == {"id": "c"}
+    assert (plan.kept, plan.deleted) == (1, 0)
+    assert str(plan).endswith("1 not deleted, because something failed")
+    assert await ids(session) == ["a", "b", "c", "d"]
+    with pytest.raises(ValidationError):
+        await do(session.sync, Todo, given, on_error="raise")
+
+
+async def test_any_iterable(session: AnySession) -> None:
+    """Also one that is awaited; it is read once."""
+
+    async def many() -> AsyncIterator[Todo]:
+        for n in range(120):
+            yield Todo(id=f"t{n:03}", title="x")
+
+    plan = await do(session.sync, Todo, streamed(many()), workers=2, delete_missing=True)
+    assert plan.created == 120
+    assert len(str(plan).splitlines()) == 102
+    assert str(plan).endswith("and 20 more")
+    assert str(await do(session.sync, Todo, streamed(many()), delete_missing=True)) == (
+        "Todo: 120 unchanged"
+    )
+    assert (await do(session.sync, Todo, [], delete_missing=True)).deleted == 120
+
+
+async def test_objects_of_another_place(session: AnySession, place: Place) -> None:
+    """Those that live elsewhere are copied here; those of another collection are refused."""
+    await do(session.save_all, [Todo(id="a", title="a")])
+    async with in_a_bucket(place) as other:
+        found = await do(Todo.find(session=session).all)
+        assert (await do(other.sync, Todo, found, delete_missing=True)).created == 1
+        found = await do(Todo.find(session=session).all)
+        assert str(await do(other.sync, Todo, found, delete_missing=True)) == "Todo: 1 unchanged"
+
+    class Done(Todo, collection="done"):
+        pass
+
+    plan = await do(session.sync, Todo, [Done(id="x", title="x")], delete_missing=True)
+    assert isinstance(plan.failed[0].error, ConfigurationError)
+    assert "done/records" in str(plan.failed[0].error)
+
+
+async def test_permissions_are_named(session: AnySession, three: list[Todo]) -> None:
+    """What a JSON-Patch changes is named, too."""
+    three[0].permissions.grant("read", "system.Everyone")
+    three[0].title = "x"
+    plan = await do(session.sync, Todo, three)
+    assert plan.changes == [SyncChange("update", "a", ("title", "permissions"))]
+
+
+async def test_somebody_changed_it_meanwhile(session: AnySession, three: list[Todo]) -> None:
+    """An object that was loaded is saved as always: it overwrites nobody."""
+    three[0].title = "mine"
+    theirs = await do(Todo.get, "a")
+    theirs.title = "theirs"
+    await do(theirs.save)
+    plan = await do(session.sync, Todo, three)
+    assert [type(each.error) for each in plan.failed] == [Conflict]
+    assert not plan.changes
+
+
+async def test_what_is_no_model(session: AnySession) -> None:
+    """It is refused at once."""
+    with pytest.raises(TypeError, match="class of a model"):
+        await do(session.sync, "todos", [])
+    with pytest.raises(TypeError, match="iterable"):
+        await do(session.sync, Todo, {"id": "a"})
