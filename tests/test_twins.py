@@ -326,7 +326,7 @@ def objects() -> dict[type, Any]:
 
 
 # What the parameters without defaults are given.
-GIVEN: dict[str, Any] = {"id": "n", "name": "t", "when": 1}
+GIVEN: dict[str, Any] = {"id": "n", "name": "t", "when": 1, "function": repr}
 
 
 async def call(cls: type, name: str, session: Any) -> None:
@@ -337,7 +337,7 @@ async def call(cls: type, name: str, session: Any) -> None:
         for each in inspect.signature(function).parameters.values()
         if each.default is each.empty and each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL)
     ]
-    more = {"text": "x"} if name.endswith("update") else {}
+    more = {"text": "x"} if name.endswith(("update", "patch")) else {}
     done = function(*(session if p == "target" else GIVEN[p] for p in needed), **more)
     if inspect.isawaitable(done):
         await done

@@ -244,12 +244,12 @@ def test_methods_may_be_overridden(session: Session) -> None:
     class Loud(Record, collection="todos"):
         title: str
 
-        def save(self, **options: Any) -> Loud:
-            """Save in capitals."""
-            self.title = self.title.upper()
-            return super().save(**options)
+        def refresh(self, **options: Any) -> Loud:
+            """Take the server's state, in capitals."""
+            self.title = super().refresh(**options).title.upper()
+            return self
 
-    assert Loud.get(Loud(title="a").save().id).title == "A"
+    assert Loud(title="a").save().refresh().title == "A"
 
 
 @pytest.mark.parametrize("keyword", ["collection", "bucket"])

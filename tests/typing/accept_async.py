@@ -41,6 +41,10 @@ AsyncSession("https://kinto.example/v1", auth=token, bucket="work", retry=None)
 AsyncSession("https://kinto.example/v1", auth=lambda: {"Authorization": "x"})
 
 
+async def done(todo: Todo) -> None:
+    todo.done = True
+
+
 async def models(session: AsyncSession) -> None:
     assert_type(await Todo.aget("x"), Todo)
     assert_type(await Urgent.aget("x", session=session), Urgent)
@@ -53,6 +57,9 @@ async def models(session: AsyncSession) -> None:
     assert_type(await todo.arefresh(keep_changes=True), Todo)
     assert_type(await todo.adelete(missing_ok=True), Tombstone)
     assert_type(await todo.acopy_to(session, id="y"), Todo)
+    assert_type(await Todo.apatch("x", done=True, if_match=5), Todo)
+    assert_type(await Urgent.amodify("x", lambda each: each.assign(done=True)), Urgent)
+    assert_type(await Todo.amodify("x", done, times=3, session=session), Todo)
     assert_type((await Urgent.aget("x")).until.year, int)
     assert_type(await todo.permissions.grant("read", "x").asave(), Permissions)
     assert_type(await todo.ahistory(), Query[HistoryEntry])

@@ -1,5 +1,6 @@
 """What the verbs take and give."""
 
+from datetime import datetime
 from typing import assert_type
 
 from kinto_orm import (
@@ -15,6 +16,38 @@ from kinto_orm import (
     retry_on_conflict,
 )
 from models import Todo, Urgent
+
+
+def tick(todo: Todo) -> None:
+    todo.done = True
+
+
+async def a_tick(todo: Todo) -> None:
+    todo.done = True
+
+
+class Stamped(Record, collection="stamped"):
+    created_at: datetime
+
+    def before_save(self) -> None:
+        super().before_save()
+
+    def after_save(self) -> None: ...
+
+    def before_delete(self) -> None: ...
+
+    def after_delete(self) -> None: ...
+
+
+class Awaiting(Record, collection="stamped"):
+    async def before_save(self) -> None: ...
+
+    async def after_save(self) -> None: ...
+
+    async def before_delete(self) -> None: ...
+
+    async def after_delete(self) -> None: ...
+
 
 session = Session(
     "https://kinto.example/v1",
@@ -49,6 +82,18 @@ assert_type(todo.refresh(keep_changes=True), Todo)
 assert_type(todo.delete(), Tombstone)
 assert_type(todo.delete(missing_ok=True, force=True), Tombstone)
 assert_type(todo.delete().last_modified, int | None)
+assert_type(todo.assign(title="y", done=True), Todo)
+assert_type(Urgent.get("x").assign({"any name": 1}).save(), Urgent)
+assert_type(todo.modified_at, datetime | None)
+assert_type(Todo.patch("x", done=True), Todo)
+assert_type(Urgent.patch("x", {"any name": 1}, if_match=5, session=session), Urgent)
+assert_type(Todo.modify("x", lambda each: each.assign(done=True)), Todo)
+assert_type(Todo.modify("x", tick, times=3, session=session), Todo)
+# The names and types of fields are checked when the program runs: Python has no way to say them.
+Todo.patch("x", dnoe="yes")
+todo.assign(dnoe="yes")
+# So is a coroutine function, which gives an object as others do.
+Todo.modify("x", a_tick)
 assert_type(todo.is_new, bool)
 assert_type(todo.is_partial, bool)
 assert_type(todo.uri, str)

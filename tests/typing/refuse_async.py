@@ -15,6 +15,8 @@ async def finish(id: str) -> Todo:
 async def forgotten(session: AsyncSession, todo: Todo) -> None:
     todo.asave()  # refused: mypy pyright
     todo.adelete()  # refused: mypy pyright
+    Todo.apatch("x", done=True)  # refused: mypy pyright
+    Todo.amodify("x", repr)  # refused: mypy pyright
     todo.arefresh()  # refused: mypy pyright
     todo.permissions.asave()  # refused: mypy pyright
     Todo.find().adelete()  # refused: mypy pyright

@@ -1,5 +1,7 @@
 """Mistakes in the arguments and results of verbs."""
 
+from datetime import datetime
+
 from kinto_orm import Conflict, Session
 from models import Address, Todo
 
@@ -25,6 +27,30 @@ todo.refresh(keep_change=True)  # refused: mypy pyright
 todo.delete(missing_ok="yes")  # refused: mypy pyright
 todo.delete().title  # refused: mypy pyright
 todo.sve()  # refused: mypy pyright
+todo.modified_at = 5  # refused: mypy pyright
+todo.assign(3)  # refused: mypy pyright
+todo.assign(done=True).titel  # refused: mypy pyright
+Todo.patch(3, done=True)  # refused: mypy pyright
+Todo.patch("x", if_match="5")  # refused: mypy pyright
+Todo.patch("x", done=True).titel  # refused: mypy pyright
+Todo.modify("x", 3)  # refused: mypy pyright
+Todo.modify("x", lambda each: each.titel)  # refused: mypy pyright
+Todo.modify("x", repr, times="3")  # refused: mypy pyright
+
+
+class Stamped(Todo, collection="stamped"):
+    # It is taken when the program runs; to pyright it stands for the property.
+    modified_at: datetime  # refused: pyright
+
+
+class Hooked(Todo, collection="hooked"):
+    def before_save(self) -> int:  # refused: mypy pyright
+        return 1
+
+    def after_save(self, created: bool) -> None:  # refused: mypy pyright
+        pass
+
+
 todo.is_new = True  # refused: mypy pyright
 
 session.get("Todo", "x")  # refused: mypy pyright

@@ -15,6 +15,7 @@ from concurrent.futures import (
     wait,
 )
 from contextlib import contextmanager
+from contextvars import copy_context
 from typing import Any, TypeVar
 
 from kinto_orm.bulk.jobs import Existing
@@ -87,7 +88,8 @@ def in_chunks(scope: Scope, objects: Iterable[Any], bulk: Bulk) -> Summary:
             # No more than can begin at once: so the summary is of the first objects given. And
             # nothing is read of an iterable, which may have no end, when it cannot be sent.
             while not bulk.is_in_vain and (chunk := next(queue, None)):
-                pending.add(pool.submit(run, scope, bulk.writing(chunk)))
+                # What is current here is current to the hooks of models, too.
+                pending.add(pool.submit(copy_context().run, run, scope, bulk.writing(chunk)))
                 if len(pending) == bulk.workers:
                     done, pending = wait(pending, return_when=FIRST_COMPLETED)
                     _tell(bulk, done)

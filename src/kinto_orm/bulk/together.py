@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from kinto_orm.bulk.jobs import Job, Outage, is_busy, is_outage
 from kinto_orm.errors import BadReply, TransportError, again
-from kinto_orm.wire.flows import ANEW, Flow, Pause
+from kinto_orm.wire.flows import ANEW, Await, Flow, Pause, Step
 from kinto_orm.wire.messages import Reply, Request
 from kinto_orm.wire.places import info_of
 from kinto_orm.wire.scope import Scope
@@ -120,8 +120,10 @@ class _Chunk:
             jobs = [job for job in jobs if job.step is not None]
 
 
-def _question(job: Job) -> Request | None:
-    """What a job asks before its own request, such as where its bucket is."""
+def _question(job: Job) -> Step | None:
+    """What a job asks before its own request, such as where its bucket is, or of a hook."""
+    if isinstance(job.step, Await):
+        return job.step
     request = job.request
     return request if request is not None and request.alone and request.method == "GET" else None
 
@@ -144,7 +146,7 @@ def _alone(job: Job, step: object, *, lost: bool = False) -> Flow[None]:
         step: Its step.
         lost: Whether the server may have done it in a batch before, without a clear answer.
     """
-    job.sent = True
+    job.sent |= not isinstance(step, Await)
     try:
         answer = yield step  # type: ignore[misc]
     except TransportError as error:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from kinto_orm.errors import InvalidData
 from kinto_orm.models.attributes import set_item
 from kinto_orm.models.declaring import accepted_names
 from kinto_orm.models.loading import loader_of
 from kinto_orm.models.stored import Stored
+
+S = TypeVar("S", bound=Stored)
 
 # What a validator says, which may look at other fields; all else is wrong for every object.
 _BY_VALIDATORS = {"value_error", "assertion_error"}
@@ -47,6 +50,30 @@ class Assignment:
         except LookupError:
             # A validator that looks at another field: it is asked with each object.
             return
+
+    def alone(self, model: type[S], id: str) -> S:
+        """An object that has these values, and no others.
+
+        Raises:
+            pydantic.ValidationError: A value is wrong.
+            InvalidData: A validator looks at a field that is not given.
+        """
+        made = model.__new__(model)
+        values: Any = {}
+        for name in self._declared:
+            try:
+                values, _, _ = self._fields.validate_assignment(values, name, self._values[name])
+            except LookupError as error:
+                raise InvalidData(
+                    f"{model.__name__}.{name} cannot be checked by itself: its validator looks at "
+                    f"{error}. Give that, too, or use modify(). Nothing was sent."
+                ) from error
+        object.__setattr__(made, "__dict__", {**values, "id": id, "last_modified": None})
+        object.__setattr__(made, "__pydantic_fields_set__", {"id", *self._declared})
+        others = {n: value for n, value in self._values.items() if n not in self._declared}
+        object.__setattr__(made, "__pydantic_extra__", others)
+        object.__setattr__(made, "__pydantic_private__", None)
+        return made
 
     def apply(self, target: Stored) -> None:
         """Set the fields of an object.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pydantic import JsonValue
@@ -24,6 +25,13 @@ class _Validating(threading.local):
 
 
 _validating = _Validating()
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def modified_at(stored: Stored) -> datetime | None:
+    """The timestamp of an object as a datetime in UTC; None until it is saved."""
+    stamp = stored.last_modified
+    return None if stamp is None else _EPOCH + timedelta(milliseconds=stamp)
 
 
 def set_attribute(stored: Stored, name: str, value: Any, put: Callable[[str, Any], None]) -> None:

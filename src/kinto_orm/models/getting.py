@@ -90,7 +90,8 @@ def getting_or_creating(
     try:
         yield from made.__kinto_save__(scope)
     except Conflict as conflict:
-        if conflict.unconfirmed:
+        # One of a hook is about something else.
+        if conflict.unconfirmed or conflict.local is not made:
             raise
         return (yield from model.__kinto_get__(scope, id)), False
     return made, True

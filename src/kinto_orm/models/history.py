@@ -13,7 +13,6 @@ from kinto_orm.models.asking import from_raw, page_at, place_of
 from kinto_orm.models.contents import name_of
 from kinto_orm.models.pristine import adopt
 from kinto_orm.models.resource import Resource
-from kinto_orm.models.saving import saving
 from kinto_orm.models.state import State, own_state, set_state, state_of
 from kinto_orm.queries.conditions import col
 from kinto_orm.queries.pager import reading_all
@@ -189,7 +188,7 @@ def reverting(resource: R, given: Scope | None, when: int | datetime) -> Flow[No
     state = state_of(resource)
     if state.gone:
         set_state(resource, State(state_of(old).scope, state.plural, None))
-    yield from saving(resource, given)
+    yield from resource.__kinto_save__(given)
 
 
 def milliseconds(when: int | datetime) -> int:

@@ -49,6 +49,32 @@ def refuse_unreadable(
         raise InvalidData(f"{name_of(stored)} cannot be saved: {complaint} Nothing was sent.")
 
 
+def refuse_unreadable_alone(stored: Stored, values: Mapping[str, JsonValue]) -> None:
+    """Refuse to send values, without the others of an object, that would not be read back.
+
+    Args:
+        stored: Has these values only.
+        values: What is to be written, by stored names.
+
+    Raises:
+        InvalidData: It names the field, and says what to write.
+    """
+    model, names = type(stored), names_of(type(stored))
+    _refuse_untyped_loss(stored, values)
+    given = names.keys() & values.keys() & traits_of(model).doubtful(values, values.keys())
+    read = loader_of(model).fields(values, frozenset(names[name] for name in given))
+    for name in sorted(given):
+        if names[name] not in read:
+            complaint: str | None = f"{names[name]} could not be loaded again."
+        else:
+            found = difference(stored.__dict__[names[name]], read[names[name]])
+            found = _of_field(stored, names[name], found)
+            sure = found is not None and found.given and not found.maybe
+            complaint = _why(model, names[name], name, found, values) if sure and found else None
+        if complaint is not None:
+            raise InvalidData(f"{name_of(stored)} cannot be saved: {complaint} Nothing was sent.")
+
+
 def unreadable(
     stored: Stored, data: Mapping[str, JsonValue], changed: Collection[str]
 ) -> str | None:

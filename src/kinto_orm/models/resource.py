@@ -13,6 +13,7 @@ from kinto_orm.models.attributes import (
     delete_item,
     get_item,
     has_item,
+    modified_at,
     refuse_deletion,
     refuse_unloaded,
     set_attribute,
@@ -21,6 +22,7 @@ from kinto_orm.models.attributes import (
 from kinto_orm.models.copying import copying
 from kinto_orm.models.deleting import Tombstone, deleting
 from kinto_orm.models.getting import getting, getting_or_creating, getting_or_none
+from kinto_orm.models.hooks import Hooks, around_delete, around_save, refuse_overridden_verbs
 from kinto_orm.models.links import Linked
 from kinto_orm.models.making import (
     configure,
@@ -44,6 +46,7 @@ from kinto_orm.models.saving import Saved, saving
 from kinto_orm.models.state import bound, is_new, own_state, permissions_of, set_state, state_of
 from kinto_orm.models.stored import Stored
 from kinto_orm.models.twins import AsyncVerbs
+from kinto_orm.models.updating import PartialUpdates
 from kinto_orm.models.upserting import Upserting, writing
 from kinto_orm.queries.options import given_fields
 from kinto_orm.queries.pager import Listing
@@ -57,7 +60,7 @@ if TYPE_CHECKING:
     from kinto_orm.queries.conditions import Condition
 
 
-class Resource(AsyncVerbs, Upserting, Linked, Stored):
+class Resource(Hooks, PartialUpdates, AsyncVerbs, Upserting, Linked, Stored):
     """Base of all stored objects; use Record, Bucket, Collection, Group, Template or Account."""
 
     # Making objects
@@ -67,6 +70,7 @@ class Resource(AsyncVerbs, Upserting, Linked, Stored):
         cls, *, id_factory: Callable[[], str] | None = None, extra: str | None = None
     ) -> None:
         configure(cls, id_factory=id_factory, extra=extra)
+        refuse_overridden_verbs(cls, __class__)  # type: ignore[name-defined]
 
     @classmethod
     def __kinto_make__(
@@ -313,12 +317,14 @@ class Resource(AsyncVerbs, Upserting, Linked, Stored):
     def __kinto_save__(
         self, given: Scope | None, *, force: bool = False, last_modified: int | None = None
     ) -> Flow[Saved]:
-        return saving(self, given, force=force, last_modified=last_modified)
+        flow = saving(self, given, force=force, last_modified=last_modified)
+        return around_save(self, given, flow)
 
     def __kinto_delete__(
         self, given: Scope | None, *, missing_ok: bool = False, force: bool = False
     ) -> Flow[Tombstone]:
-        return deleting(self, given, missing_ok=missing_ok, force=force)
+        flow = deleting(self, given, missing_ok=missing_ok, force=force)
+        return around_delete(self, given, flow, force=force)
 
     def __kinto_refresh__(
         self, given: Scope | None, *, keep_changes: bool = False, whole: bool = False
@@ -405,6 +411,8 @@ class Resource(AsyncVerbs, Upserting, Linked, Stored):
 
         def __getattr__(self, name: str) -> Any:
             refuse_unloaded(self, name)
+            if name == "modified_at" and not has_item(self, name):
+                return modified_at(self)
             return super().__getattr__(name)
 
     def __getitem__(self, name: str) -> JsonValue:

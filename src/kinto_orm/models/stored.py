@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import (
@@ -45,6 +46,8 @@ class Stored(BaseModel, metaclass=ResourceMeta):
     Attributes:
         id: Checked against the server's rule when it is used, never rewritten.
         last_modified: Milliseconds since 1970 by the server's clock; None until saved.
+        modified_at: The same as a datetime in UTC. A field of this name, declared or only
+            stored, is that field instead.
     """
 
     # Room for its state: a slot costs nothing when objects are loaded.
@@ -67,6 +70,10 @@ class Stored(BaseModel, metaclass=ResourceMeta):
         _permissions: Permissions | Mapping[str, Iterable[str]] = constructor_keyword(
             default_factory=dict, alias="permissions"
         )
+
+        @property
+        def modified_at(self) -> datetime | None:
+            """`last_modified` as a datetime; no attribute of the class, so that a field may be."""
 
     __kinto_cache__: ClassVar[dict[Any, Any]]
     # The class keywords beside Pydantic's settings.

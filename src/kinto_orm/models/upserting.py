@@ -26,6 +26,7 @@ from kinto_orm.models.asking import (
 )
 from kinto_orm.models.contents import extra_of, fits, name_of, stamp
 from kinto_orm.models.getting import is_missing
+from kinto_orm.models.hooks import around_save
 from kinto_orm.models.naming import names_of
 from kinto_orm.models.permissions import Permissions
 from kinto_orm.models.pristine import adopt, reload, unsaved
@@ -172,7 +173,8 @@ class _Write:
             if is_new(self.stored) or (yield from _lives_elsewhere(self.stored, self.given)):
                 return (yield from self.saving())
             place = yield from place_of(self.stored, self.given)
-            return (yield from creating_again(self.stored, place, self.last_modified))
+            again = creating_again(self.stored, place, self.last_modified)
+            return (yield from around_save(self.stored, self.given, again))
         except Conflict as conflict:
             if existing != "skip" or conflict.unconfirmed:
                 raise

@@ -52,6 +52,8 @@ class Findable(Protocol):
     def __kinto_links__(cls, found: Iterable[Any], names: Iterable[str]) -> list[Any]: ...
     @classmethod
     def __kinto_check_link__(cls, name: str) -> None: ...
+    @classmethod
+    def __kinto_check_unseen_deletion__(cls) -> None: ...
 
 
 M = TypeVar("M", bound=Findable)
@@ -213,6 +215,8 @@ class Query(AsyncVerbs[M], Generic[M]):
 
         Raises:
             InvalidData: The query has an order, a limit or a position.
+            Unsupported: The model has hooks of deletion, which the server would not call; then
+                `session.delete_all(query)` serves.
             TransportError: An answer was lost on the way, so that nobody can say how many were
                 deleted. Where the server could be reached again all are, and the message says of
                 how many it is known.
@@ -311,6 +315,7 @@ class Query(AsyncVerbs[M], Generic[M]):
 
     def deleting(self) -> Flow[int]:
         """Delete all; see `delete`."""
+        self.model.__kinto_check_unseen_deletion__()
         if self.orders or self.most or self.position:
             raise InvalidData(
                 "a query with an order, a limit or a position cannot be deleted: the server "

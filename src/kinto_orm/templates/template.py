@@ -11,6 +11,7 @@ from kinto_orm.errors import InvalidData, ModelError
 from kinto_orm.kv import keypath
 from kinto_orm.models.asking import scope_of
 from kinto_orm.models.deleting import Tombstone
+from kinto_orm.models.hooks import around_delete, around_save
 from kinto_orm.models.naming import refuse_undeclared
 from kinto_orm.models.permissions import Permissions
 from kinto_orm.models.record import Record
@@ -225,13 +226,15 @@ class Template(Record, collection="templates"):
         self, given: Scope | None, *, force: bool = False, last_modified: int | None = None
     ) -> Flow[Saved]:
         store = store_of(scope_of(self, given))
-        return store.saving(self, given, force=force, last_modified=last_modified)
+        flow = store.saving(self, given, force=force, last_modified=last_modified)
+        return around_save(self, given, flow)
 
     def __kinto_delete__(
         self, given: Scope | None, *, missing_ok: bool = False, force: bool = False
     ) -> Flow[Tombstone]:
         store = store_of(scope_of(self, given))
-        return store.deleting(self, given, missing_ok=missing_ok, force=force)
+        flow = store.deleting(self, given, missing_ok=missing_ok, force=force)
+        return around_delete(self, given, flow, force=force)
 
     def __kinto_refresh__(
         self, given: Scope | None, *, keep_changes: bool = False, whole: bool = False
@@ -245,7 +248,7 @@ class Template(Record, collection="templates"):
 
     def __kinto_check_save__(self, *, force: bool) -> None:
         """Refuse a source that does not parse."""
-        if force or is_edited(self):
+        if "source" in self and (force or is_edited(self)):
             from kinto_orm.rendering import check
 
             check(self.source, self.name)

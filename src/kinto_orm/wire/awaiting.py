@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from kinto_orm.wire.attempts import in_attempts
 from kinto_orm.wire.clock import Until, begin_anew, end_within
-from kinto_orm.wire.flows import Anew, Flow, Pause, Sending, Together, Work
+from kinto_orm.wire.flows import Anew, Await, Flow, Pause, Sending, Together, Work
 from kinto_orm.wire.scope import Scope, check_kind
 
 if TYPE_CHECKING:
@@ -170,6 +170,10 @@ class _Inside:
             await asyncio.gather(self._task, return_exceptions=True)
 
 
+async def _await(scope: Scope, step: Await) -> Any:
+    return await step.awaitable
+
+
 async def _together(scope: Scope, together: Together) -> list[Any]:
     return await side_by_side([partial(arun, scope, each) for each in together.flows])
 
@@ -198,5 +202,6 @@ _STEPS: dict[type, Callable[[Scope, Any], Awaitable[Any]]] = {
     Pause: _pause,
     Together: _together,
     Work: _work,
+    Await: _await,
     Anew: _begin_anew,
 }

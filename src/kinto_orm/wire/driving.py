@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import copy_context
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
+from kinto_orm.errors import ConfigurationError
 from kinto_orm.wire.attempts import in_attempts
 from kinto_orm.wire.clock import Until, begin_anew, end_within
-from kinto_orm.wire.flows import SIDE_BY_SIDE, Anew, Flow, Pause, Sending, Together, Work
+from kinto_orm.wire.flows import SIDE_BY_SIDE, Anew, Await, Flow, Pause, Sending, Together, Work
 from kinto_orm.wire.messages import Reply
 from kinto_orm.wire.scope import Scope, check_kind
 
@@ -95,6 +96,13 @@ def _work(scope: Scope, work: Work) -> Any:
     return work.function(partial(run, scope))
 
 
+def _refuse_await(scope: Scope, step: Await) -> NoReturn:
+    raise ConfigurationError(
+        f"{step.what} is to be awaited, and {scope!r} blocks: write it with `def`, or use an "
+        "AsyncSession"
+    )
+
+
 def _together(scope: Scope, together: Together) -> list[Any]:
     if len(together.flows) < 2:
         return [run(scope, each) for each in together.flows]
@@ -119,5 +127,6 @@ _STEPS: dict[type, Callable[[Scope, Any], Any]] = {
     Pause: _pause,
     Together: _together,
     Work: _work,
+    Await: _refuse_await,
     Anew: _begin_anew,
 }

@@ -12,7 +12,7 @@ answers by hand::
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
 from itertools import islice
 from typing import Any, TypeAlias, TypeVar
 
@@ -84,6 +84,23 @@ class Work:
         self.function = function
 
 
+class Await:
+    """A step: await this, such as what a coroutine hook gave. Answered by its result.
+
+    A driver that blocks raises ConfigurationError instead. Whoever yields it closes it.
+
+    Args:
+        awaitable: What is to be awaited.
+        what: What gave it, for messages: "Todo.before_save()".
+    """
+
+    __slots__ = ("awaitable", "what")
+
+    def __init__(self, awaitable: Awaitable[Any], what: str) -> None:
+        self.awaitable = awaitable
+        self.what = what
+
+
 class Anew:
     """A step: what follows is a call with a deadline of its own, as for the next page."""
 
@@ -92,7 +109,7 @@ class Anew:
 
 ANEW = Anew()
 
-Step: TypeAlias = Request | Sending | Pause | Together | Work | Anew
+Step: TypeAlias = Request | Sending | Pause | Together | Work | Await | Anew
 """A Request is sent as often as it takes; answered by a Reply, or by a TransportError."""
 
 Flow: TypeAlias = Generator[Step, Any, T]
@@ -120,6 +137,28 @@ def ask(request: Request, doing: str, parents: Parents | None = None) -> Flow[Re
     if reply.status < 300 or reply.status == 304:
         return reply
     raise _refusal(request, reply, parents)
+
+
+def calling(function: Callable[..., Any], what: str, *args: Any) -> Flow[Any]:
+    """Call a function of the program, which may be a coroutine function; what it gives.
+
+    Args:
+        function: Any.
+        what: What it is, for messages: "Todo.before_save()".
+        *args: What it is given.
+
+    Raises:
+        ConfigurationError: It gave what is to be awaited, and nobody awaits.
+        Exception: What it raises.
+    """
+    given = function(*args)
+    if not isinstance(given, Awaitable):
+        return given
+    try:
+        return (yield Await(given, what))
+    finally:
+        if isinstance(given, Coroutine):
+            given.close()  # else Python warns of one that was never begun
 
 
 def side_by_side(flows: Iterable[Flow[T]]) -> Flow[list[T]]:
