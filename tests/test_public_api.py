@@ -28,7 +28,7 @@ PUBLIC = {
         ResponseError Retry SchemaChange SchemaPlan ServerError ServerInfo Session
         SessionMiddleware Summary SyncChange SyncPlan Template TemplateError
         TemplateSyntaxError Timeout Tombstone TransportError Unauthorized UndefinedVariable
-        Unsupported Updated __version__ col field http_status retry_on_conflict
+        Unsupported Updated __version__ any_of col field http_status retry_on_conflict
     """,
     "kinto_orm.server": """
         EmbeddedServer LoopbackServer ProcessServer open_local open_memory open_sqlite

@@ -69,7 +69,7 @@ if TYPE_CHECKING:
     from kinto_orm.models.schema import SchemaChange, SchemaPlan
     from kinto_orm.models.structure import Bucket, Collection, Group
     from kinto_orm.models.syncing import SyncChange, SyncPlan
-    from kinto_orm.queries.conditions import Column, Condition, col, field
+    from kinto_orm.queries.conditions import Column, Condition, any_of, col, field
     from kinto_orm.queries.marks import Change, Created, Deleted, Updated
     from kinto_orm.queries.pager import Page
     from kinto_orm.queries.query import Query
@@ -148,6 +148,7 @@ __all__ = [
     "Unsupported",
     "Updated",
     "__version__",
+    "any_of",
     "col",
     "field",
     "http_status",
@@ -165,6 +166,7 @@ _LATER = {
     "Summary": "bulk.summary",
     "Column": "queries.columns",
     "Condition": "queries.conditions",
+    "any_of": "queries.conditions",
     "col": "queries.conditions",
     "field": "queries.conditions",
     "BackoffError": "errors",

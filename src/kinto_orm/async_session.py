@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from kinto_orm.models.syncing import SyncPlan
     from kinto_orm.queries.conditions import Condition
     from kinto_orm.queries.query import Query
+    from kinto_orm.queries.unfit import OnInvalid
 
     M = TypeVar("M", bound=Resource)
 
@@ -255,11 +256,14 @@ class AsyncSession(Scope):
             await in_chunks(self, await arun(self, syncing.missing()), syncing.deleting)
         return syncing.plan
 
-    async def get_many(self, model: type[M], ids: Iterable[str]) -> dict[str, M]:
+    async def get_many(
+        self, model: type[M], ids: Iterable[str], *, on_invalid: OnInvalid[M] = "raise"
+    ) -> dict[str, M]:
         """`Session.get_many`, awaited."""
         from kinto_orm.queries.many import getting_many
 
-        return await arun(self, getting_many(checked_model(model).find(session=self), ids))
+        query = checked_model(model).find(session=self).on_invalid(on_invalid)
+        return await arun(self, getting_many(query, ids))
 
     # Key values and the account
 

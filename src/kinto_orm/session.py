@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from kinto_orm.models.syncing import SyncPlan
     from kinto_orm.queries.conditions import Condition
     from kinto_orm.queries.query import Query
+    from kinto_orm.queries.unfit import OnInvalid
 
     M = TypeVar("M", bound=Resource)
 
@@ -309,15 +310,23 @@ class Session(Scope):
             in_chunks(self, run(self, syncing.missing()), syncing.deleting)
         return syncing.plan
 
-    def get_many(self, model: type[M], ids: Iterable[str]) -> dict[str, M]:
+    def get_many(
+        self, model: type[M], ids: Iterable[str], *, on_invalid: OnInvalid[M] = "raise"
+    ) -> dict[str, M]:
         """Fetch objects by their ids, a hundred with each request (`GET ?in_id=...`).
 
+        Args:
+            model: Their class.
+            ids: Their ids.
+            on_invalid: What becomes of records that do not fit the model; see `Query.on_invalid`.
+
         Returns:
-            The objects by id; ids of which there is none are missing.
+            The objects by id; ids of which there is none, or one that is left out, are missing.
         """
         from kinto_orm.queries.many import getting_many
 
-        return run(self, getting_many(checked_model(model).find(session=self), ids))
+        query = checked_model(model).find(session=self).on_invalid(on_invalid)
+        return run(self, getting_many(query, ids))
 
     # Key values and the account
 

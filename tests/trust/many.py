@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kinto_orm import Everyone, col
+from kinto_orm import Everyone, Query, any_of, col
 from trust.operation import KEY, ONE, nothing, operation
 from trust.world import Todo, World, seen
 
@@ -64,6 +64,34 @@ async def query_only(world: World, _: None) -> Any:
     return [
         each.title async for each in world.do(Todo.find(session=world.session).only(Todo.title))
     ]
+
+
+def _either(world: World) -> Query[Todo]:
+    """Three todos, of which one is found by both branches."""
+    branches = any_of(Todo.title <= "t1", col(Todo.title).in_(["t1", "t3"]))
+    return Todo.find(branches, session=world.session)
+
+
+@operation(prepare=only_stored)
+async def any_of_pages(world: World, _: None) -> Any:
+    found = _either(world).page_size(2)
+    return seen([list(page) async for page in world.do(found).pages()])
+
+
+@operation(prepare=only_stored)
+async def any_of_count(world: World, _: None) -> Any:
+    return await world.do(_either(world)).count()
+
+
+@operation("collections/todos/records/t1", prepare=only_stored, overwrites=True, claims=nothing)
+async def any_of_delete(world: World, _: None) -> Any:
+    return await world.do(_either(world)).delete()
+
+
+@operation(prepare=only_stored)
+async def query_on_invalid(world: World, _: None) -> Any:
+    found = Todo.find(session=world.session).on_invalid("skip")
+    return seen(await world.do(found).all())
 
 
 @operation("collections/todos/records/t1", prepare=only_stored, overwrites=True, claims=nothing)

@@ -100,6 +100,7 @@ async def of_session() -> None:
         assert_type(await session.get(Todo, "x"), Todo)
         assert_type(session.find(Todo, Todo.prio >= 3), Query[Todo])
         assert_type(await session.get_many(Todo, ["x"]), dict[str, Todo])
+        assert_type(await session.get_many(Todo, ["x"], on_invalid="skip"), dict[str, Todo])
         assert_type(await session.server_info(), ServerInfo)
         assert_type(await session.account(), Account)
         assert_type(await session.sync_schema(Todo), SchemaPlan)

@@ -4,17 +4,21 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import assert_type
 
+from pydantic import JsonValue
+
 from kinto_orm import (
     Change,
     Column,
     Condition,
     Created,
     Deleted,
+    InvalidData,
     Page,
     Query,
     Record,
     Session,
     Updated,
+    any_of,
     col,
     field,
 )
@@ -42,6 +46,22 @@ assert_type(iter(late), Iterator[Todo])
 assert_type(late.where(Todo.prio > 3).limit(5).page_size(100), Query[Todo])
 assert_type(Urgent.find(Urgent.prio != 3, Urgent.until < now), Query[Urgent])
 assert_type(Todo.find(session=Session("memory://")), Query[Todo])
+
+# One of several conditions, or of several that have to hold together.
+assert_type(any_of(Todo.prio == 3, col(Todo.due) < now), Condition)
+Todo.find(any_of(Todo.done == False, [Todo.prio > 3, col(Todo.tags).has("x")]), Todo.title != "")
+Todo.find().where(any_of((Todo.prio == 1, Todo.title == "x"), any_of(Todo.prio == 2)))
+
+
+# What does not fit.
+def mended(raw: dict[str, JsonValue], error: InvalidData) -> Todo | None:
+    return Todo(title=str(raw["title"])) if error.status is None else None
+
+
+assert_type(late.on_invalid("skip"), Query[Todo])
+assert_type(late.on_invalid("raise").on_invalid(mended), Query[Todo])
+assert_type(late.on_invalid(lambda raw, error: print(raw["id"], error)), Query[Todo])
+assert_type(Session("memory://").get_many(Todo, ["a"], on_invalid=mended), dict[str, Todo])
 
 # Methods of a column; an Optional field is the column of its type.
 assert_type(col(Todo.title), Column[str])

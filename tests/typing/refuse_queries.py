@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from kinto_orm import Record, col, field
+from kinto_orm import Record, Session, any_of, col, field
 from models import Todo
 
 Todo.find(Todo.titel == "x")  # refused: mypy pyright
@@ -29,6 +29,16 @@ Todo.find(col(Todo.tags).has(3))  # refused: mypy pyright
 Todo.find(col(Todo.tags).has_any([3]))  # refused: mypy pyright
 Todo.find(col(Todo.address)[0] == "Lyon")  # refused: mypy pyright
 Record.find(field(3) == "x")  # refused: mypy pyright
+
+Todo.find(any_of(Todo.title))  # refused: mypy pyright
+Todo.find(any_of(Todo.prio == 1, "x"))  # refused: mypy pyright
+any_of([Todo.title])  # refused: mypy pyright
+print(any_of(Todo.prio == 1).find())  # refused: mypy pyright
+
+Todo.find().on_invalid("ignore")  # refused: mypy pyright
+Todo.find().on_invalid(lambda raw: None)  # refused: mypy pyright
+Todo.find().on_invalid(lambda raw, error: raw)  # refused: mypy pyright
+Session("memory://").get_many(Todo, ["a"], on_invalid=True)  # refused: mypy pyright
 
 Todo.find().limit("5")  # refused: mypy pyright
 Todo.find().order_by(-Todo.title)  # refused: mypy pyright

@@ -62,7 +62,7 @@ class Entries:
         """What is asked of the server."""
         ids = None if self.values else frozenset({"id", "last_modified"})
         return Asked(
-            filter=compile_conditions((field("value").exists(), *self.conditions)),
+            filters=(compile_conditions((field("value").exists(), *self.conditions)),),
             sort="id",
             by_default="id",
             most=None,

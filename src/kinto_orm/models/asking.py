@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from typing import Any, TypeVar
 
-from kinto_orm.errors import ConfigurationError, ResponseError
+from kinto_orm.errors import ConfigurationError, InvalidData, ResponseError
 from kinto_orm.models.contents import name_of
 from kinto_orm.models.links import reach
-from kinto_orm.models.loading import Loader, Source, loader_of
+from kinto_orm.models.loading import Loader, Source, loader_of, page_of
 from kinto_orm.models.state import State, is_new, put_state, state_of
 from kinto_orm.models.stored import NOT_DATA, Stored
 from kinto_orm.models.traits import traits_of
 from kinto_orm.queries.pager import Listing
+from kinto_orm.queries.unfit import OnUnfit
 from kinto_orm.wire.flows import Flow, ask
 from kinto_orm.wire.messages import Reply, Request, segment
 from kinto_orm.wire.parents import Parents
@@ -163,7 +165,10 @@ def listing(model: type[S], given: Scope | None, plural: str | None) -> Flow[Lis
     def load(reply: Reply, only: frozenset[str] | None) -> list[S]:
         return page_at(model, reply, place, only)
 
-    return Listing(place, load, model.__kinto_unmade__, model.__kinto_says_total__)
+    def mend(reply: Reply, only: frozenset[str] | None, on_invalid: OnUnfit) -> list[S | None]:
+        return mended_page_at(model, reply, place, only, on_invalid)
+
+    return Listing(place, load, model.__kinto_unmade__, model.__kinto_says_total__, mend)
 
 
 # What an answer shows
@@ -249,6 +254,34 @@ def page_at(
         put(each, state)
     reach(found, place.scope)
     return found
+
+
+def mended_page_at(
+    model: type[S],
+    reply: Reply,
+    place: Place,
+    only: frozenset[str] | None,
+    on_invalid: OnUnfit,
+) -> list[S | None]:
+    """The objects of a page, one for each that the server sent.
+
+    Args:
+        model: Their class.
+        reply: The page.
+        place: Where they live.
+        only: The Python names of the fields, if not all were asked for.
+        on_invalid: Gives what is used instead of one that does not fit; None leaves it out.
+    """
+    try:
+        return [*page_at(model, reply, place, only)]
+    except InvalidData as error:
+        # What is secret is not shown to programs either.
+        raws = model.__kinto_read__(reply).objects
+        if len(raws) < 2:
+            return [on_invalid(deepcopy(each), error) for each in raws]
+    halves = (raws[: len(raws) // 2], raws[len(raws) // 2 :])
+    pages = (page_of(*half) for half in halves)
+    return [each for page in pages for each in mended_page_at(model, page, place, only, on_invalid)]
 
 
 def source_of(

@@ -311,9 +311,9 @@ def _location(error: ValidationError) -> list[Any]:
     return list(error.errors(include_url=False)[0]["loc"])
 
 
-def page_of(raw: Mapping[str, Any]) -> Reply:
-    """A page with this object only."""
-    return _reply({"data": [raw]})
+def page_of(*raws: Mapping[str, Any]) -> Reply:
+    """A page with these objects only."""
+    return _reply({"data": raws})
 
 
 def _reply(body: Mapping[str, Any]) -> Reply:

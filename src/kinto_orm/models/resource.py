@@ -130,8 +130,6 @@ class Resource(Hooks, PartialUpdates, AsyncVerbs, Upserting, Linked, Stored):
         """What is not saved yet, by field: (old, new); a missing value is None."""
         return difference_of(self)
 
-    # The session
-
     @classmethod
     def bind(cls, session: Scope | None) -> None:
         """Give the class a session for when the call, the object and the context have none.

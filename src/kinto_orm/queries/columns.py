@@ -181,7 +181,7 @@ class Column(Generic[T]):
         if self.path == LAST_MODIFIED or any(map(is_container, items)):
             raise InvalidData(
                 f"Kinto's in_ takes strings, numbers, booleans and null, and not last_modified: "
-                f"ask for {self!r} once with each value, by =="
+                f"compare {self!r} with each value by ==, and give these to any_of()"
             )
         condition = self._condition(
             lambda value: any(each.equals(value) for each in given),

@@ -39,6 +39,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Protocol, TypeVar, overload
 
 from kinto_orm.errors import InvalidData
+from kinto_orm.queries.alternatives import any_of
 from kinto_orm.queries.columns import Column, Order
 from kinto_orm.queries.filters import (
     Condition,
@@ -53,6 +54,7 @@ __all__ = [
     "Condition",
     "Filter",
     "Order",
+    "any_of",
     "col",
     "compile_conditions",
     "compile_order",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from kinto_orm.queries.merging import Merge
 from kinto_orm.queries.pager import Asked, Listing, Question, Scan, asking
 from kinto_orm.wire.flows import ANEW, Flow
 from kinto_orm.wire.messages import Reply, Request, query_string
@@ -19,9 +20,11 @@ def counting(query: Question) -> Flow[int]:
         query: What finds them.
     """
     asked = query.asked()
-    if asked.filter.impossible:
+    if not asked.filters:
         return 0
     listing = yield from query.listing()
+    if len(asked.filters) > 1:
+        return (yield from _counting_merged(listing, asked))
     if asked.filter.inexact or not listing.says_total:
         return (yield from _counting_rows(listing, asked))
     request = Request("HEAD", listing.place.path, query_string(asked.filter.params))
@@ -34,6 +37,16 @@ def _counting_rows(listing: Listing[Any], asked: Asked) -> Flow[int]:
     scan, total = Scan(listing, bare(asked)), 0
     while scan.has_more:
         total += len((yield from scan.reading()))
+        yield ANEW
+    return total
+
+
+def _counting_merged(listing: Listing[Any], asked: Asked) -> Flow[int]:
+    """Read the ids that the branches find, and count each once."""
+    merge, total = Merge(listing, bare(asked)), 0
+    while merge.has_more:
+        merge.take((yield from merge.fetching()))
+        total += sum(1 for _ in merge.rows())
         yield ANEW
     return total
 

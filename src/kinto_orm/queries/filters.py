@@ -48,6 +48,11 @@ class Condition:
     exact: bool = True
     meaning: tuple[Param, ...] = ()
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The fields that it asks for, as the server stores them."""
+        return frozenset(self.path[:1])
+
     def matches(self, record: Mapping[str, JsonValue]) -> bool:
         """Say whether a record, given as its JSON object, meets the condition."""
         return self.test(look_up(record, self.path))
@@ -56,7 +61,7 @@ class Condition:
         raise TypeError(
             "a condition has no truth value before the server is asked: `and`, `not`, `in` and "
             "`1 < x < 3` do not work on it. All conditions of a query must hold: "
-            "write find(x > 1, x < 3)"
+            "write find(x > 1, x < 3); where one of several is enough, any_of(a, b)"
         )
 
     def __and__(self, other: object) -> NoReturn:
@@ -68,8 +73,8 @@ class Condition:
 
     def __or__(self, other: object) -> NoReturn:
         raise TypeError(
-            "Kinto has no OR: ask twice and put the results together, or, for several values "
-            "of one field, write col(field).in_([a, b])"
+            "Kinto has no OR: write any_of(a, b), or, for several values of one field, "
+            "col(field).in_([a, b])"
         )
 
     __ror__ = __or__
@@ -111,7 +116,7 @@ def compile_conditions(conditions: Iterable[object]) -> Filter:
         true.
 
     Raises:
-        TypeError: One is no condition.
+        TypeError: One is no condition, or has branches: `distributed` gives what one request asks.
         InvalidData: They ask for the existence of several fields of any type, where a memory
             Kinto would heed only the last.
     """
@@ -159,6 +164,8 @@ def _check_name(name: str) -> None:
 
 def _checked(condition: object) -> Condition:
     if isinstance(condition, Condition):
+        if not condition.path:
+            raise TypeError("one request takes one branch of any_of: distributed() gives them")
         return condition
     raise TypeError(f"a query takes conditions, such as Todo.title == 'x', not {condition!r}")
 

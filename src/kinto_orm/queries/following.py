@@ -15,7 +15,7 @@ import json
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Generic, TypeVar
 
 from kinto_orm.errors import CollectionReset, Forbidden
@@ -169,12 +169,12 @@ class Follower(Generic[M]):
         chosen = [("resource_name", "record"), ("eq_collection_id", json.dumps(parts[4]))]
         return f"/buckets/{parts[2]}/history", chosen
 
-    def load(self, entries: list[Entry]) -> Flow[list[M]]:
-        """Make the objects of entries."""
+    def load(self, entries: list[Entry]) -> Flow[Sequence[M | None]]:
+        """Make the objects of entries; None for one that is left out."""
         listing = yield from self.listing()
         page = Reply.parsed(200, {}, {"data": entries})
         page.doing = self._doing
-        return listing.load(page, None)
+        return listing.loaded(page, None)
 
     def asking(
         self, method: str, params: Params, headers: dict[str, str] | None = None
@@ -283,6 +283,7 @@ class _FirstPass(_Pass[M]):
         return [
             Created(entry["id"], entry["last_modified"], each, mark, old, index)
             for index, (entry, each) in enumerate(zip(old, made, strict=True))
+            if each is not None
         ]
 
 
@@ -323,6 +324,8 @@ class _LaterPass(_Pass[M]):
             kind: type[AnyChange[M]] = Updated
             if id not in objects:
                 kind = Deleted
+            elif objects[id] is None:
+                continue
             elif id in new:
                 kind = Created
             stamp = entry["last_modified"]

@@ -7,8 +7,9 @@ from itertools import islice
 from typing import TypeVar
 
 from kinto_orm.queries.columns import IDS_IN_A_REQUEST, Column
+from kinto_orm.queries.findable import Findable
 from kinto_orm.queries.pager import reading_all
-from kinto_orm.queries.query import Findable, Query
+from kinto_orm.queries.query import Query
 from kinto_orm.wire.flows import Flow, side_by_side
 
 M = TypeVar("M", bound=Findable)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from kinto_orm.errors import InvalidData
 from kinto_orm.wire.scope import Scope
 
 
@@ -59,3 +60,14 @@ def _refuse_doubtful(model: type[Any], verb: str, options: Mapping[str, object])
                 f"the field write {verb}{{{name!r}: ...}}); with the fields in such a mapping "
                 f"{name}= is the option"
             )
+
+
+def positive(value: int, what: str) -> int:
+    """The same number, if it is 1 or more.
+
+    Raises:
+        InvalidData: It is something else.
+    """
+    if not isinstance(value, int) or value < 1:
+        raise InvalidData(f"{what} must be 1 or more, not {value!r}")
+    return value

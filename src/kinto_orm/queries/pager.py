@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from kinto_orm.errors import Forbidden, NotFound
 from kinto_orm.queries.filters import Filter, distinct
 from kinto_orm.queries.positions import Circle, Start
+from kinto_orm.queries.unfit import OnUnfit
 from kinto_orm.wire.flows import ANEW, Flow, ask
 from kinto_orm.wire.messages import Reply, Request, query_string
 from kinto_orm.wire.places import Place, is_absent
@@ -31,12 +32,26 @@ class Listing(Generic[M]):
             ones.
         unmade: Whether the first write makes the collection: before that it is empty.
         says_total: Whether the server says how many objects there are.
+        mend: As `load`, with what is done with those that do not fit; None where one is left out.
+        on_invalid: What is done with objects that do not fit their model; None: it is an error.
     """
 
     place: Place
     load: Callable[[Reply, frozenset[str] | None], list[M]]
     unmade: bool = False
     says_total: bool = True
+    mend: Callable[[Reply, frozenset[str] | None, OnUnfit], list[M | None]] | None = None
+    on_invalid: OnUnfit | None = None
+
+    def loaded(self, reply: Reply, fields: frozenset[str] | None) -> Sequence[M | None]:
+        """The objects of a page's reply, None for those that are left out.
+
+        Raises:
+            InvalidData: One does not fit the model, and nothing else is to be done with it.
+        """
+        if self.on_invalid is None or self.mend is None:
+            return self.load(reply, fields)
+        return self.mend(reply, fields, self.on_invalid)
 
 
 class Page(list[M]):
@@ -56,7 +71,8 @@ class Asked:
     """What is asked of a plural endpoint.
 
     Attributes:
-        filter: The conditions.
+        filters: The conditions; more than one where what any of them finds is meant, none where
+            nothing can be found.
         sort: The order, by stored names.
         by_default: The order where none was asked for.
         most: How many objects at most; None for all.
@@ -66,7 +82,7 @@ class Asked:
         doing: The act, for messages.
     """
 
-    filter: Filter
+    filters: tuple[Filter, ...]
     sort: str
     by_default: str
     most: int | None
@@ -75,16 +91,40 @@ class Asked:
     size: int | None
     doing: str
 
+    @property
+    def filter(self) -> Filter:
+        """The only conditions.
+
+        Raises:
+            ValueError: There are branches: see `branches`.
+        """
+        (only,) = self.filters
+        return only
+
+    @property
+    def branches(self) -> list[Asked]:
+        """The same question for each of the filters."""
+        return [replace(self, filters=(each,)) for each in self.filters]
+
     def told_apart_by(self, path: str) -> list[str]:
         """What tells this from other questions, for positions."""
+        if len(self.filters) > 1:
+            branches = (json.dumps(sorted(each.meaning)) for each in self.filters)
+            return [path, f"_sort={self.sort}", *branches]
         meaning = (*self.filter.meaning, ("_sort", self.sort))
         return [path, *sorted(f"{name}={value}" for name, value in meaning)]
 
-    def query(self, start: Start, left: int | None) -> str:
-        """A query string that asks for a page, and for no more than is left to be given."""
+    def query(self, start: Start, left: int | None, *, some: bool = False) -> str:
+        """A query string that asks for a page, and for no more than is left to be given.
+
+        Args:
+            start: Where the page begins.
+            left: How many are left to be given; None for all.
+            some: Whether more objects may be left out than the conditions say.
+        """
         size = self.size or DEFAULT_PAGE
         if left is not None:
-            size = min(size, max(left, FEW) if self.filter.inexact else left)
+            size = min(size, max(left, FEW) if some or self.filter.inexact else left)
         size = int(start.size or size)
         params = [*self.filter.params, ("_sort", self.sort), *start.params]
         if self.stored is not None:
@@ -207,7 +247,9 @@ class Pager(Generic[M]):
 
     def fetching(self) -> Flow[Reply]:
         """Ask for the next page (`GET`)."""
-        return fetching(self._listing, self._asked, self._asked.query(self._start, self._left))
+        some = self._listing.on_invalid is not None
+        query = self._asked.query(self._start, self._left, some=some)
+        return fetching(self._listing, self._asked, query)
 
     def take(self, reply: Reply, /) -> Page[M]:
         """Read a page, and go on to the next.
@@ -232,20 +274,20 @@ class Pager(Generic[M]):
 
     def read(self, reply: Reply) -> Read[M]:
         """The objects of a page, and where what follows begins; None when nothing does."""
-        start, asked = self._start, self._asked
+        start, asked, listing = self._start, self._asked, self._listing
         by_id = asked.sort == "id"
-        if not asked.filter.inexact and not start.after:
-            found: list[Any] = self._listing.load(reply, asked.fields)
+        if not asked.filter.inexact and not start.after and listing.on_invalid is None:
+            found: list[Any] = listing.load(reply, asked.fields)
             reply.require(self._left is None or len(found) <= self._left)
             return found, start.following(reply, by_id, found[-1].id if found else None)
         rows = reply.objects
-        kept = [each for each in _after(rows, start.after) if asked.filter.matches(each)]
+        kept = rows_of(reply, start, asked.filter)
         following = start.following(reply, by_id, rows[-1]["id"] if rows else None)
-        if self._left is not None and len(kept) > self._left:
-            kept = kept[: self._left]
-            last = kept[-1]["id"]
+        found, used = loaded(listing, kept, asked, self._left)
+        if used < len(kept):
+            last = kept[used - 1]["id"]
             following = Start("gt_id", last) if by_id else start.inside(last, len(rows))
-        return self._listing.load(_page_of(kept, asked.stored, reply), asked.fields), following
+        return found, following
 
 
 class Scan(Generic[M]):
@@ -312,16 +354,46 @@ def asking(listing: Listing[M], request: Request, doing: str, nothing: Reply) ->
         return nothing
 
 
+def rows_of(reply: Reply, start: Start, chosen: Filter) -> list[dict[str, Any]]:
+    """What a page has, without what is before its start and what is not meant."""
+    return [each for each in _after(reply.objects, start.after) if chosen.matches(each)]
+
+
+def loaded(
+    listing: Listing[M], rows: Sequence[dict[str, Any]], asked: Asked, most: int | None
+) -> tuple[list[M], int]:
+    """Make objects of rows, without those that are left out as they do not fit their model.
+
+    Args:
+        listing: Makes them.
+        rows: As the server gave them.
+        asked: What was asked.
+        most: How many objects are wanted; None for all.
+
+    Returns:
+        The objects, and of how many rows they are.
+    """
+    found: list[M] = []
+    used = 0
+    while used < len(rows) and (most is None or len(found) < most):
+        end = None if most is None else used + most - len(found)
+        part = rows[used:end]
+        page = _page_of(part, asked.stored, asked.doing)
+        found += [each for each in listing.loaded(page, asked.fields) if each is not None]
+        used += len(part)
+    return found, used
+
+
 def _after(rows: list[dict[str, Any]], id: str) -> list[dict[str, Any]]:
     """The objects after this one; all when it is not there."""
     places = [place for place, each in enumerate(rows) if each["id"] == id]
     return rows[places[0] + 1 :] if places else rows
 
 
-def _page_of(rows: list[dict[str, Any]], names: frozenset[str] | None, whole: Reply) -> Reply:
+def _page_of(rows: Sequence[dict[str, Any]], names: frozenset[str] | None, doing: str) -> Reply:
     """A page with these objects only; of fields that were fetched to compare them nothing."""
     if names is not None:
         rows = [{name: each[name] for name in each.keys() & names} for each in rows]
     page = Reply(200, {}, json.dumps({"data": rows}).encode())
-    page.doing = whole.doing
+    page.doing = doing
     return page

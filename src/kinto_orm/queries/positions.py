@@ -21,6 +21,8 @@ from kinto_orm.wire.jsonvalues import is_storable
 from kinto_orm.wire.messages import Reply
 
 _PLACES = ("gt_id", "_token", "")
+# Of a branch that has nothing more.
+_END = "end"
 _AGAIN = "the same objects would come again and again; does a proxy or a cache answer instead?"
 _SIZE = re.compile(r"[0-9]{0,6}")
 
@@ -84,9 +86,7 @@ class Start:
         Args:
             asked: What tells the query from others.
         """
-        parts = [self.name, self.value, self.after, self.size]
-        content = json.dumps([_digest(asked, parts), *parts], separators=(",", ":"))
-        return base64.urlsafe_b64encode(content.encode()).decode().rstrip("=")
+        return position_of([self], asked)
 
     @classmethod
     def of(cls, position: str, asked: Iterable[str]) -> Self:
@@ -95,14 +95,41 @@ class Start:
         Raises:
             InvalidData: It is one of another query, or was changed.
         """
-        digest, *parts = _parts(position)
-        if digest != _digest(asked, parts):
-            raise InvalidData(
-                "the position is one of another query, or was changed: a query is resumed with the "
-                "same collection, conditions and order as the one whose page had it. Nothing was "
-                "sent."
-            )
-        return cls(*parts)
+        (start,) = starts_of(position, asked, 1)
+        assert start is not None  # noqa: S101  (for the type checker: it has not ended)
+        return cls(start.name, start.value, start.after, start.size)
+
+
+def position_of(starts: Iterable[Start | None], asked: Iterable[str]) -> str:
+    """The text from which `starts_of` makes these places again.
+
+    Args:
+        starts: Where each branch of a query goes on; None for one that has ended.
+        asked: What tells the query from others.
+    """
+    ended = Start(_END)
+    places = [each or ended for each in starts]
+    parts = [part for each in places for part in (each.name, each.value, each.after, each.size)]
+    content = json.dumps([_digest(asked, parts), *parts], separators=(",", ":"))
+    return base64.urlsafe_b64encode(content.encode()).decode().rstrip("=")
+
+
+def starts_of(position: str, asked: Iterable[str], count: int) -> list[Start | None]:
+    """The places that a position of the same query says, one for each branch.
+
+    Raises:
+        InvalidData: It is one of another query, or was changed.
+    """
+    digest, *parts = _parts(position)
+    places = [Start(*parts[at : at + 4]) for at in range(0, len(parts), 4)]
+    starts = [None if each.name == _END else each for each in places]
+    if digest != _digest(asked, parts) or len(starts) != count or starts == [None] * count:
+        raise InvalidData(
+            "the position is one of another query, or was changed: a query is resumed with the "
+            "same collection, conditions and order as the one whose page had it. Nothing was "
+            "sent."
+        )
+    return starts
 
 
 def check_position(position: object) -> None:
@@ -118,10 +145,13 @@ def _parts(position: Any) -> list[str]:
     try:
         content = base64.b64decode(position + "=" * (-len(position) % 4), b"-_", validate=True)
         parts = json.loads(content)
-        valid = len(parts) == 5 and all(
-            isinstance(each, str) and is_storable(each) for each in parts
+        valid = (
+            len(parts) % 4 == 1
+            and len(parts) > 4
+            and all(isinstance(each, str) and is_storable(each) for each in parts)
         )
-        valid = valid and parts[1] in _PLACES and bool(_SIZE.fullmatch(parts[4]))
+        valid = valid and all(each in (*_PLACES, _END) for each in parts[1::4])
+        valid = valid and all(map(_SIZE.fullmatch, parts[4::4]))
     except (TypeError, ValueError, RecursionError):
         valid = False
     if not valid:

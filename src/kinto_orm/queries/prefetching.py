@@ -11,7 +11,7 @@ from kinto_orm.queries.columns import IDS_IN_A_REQUEST, Column
 from kinto_orm.queries.filters import compile_conditions
 from kinto_orm.queries.pager import Asked, Listing, Page, Pager, Read
 from kinto_orm.wire.flows import ANEW, Flow, side_by_side
-from kinto_orm.wire.messages import Reply, segment
+from kinto_orm.wire.messages import segment
 from kinto_orm.wire.scope import Scope
 
 M = TypeVar("M")
@@ -45,6 +45,16 @@ class Holding(Protocol):
     def __kinto_links__(cls, found: Iterable[Any], names: Iterable[str]) -> list[Any]: ...
 
 
+class Readable(Protocol[M]):
+    """Pages that are read, and then gone on from."""
+
+    @property
+    def has_more(self) -> bool: ...  # noqa: D102
+    def fetching(self) -> Flow[Any]: ...  # noqa: D102
+    def read(self, reply: Any, /) -> Read[M]: ...  # noqa: D102
+    def settle(self, reply: Any, read: Read[M], /) -> Page[M]: ...  # noqa: D102
+
+
 class Prefetching(Generic[M]):
     """Pages of objects whose links are fetched, too.
 
@@ -56,7 +66,7 @@ class Prefetching(Generic[M]):
     """
 
     def __init__(
-        self, pager: Pager[M], model: type[Holding], names: Sequence[str], scope: Scope
+        self, pager: Readable[M], model: type[Holding], names: Sequence[str], scope: Scope
     ) -> None:
         self._pager = pager
         self._model = model
@@ -68,7 +78,7 @@ class Prefetching(Generic[M]):
         """Whether there is a page to be fetched."""
         return self._pager.has_more
 
-    def fetching(self) -> Flow[tuple[Reply, Read[M]]]:
+    def fetching(self) -> Flow[tuple[Any, Read[M]]]:
         """Ask for the next page, then for what its objects link to.
 
         The pager stays where it is, so that another process may ask again.
@@ -79,7 +89,7 @@ class Prefetching(Generic[M]):
         yield from prefetching(self._model.__kinto_links__(read[0], self._names), self._scope)
         return reply, read
 
-    def take(self, answer: tuple[Reply, Read[M]], /) -> Page[M]:
+    def take(self, answer: tuple[Any, Read[M]], /) -> Page[M]:
         """Give the page, and go on to the next."""
         return self._pager.settle(*answer)
 
@@ -126,7 +136,7 @@ def _fetching(model: type[Target], ids: list[str], scope: Scope) -> Flow[list[An
     """The objects with these ids, as far as there are any."""
     listing = yield from model.__kinto_listing__(scope, None)
     asked = Asked(
-        filter=compile_conditions([Column[str](("id",)).in_(ids)]),
+        filters=(compile_conditions([Column[str](("id",)).in_(ids)]),),
         sort="id",
         by_default="id",
         most=None,

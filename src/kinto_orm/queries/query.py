@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 from kinto_orm.errors import InvalidData, MultipleFound, NotFound
 from kinto_orm.queries.ahead import pages_of
+from kinto_orm.queries.alternatives import distributed
 from kinto_orm.queries.columns import IDS_IN_A_REQUEST, Column, Order
 from kinto_orm.queries.conditions import Condition, compile_conditions, compile_order
 from kinto_orm.queries.counting import counting
 from kinto_orm.queries.deleting import deleting
 from kinto_orm.queries.filters import Filter
+from kinto_orm.queries.findable import Findable
+from kinto_orm.queries.merging import Merged
+from kinto_orm.queries.options import positive
 from kinto_orm.queries.pager import Asked, Known, Listing, Page, Pager, Pages, reading_all
 from kinto_orm.queries.positions import check_position
 from kinto_orm.queries.prefetching import Prefetching
 from kinto_orm.queries.twins import AsyncVerbs
+from kinto_orm.queries.unfit import OnInvalid, checked_on_invalid, handler_of
 from kinto_orm.queries.updating import Updating
 from kinto_orm.wire.driving import run, run_each
 from kinto_orm.wire.flows import Flow
@@ -29,31 +34,6 @@ if TYPE_CHECKING:
     from kinto_orm.bulk.summary import Summary
     from kinto_orm.queries.following import Follower
     from kinto_orm.queries.marks import AnyChange
-
-
-class Findable(Protocol):
-    """What a query needs of a model."""
-
-    id: str
-
-    @classmethod
-    def __kinto_scope__(cls, given: Scope | None) -> Scope: ...
-    @classmethod
-    def __kinto_listing__(cls, given: Scope | None, plural: str | None) -> Flow[Any]: ...
-    @classmethod
-    def __kinto_field_names__(cls) -> set[str]: ...
-    @classmethod
-    def __kinto_names__(cls) -> dict[str, str]: ...
-    @classmethod
-    def __kinto_check_stored_name__(cls, stored: str) -> None: ...
-    @classmethod
-    def __kinto_assignment__(cls, values: Mapping[str, object]) -> Any: ...
-    @classmethod
-    def __kinto_links__(cls, found: Iterable[Any], names: Iterable[str]) -> list[Any]: ...
-    @classmethod
-    def __kinto_check_link__(cls, name: str) -> None: ...
-    @classmethod
-    def __kinto_check_unseen_deletion__(cls) -> None: ...
 
 
 M = TypeVar("M", bound=Findable)
@@ -77,6 +57,7 @@ class Query(AsyncVerbs[M], Generic[M]):
     size: int | None = None
     position: str | None = None
     links: tuple[str, ...] = ()
+    invalid: OnInvalid[M] = "raise"
 
     # By id no object is skipped or repeated while others write.
     _by_default: ClassVar[str] = "id"
@@ -88,7 +69,8 @@ class Query(AsyncVerbs[M], Generic[M]):
 
         Raises:
             TypeError: One is no condition, such as the bool of a comparison of two values.
-            InvalidData: One names a field that the model does not have.
+            InvalidData: One names a field that the model does not have, or there are too many
+                branches of `any_of`.
         """
         for each in conditions:
             if not isinstance(each, Condition):
@@ -96,8 +78,11 @@ class Query(AsyncVerbs[M], Generic[M]):
                     f"{each!r} is no condition; compare a field of the class with a value, as in "
                     f"{self.model.__name__}.find({self.model.__name__}.id == 'x')"
                 )
-            self._check_field(each.path[0])
-        return self._with(conditions=(*self.conditions, *conditions))
+            for name in each.names:
+                self._check_field(name)
+        found = self._with(conditions=(*self.conditions, *conditions))
+        distributed(found.conditions)  # refuses too many branches
+        return found
 
     def order_by(self, *orders: object) -> Self:
         """Sort by these fields; `col(Todo.due).desc()` for descending.
@@ -117,7 +102,7 @@ class Query(AsyncVerbs[M], Generic[M]):
 
     def limit(self, most: int) -> Self:
         """Stop after so many objects, 1 or more."""
-        return self._with(most=_positive(most, "limit"))
+        return self._with(most=positive(most, "limit"))
 
     def only(self, *fields: object) -> Self:
         """Fetch these fields (and id, last_modified) only; such objects cannot be saved."""
@@ -143,7 +128,7 @@ class Query(AsyncVerbs[M], Generic[M]):
 
     def page_size(self, size: int) -> Self:
         """Fetch so many objects with one request; the server may have a lower limit."""
-        return self._with(size=_positive(size, "page_size"))
+        return self._with(size=positive(size, "page_size"))
 
     def resume(self, position: str | None) -> Self:
         """Go on where a page of the same query ended; see `Page.position`.
@@ -160,6 +145,19 @@ class Query(AsyncVerbs[M], Generic[M]):
         if position is not None:
             check_position(position)
         return self._with(position=position)
+
+    def on_invalid(self, what: OnInvalid[M]) -> Self:
+        """Say what becomes of stored records that do not fit the model.
+
+        What is left out counts for nothing: limits and pages go on to the next one. `count`,
+        `exists` and `delete` load no records, and count these too.
+
+        Args:
+            what: "raise", as without this; "skip" leaves them out; a function is given the record
+                as its JSON object and the error, and gives an object of the model to be used
+                instead, or None to leave it out.
+        """
+        return self._with(invalid=checked_on_invalid(what))
 
     # Answers
 
@@ -302,12 +300,13 @@ class Query(AsyncVerbs[M], Generic[M]):
     def opening(self) -> Flow[Pages[Page[M]]]:
         """Find where the objects are, and open their pages."""
         asked = self.asked()
-        if asked.filter.impossible:
+        if not asked.filters:
             return Known[M](())
-        pager = Pager((yield from self.listing()), asked, self.position)
+        make = Pager if len(asked.filters) == 1 else Merged
+        pages = make((yield from self.listing()), asked, self.position)
         if not self.links:
-            return pager
-        return Prefetching(pager, self.model, self.links, self.scope())
+            return pages
+        return Prefetching(pages, self.model, self.links, self.scope())
 
     def counting(self) -> Flow[int]:
         """Count all; see `count`."""
@@ -329,7 +328,7 @@ class Query(AsyncVerbs[M], Generic[M]):
         if self.position is None and (self.most is None or not self.orders):
             return [self._with(orders=(), links=())]
         ids = [each.id for each in (yield from reading_all(self.only("id")))]
-        here: Query[M] = Query(self.model, self.session, self.plural)
+        here: Query[M] = Query(self.model, self.session, self.plural, invalid=self.invalid)
         id = Column[str](("id",))
         chunks = (ids[at : at + IDS_IN_A_REQUEST] for at in range(0, len(ids), IDS_IN_A_REQUEST))
         return [here.where(id.in_(chunk)) for chunk in chunks]
@@ -382,8 +381,10 @@ class Query(AsyncVerbs[M], Generic[M]):
         return dataclasses.replace(self, **changes)
 
     @cached_property
-    def _filter(self) -> Filter:
-        return compile_conditions(self.conditions)
+    def _filters(self) -> list[Filter]:
+        """The branches, in an order of their own, for positions."""
+        found = map(compile_conditions, distributed(self.conditions))
+        return sorted(found, key=lambda each: sorted(each.meaning))
 
     def scope(self) -> Scope:
         """Over which session it asks."""
@@ -391,12 +392,14 @@ class Query(AsyncVerbs[M], Generic[M]):
 
     def listing(self) -> Flow[Listing[M]]:
         """Find where the objects are."""
-        return self.model.__kinto_listing__(self.session, self.plural)
+        found: Listing[M] = yield from self.model.__kinto_listing__(self.session, self.plural)
+        handler = handler_of(self.invalid, self.model)
+        return found if handler is None else dataclasses.replace(found, on_invalid=handler)
 
     def asked(self) -> Asked:
         """What is asked of the server."""
         return Asked(
-            filter=self._filter,
+            filters=tuple(each for each in self._filters if not each.impossible),
             sort=compile_order(self.orders) or self._by_default,
             by_default=self._by_default,
             most=self.most,
@@ -429,7 +432,8 @@ class Query(AsyncVerbs[M], Generic[M]):
         raise TypeError(f"{verb}() takes fields or their names, not {given!r}")
 
     def __repr__(self) -> str:
-        asked = ", ".join(f"{name}={value}" for name, value in self._filter.meaning)
+        branches = [", ".join(f"{n}={value}" for n, value in f.meaning) for f in self._filters]
+        asked = branches[0] if len(branches) == 1 else f"any_of({' | '.join(branches)})"
         return f"{self.model.__name__}.find({asked})"
 
 
@@ -444,9 +448,3 @@ def _order(given: object) -> Order:
     if isinstance(given, Column):
         return given.asc()
     raise TypeError(f"order_by() takes fields, as in order_by(Todo.title), not {given!r}")
-
-
-def _positive(value: int, what: str) -> int:
-    if not isinstance(value, int) or value < 1:
-        raise InvalidData(f"{what} must be 1 or more, not {value!r}")
-    return value
