@@ -6,7 +6,7 @@ BASE := $(VENV)/.base
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: install demo test coverage trust explore lint types layers record docs bench against wheel check clean
+.PHONY: install demo test everywhere coverage trust explore lint types layers record docs bench against wheel check clean
 
 install: $(READY)
 
@@ -42,6 +42,10 @@ trust: install
 	PYTHONPATH=tests $(BIN)/python -W ignore -m trust $(MATRIX)
 	$(BIN)/python -m pytest tests/trust/test_*_races.py tests/trust/test_cancelling.py --rounds 200
 	$(BIN)/python -m pytest tests/server/sqlite/test_sqlite_writers.py -k killed --rounds 1000
+
+# The tests on every pair of a session and a store; `make test` leaves out what others show.
+everywhere: install
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --everywhere
 
 # Other examples than those of `make test`, and ten times as many; name what to test by TESTS=...
 explore: install

@@ -42,11 +42,13 @@ os.environ["NO_PROXY"] = "127.0.0.1"
 # The fixtures of tests that run on both sessions.
 pytest_plugins = ["both"]
 
-# A thousand tests of what the client makes of what a server says, whichever it is.
-_ON_TWO = {"test_whose_write.py", "test_kv_faults.py", "test_missing.py", "test_places.py"}
+# The rooms whose tests ask what a store answers run on a file, too.
+_ON_THREE = {"bulk", "kv", "queries", "server", "sqlite", "trust"}
+# A thousand of them are about what the client makes of what a server says, whichever it is.
+_ON_TWO = {"test_kv_faults.py"}
 
-# What blocks runs on each store, what is awaited in a thread and over sockets.
-_LEFT_OUT = {(False, "http"), (True, "sqlite"), (True, "postgres")}
+# What blocks runs on each store, what is awaited over sockets.
+_LEFT_OUT = {(False, "http"), (True, "memory"), (True, "sqlite"), (True, "postgres")}
 
 _numbers = itertools.count(1)
 
@@ -61,20 +63,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--record", action="store_true", help="record the cassettes anew from a real Kinto"
     )
+    parser.addoption(
+        "--everywhere", action="store_true", help="on every pair of a session and a store"
+    )
     parser.addoption("--rounds", type=int, default=10, help="how often each race is run")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what others show already, so that the tests take ten minutes.
 
-    Of SQLite: what is about answers and faults, which are the same on the other two. Of what runs
-    on both sessions: some pairs of session and server.
+    Of SQLite: what does not ask what a store answers. Of what runs on both sessions: some pairs
+    of session and server. `--everywhere` leaves out nothing.
     """
+    if config.getoption("--everywhere"):
+        return
     items[:] = [item for item in items if not (_is_of_two(item) or _is_shown_by_others(item))]
 
 
 def _is_of_two(item: pytest.Item) -> bool:
-    return item.path.name in _ON_TWO and "sqlite" in item.nodeid
+    asks = item.path.parent.name in _ON_THREE and item.path.name not in _ON_TWO
+    return not asks and "sqlite" in item.nodeid.partition("[")[2]
 
 
 def _is_shown_by_others(item: pytest.Item) -> bool:

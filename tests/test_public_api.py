@@ -23,10 +23,10 @@ PUBLIC = {
         Batch BatchError BearerAuth Bucket Change Collection CollectionReset Column
         Condition ConfigurationError Conflict ConnectFailed Created Deleted Deletion
         Everyone Failure Forbidden Group HistoryEntry Interrupted InvalidData KeyNotFound
-        KeyValues KintoError Link ModelError MultipleFound NotFound NotLoaded Outcome Page
-        PathError PermissionEntry Permissions Query Record RenderBusy RenderLimit
-        ResponseError Retry SchemaChange SchemaPlan ServerError ServerInfo Session
-        SessionMiddleware Summary SyncChange SyncPlan Template TemplateError
+        KeyValues KeyVersion KeysAt KintoError Link ModelError MultipleFound NotFound
+        NotLoaded Outcome Page PathError PermissionEntry Permissions Query Record RenderBusy
+        RenderLimit ResponseError Retry SchemaChange SchemaPlan ServerError ServerInfo
+        Session SessionMiddleware Summary SyncChange SyncPlan Template TemplateError
         TemplateSyntaxError Timeout Tombstone TransportError Unauthorized UndefinedVariable
         Unsupported Updated __version__ any_of col field http_status retry_on_conflict
     """,

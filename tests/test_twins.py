@@ -58,6 +58,9 @@ ONE_SIDED = {
     "KeyValues.item_pages": "a flow, for whoever drives it",
     "KeyValues.clearing": "a flow, for whoever drives it",
     "KeyValues.counting": "a flow, for whoever drives it",
+    "KeyValues.versions": "flows, for whoever drives them",
+    "KeyValues.as_they_were": "a flow, for whoever drives it",
+    "KeyValues.reverting": "a flow, for whoever drives it",
     "AsyncKeyValues.has": "`in` cannot be awaited",
 }
 # Parameters that one side lacks, each with the reason.

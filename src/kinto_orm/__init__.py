@@ -56,6 +56,7 @@ if TYPE_CHECKING:
         Unsupported,
         http_status,
     )
+    from kinto_orm.kv.history import KeysAt, KeyVersion
     from kinto_orm.kv.twins import AsyncKeyValues
     from kinto_orm.kv.values import KeyValues
     from kinto_orm.models.account import Account
@@ -111,6 +112,8 @@ __all__ = [
     "InvalidData",
     "KeyNotFound",
     "KeyValues",
+    "KeyVersion",
+    "KeysAt",
     "KintoError",
     "Link",
     "ModelError",
@@ -206,6 +209,8 @@ _LATER = {
     "PermissionEntry": "models.history",
     "AsyncKeyValues": "kv.twins",
     "KeyValues": "kv.values",
+    "KeyVersion": "kv.history",
+    "KeysAt": "kv.history",
     "Bucket": "models.structure",
     "Collection": "models.structure",
     "Group": "models.structure",

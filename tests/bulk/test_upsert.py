@@ -13,6 +13,7 @@ from both import AnySession, Place, do, either, either_wire, entered, in_a_bucke
 from conftest import Wire
 from kinto_orm import (
     BatchError,
+    Collection,
     Conflict,
     Everyone,
     Group,
@@ -350,10 +351,9 @@ async def test_loaded_ones(session: AnySession) -> None:
     assert (await do(Todo.get, "a")).n == 0
 
 
-async def test_a_snapshot(session: AnySession) -> None:
+@pytest.mark.parametrize("existing", ["update", "replace"])
+async def test_a_snapshot(session: AnySession, existing: str) -> None:
     """Records as they were at a time are made what is there, whatever became of them since."""
-    from kinto_orm import Collection
-
     given = list(rows(3))
     await do(session.save_all, given)
     then = max(each.last_modified or 0 for each in given)
@@ -362,7 +362,7 @@ async def test_a_snapshot(session: AnySession) -> None:
     await do(given[1].delete)
     collection = await do(Collection.get, "todos")
     old = await do(collection.snapshot, then)
-    assert str(await do(session.save_all, old, existing="update")) == (
+    assert str(await do(session.save_all, old, existing=existing)) == (
         "1 created, 1 updated, 1 unchanged"
     )
     assert [each.n for each in await do(Todo.find().all)] == [0, 0, 0]

@@ -203,7 +203,11 @@ def test_last_modified(stock: Session) -> None:
 
 
 MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
-    "or": (lambda: (Item.title == "a") | (Item.title == "b"), TypeError, r"no OR: write any_of.*in_"),
+    "or": (
+        lambda: (Item.title == "a") | (Item.title == "b"),
+        TypeError,
+        r"write any_of.*in_",
+    ),
     "and": (lambda: Item.title == "a" and Item.item_count == 1, TypeError, r"find\(x > 1, x < 3\)"),
     "&": (lambda: (Item.title == "a") & (Item.item_count == 1), TypeError, r"find\(a, b\)"),
     "not": (lambda: not Item.title.eq("a"), TypeError, "no truth value"),

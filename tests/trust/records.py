@@ -231,6 +231,33 @@ async def read_modify_save(world: World, _: None) -> Any:
     return seen(await world.do(todo).save())
 
 
+def _put(world: World) -> None:
+    world.put(ONE, {"title": "one"})
+
+
+@operation(ONE, prepare=_put, overwrites=True, claims=nothing)
+async def patch(world: World, _: None) -> Any:
+    return seen(await world.do(Todo).patch("one", session=world.session, note="mine"))
+
+
+@operation(ONE, prepare=_put)
+async def patch_if_match(world: World, _: None) -> Any:
+    stamp = (await world.do(Todo).get("one", session=world.session)).last_modified
+    return seen(
+        await world.do(Todo).patch("one", session=world.session, note="mine", if_match=stamp)
+    )
+
+
+# What it sets may be there by somebody else when it looks again.
+@operation(ONE, prepare=_put, claims=nothing)
+async def modify(world: World, _: None) -> Any:
+    return seen(
+        await world.do(Todo).modify(
+            "one", lambda todo: todo.assign(done=True), session=world.session
+        )
+    )
+
+
 # Permissions
 
 

@@ -12,7 +12,7 @@ from trust.faces import FACES
 from trust.operations import OPERATIONS, Operation
 
 # One cell in so many on each session; which ones depends on their names only.
-SHARE = 128
+SHARE = 256
 # These wait: a few of them are enough here.
 SLOW = ("timeout", "drip", "lasting", "backoff")
 

@@ -1,6 +1,7 @@
 """What the twins give when they are awaited."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any, assert_type
 
 from pydantic import JsonValue
@@ -14,7 +15,10 @@ from kinto_orm import (
     Collection,
     Created,
     Deleted,
+    Deletion,
     HistoryEntry,
+    KeysAt,
+    KeyVersion,
     Outcome,
     Page,
     PermissionEntry,
@@ -26,6 +30,7 @@ from kinto_orm import (
     Session,
     SessionMiddleware,
     Summary,
+    SyncPlan,
     Template,
     Tombstone,
     retry_on_conflict,
@@ -63,6 +68,10 @@ async def models(session: AsyncSession) -> None:
     assert_type((await Urgent.aget("x")).until.year, int)
     assert_type(await todo.permissions.grant("read", "x").asave(), Permissions)
     assert_type(await todo.ahistory(), Query[HistoryEntry])
+    assert_type(await todo.asave(existing="skip"), Todo)
+    async for deletion in Todo.adeleted():
+        assert_type(deletion, Deletion[Todo])
+    assert_type(await Todo.arestore("x", at=5), Todo)
     assert_type(await todo.aat(1), Todo)
     assert_type(await todo.arevert(1), Todo)
     assert_type(await Collection(id="c").asnapshot(1), list[Record])
@@ -109,6 +118,9 @@ async def of_session() -> None:
         await session.refresh(Todo(title="x"))
         await session.delete(Todo(title="x"))
         assert_type(await session.save_all(todos(), workers=8), Summary)
+        assert_type(await session.save_all(todos(), existing="update"), Summary)
+        assert_type(await session.sync(Todo, todos(), dry_run=True), SyncPlan)
+        assert_type(await session.sync(Todo, [{"id": "x"}], delete_missing=True), SyncPlan)
         assert_type(await session.delete_all(Todo.find()), Summary)
 
 
@@ -136,6 +148,11 @@ async def key_values(session: AsyncSession) -> None:
     await kv.set(("a", "b/c"), {"d": [1, None]})
     await kv.delete("a", missing_ok=True)
     assert_type(await kv.has("a"), bool)
+    async for version in kv.history("a"):
+        assert_type(version, KeyVersion)
+    assert_type(await kv.at(5), KeysAt)
+    assert_type(await kv.revert("a", datetime.now(UTC)), JsonValue)
+    assert_type(kv.uri("a"), str)
     assert_type(await kv.pop("a"), JsonValue)
     assert_type(await kv.count(), int)
     assert_type(await kv.get_many(["a"]), dict[str | tuple[str, ...], JsonValue])

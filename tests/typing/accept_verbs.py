@@ -3,15 +3,20 @@
 from datetime import datetime
 from typing import assert_type
 
+from pydantic import JsonValue
+
 from kinto_orm import (
     BearerAuth,
     Bucket,
     Conflict,
+    KeyVersion,
     Query,
     Record,
     Retry,
     ServerInfo,
     Session,
+    SyncChange,
+    SyncPlan,
     Tombstone,
     retry_on_conflict,
 )
@@ -129,3 +134,24 @@ except Conflict as conflict:
     conflict.merge()
     conflict.merge(prefer="local")
     conflict.merge("remote").save()
+
+
+def over_what_is_there(session: Session) -> None:
+    todo = Todo(title="x")
+    assert_type(todo.save(existing="replace"), Todo)
+    assert_type(session.save_all([todo], existing="update").skipped, int)
+    with session.batch() as batch:
+        batch.save(todo, existing="skip")
+    plan = session.sync(Todo, [todo, {"id": "x", "title": "y"}], delete_missing=True)
+    assert_type(plan, SyncPlan)
+    assert_type(plan.changes, list[SyncChange])
+
+
+def restoring(session: Session) -> None:
+    for deletion in Todo.deleted(session=session):
+        assert_type(deletion.object, Todo | None)
+    assert_type(Todo.restore("x", at=5), Todo)
+    assert_type(list(session.kv.history("a/b")), list[KeyVersion])
+    assert_type(session.kv.at(5)["a"], JsonValue)
+    assert_type(session.kv.revert("a", 5), JsonValue)
+    assert_type(session.kv.uri("a"), str)

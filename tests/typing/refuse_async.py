@@ -23,6 +23,9 @@ async def forgotten(session: AsyncSession, todo: Todo) -> None:
     Todo.find().aupdate(done=True)  # refused: mypy pyright
     session.save(todo)  # refused: mypy pyright
     session.save_all([todo])  # refused: mypy pyright
+    session.sync(Todo, [todo])  # refused: mypy pyright
+    Todo.arestore("x")  # refused: mypy pyright
+    session.kv.revert("a", 1)  # refused: mypy pyright
     session.kv.set("a", 1)  # refused: mypy pyright
     session.batch().run()  # refused: mypy pyright
     finish("x")  # refused: mypy pyright

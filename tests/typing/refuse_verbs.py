@@ -23,6 +23,17 @@ Todo.bind("memory://")  # refused: mypy pyright
 todo = Todo(title="x")
 todo.save(froce=True)  # refused: mypy pyright
 todo.save(True)  # refused: mypy pyright
+todo.save(existing="upsert")  # refused: mypy pyright
+session.save_all([todo], existing="merge")  # refused: mypy pyright
+session.sync(Address, [])  # refused: mypy pyright
+session.sync(Todo, [Address(city="Lyon")])  # refused: mypy pyright
+session.sync(Todo, [todo], True)  # refused: mypy pyright
+print(session.sync(Todo, [todo]).create)  # refused: mypy pyright
+Todo.restore(3)  # refused: mypy pyright
+Todo.restore("x", at="yesterday")  # refused: mypy pyright
+print([each.object.title for each in Todo.deleted()])  # refused: mypy pyright
+session.kv.revert("a", "yesterday")  # refused: mypy pyright
+session.kv.at(5)["a"] = 1  # refused: mypy pyright
 todo.refresh(keep_change=True)  # refused: mypy pyright
 todo.delete(missing_ok="yes")  # refused: mypy pyright
 todo.delete().title  # refused: mypy pyright

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from pydantic import JsonValue
 
 from kinto_orm.errors import ConfigurationError, KeyNotFound
+from kinto_orm.kv.history import KeysAt, KeyVersion
 from kinto_orm.kv.values import MISSING, KeyPath, KeyValues, RootKey, Write
 from kinto_orm.queries.awaiting import aitems_of
-from kinto_orm.wire.awaiting import arun
+from kinto_orm.wire.awaiting import arun, arun_each
 from kinto_orm.wire.flows import Flow
 from kinto_orm.wire.scope import Scope
 
@@ -99,6 +101,22 @@ class AsyncKeyValues:
     async def count(self, prefix: str = "") -> int:
         """How many root keys there are that begin so."""
         return await self._run(self._values.counting(prefix))
+
+    def history(self, path: KeyPath) -> AsyncIterator[KeyVersion]:
+        """What was at a path, for `async for`; see `KeyValues.history`."""
+        return arun_each(self._scope, self._values.versions(path))
+
+    async def at(self, when: int | datetime) -> KeysAt:
+        """All key values as they were at a time; see `KeyValues.at`."""
+        return await self._run(self._values.as_they_were(when))
+
+    async def revert(self, path: KeyPath, when: int | datetime) -> JsonValue:
+        """Store what was at a path at a time; see `KeyValues.revert`."""
+        return await self._run(self._values.reverting(path, when))
+
+    def uri(self, path: KeyPath) -> str:
+        """The server path of the record that has the root key; see `KeyValues.uri`."""
+        return self._values.uri(path)
 
     def __aiter__(self) -> AsyncIterator[str]:
         return self.keys()

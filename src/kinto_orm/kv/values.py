@@ -14,6 +14,7 @@ from collections.abc import (
     ValuesView,
 )
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar, overload
 
@@ -21,11 +22,13 @@ from pydantic import JsonValue
 
 from kinto_orm.errors import KeyNotFound, PathError
 from kinto_orm.kv import keypath
+from kinto_orm.kv.history import KeyHistory, KeysAt, KeyVersion, uri_of
 from kinto_orm.kv.kinto import KintoStore
 from kinto_orm.kv.kvp import KvpStore
 from kinto_orm.queries.ahead import items_of
 from kinto_orm.queries.pager import Pages
-from kinto_orm.wire.driving import run
+from kinto_orm.wire.clock import milliseconds
+from kinto_orm.wire.driving import run, run_each
 from kinto_orm.wire.flows import Flow
 from kinto_orm.wire.jsonvalues import sent
 from kinto_orm.wire.scope import Scope
@@ -99,6 +102,7 @@ class KeyValues(MutableMapping[KeyPath, JsonValue]):
             bucket: The bucket's id; "default" is the user's personal one.
         """
         self._scope = scope
+        self._bucket = bucket
         self._store = store_of(scope, bucket)
 
     def __getitem__(self, path: KeyPath) -> JsonValue:
@@ -249,7 +253,76 @@ class KeyValues(MutableMapping[KeyPath, JsonValue]):
         """How many root keys there are that begin so."""
         return self._run(self.counting(prefix))
 
+    # What was; on a Kinto server with the history plugin
+
+    def history(self, path: KeyPath) -> Iterator[KeyVersion]:
+        """What was at a path, the newest first; streamed.
+
+        Versions of other places of the same root key are left out.
+
+        Args:
+            path: The key path.
+
+        Raises:
+            Unsupported: The server has no history.
+        """
+        return run_each(self._scope, self.versions(path))
+
+    def at(self, when: int | datetime) -> KeysAt:
+        """All key values as they were at a time, in memory (one `GET` of a snapshot).
+
+        Args:
+            when: Milliseconds, or a datetime.
+
+        Raises:
+            Unsupported: The server has no history.
+        """
+        return self._run(self.as_they_were(when))
+
+    def revert(self, path: KeyPath, when: int | datetime) -> JsonValue:
+        """Store what was at a path at a time, as `set` does, and return it.
+
+        Args:
+            path: The key path.
+            when: Milliseconds, or a datetime.
+
+        Raises:
+            KeyNotFound: Nothing was there at that time.
+            Conflict: As for `set`.
+            Unsupported: The server has no history.
+        """
+        return self._run(self.reverting(path, when))
+
+    def uri(self, path: KeyPath) -> str:
+        """The server path of the record that has the root key; nothing is sent.
+
+        In the personal bucket it has the word "default" until the first request of the session.
+
+        Raises:
+            Unsupported: A kvp.io server has no records.
+        """
+        self._scope.require_kinto("say where a key is")
+        return uri_of(self._scope, self._bucket, _segments(path)[0])
+
     # The same as flows, for whoever drives them.
+
+    def versions(self, path: KeyPath) -> Iterator[Flow[list[KeyVersion]]]:
+        """What was at a path, page by page; see `history`."""
+        key, *segments = _segments(path)
+        return KeyHistory(self._scope, self._bucket).versions(key, segments)
+
+    def as_they_were(self, when: int | datetime) -> Flow[KeysAt]:
+        """All key values as they were; see `at`."""
+        past = KeyHistory(self._scope, self._bucket)
+        return KeysAt((yield from past.snapshot(milliseconds(when))), _segments)
+
+    def reverting(self, path: KeyPath, when: int | datetime) -> Flow[JsonValue]:
+        """Store what was at a path; see `revert`."""
+        key, *segments = _segments(path)
+        past = KeyHistory(self._scope, self._bucket)
+        value = yield from past.reading_at(key, segments, milliseconds(when))
+        yield from self._store.writing(key, segments, value)
+        return value
 
     def reading(self, path: KeyPath) -> Flow[JsonValue]:
         """Read a value; a KeyNotFound when nothing is there."""

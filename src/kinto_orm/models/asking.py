@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from kinto_orm.errors import ConfigurationError, InvalidData, ResponseError
 from kinto_orm.models.contents import name_of
 from kinto_orm.models.links import reach
-from kinto_orm.models.loading import Loader, Source, loader_of, page_of
+from kinto_orm.models.loading import Loader, Source, loader_of, page_of, without
 from kinto_orm.models.state import State, is_new, put_state, state_of
 from kinto_orm.models.stored import NOT_DATA, Stored
 from kinto_orm.models.traits import traits_of
@@ -206,6 +206,8 @@ def loaded(model: type[S], reply: Reply, place: Place, id: str) -> S:
         InvalidData: It does not fit the model.
         BadReply: It shows another one, or none.
     """
+    if model.__kinto_kinds__ is not None:
+        model = model.__kinto_kinds__.class_of(reply.object["data"], model)
     found, permissions = loader_of(model).single(reply)
     _require_stamps([found], reply)
     require_id(model, reply, found.__dict__, id)
@@ -221,6 +223,8 @@ def from_raw(model: type[S], raw: Mapping[str, Any], place: Place) -> S:
     Raises:
         InvalidData: It does not fit the model.
     """
+    if model.__kinto_kinds__ is not None:
+        model = model.__kinto_kinds__.class_of(raw, model)
     found = loader_of(model).of(raw)
     source = source_of(model, [found], raws={found.id: dict(raw)})
     put_state(found, State(place.scope, place.path, source))
@@ -243,6 +247,33 @@ def page_at(
         InvalidData: One does not fit the model.
         BadReply: It is no page.
     """
+    if model.__kinto_kinds__ is not None:
+        return _mixed_page(model, reply, place, only)
+    return _page_of_one(model, reply, place, only)
+
+
+def _mixed_page(model: type[S], reply: Reply, place: Place, only: frozenset[str] | None) -> list[S]:
+    """The objects of a page, each of its own class."""
+    kinds = model.__kinto_kinds__
+    rows: dict[type[S], list[Any]] = {}
+    order = [kinds.class_of(raw, model) for raw in reply.objects]
+    dropped = {kinds.stored} if only is not None and kinds.field not in only else ()
+    for kind, raw in zip(order, reply.objects, strict=True):
+        rows.setdefault(kind, []).append(without(raw, dropped))
+    made = {kind: iter(_page_of_one(kind, _part(reply, rows[kind]), place, only)) for kind in rows}
+    return [next(made[kind]) for kind in order]
+
+
+def _part(reply: Reply, rows: list[Any]) -> Reply:
+    page = Reply.parsed(200, {}, {"data": rows})
+    page.doing = reply.doing
+    return page
+
+
+def _page_of_one(
+    model: type[S], reply: Reply, place: Place, only: frozenset[str] | None
+) -> list[S]:
+    """The objects of a page, all of one class."""
     loader: Loader[S] = loader_of(model)
     reply = model.__kinto_read__(reply)
     found = loader.page(reply) if only is None else loader.partial(reply, only)

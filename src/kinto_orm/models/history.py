@@ -18,6 +18,7 @@ from kinto_orm.queries.conditions import col
 from kinto_orm.queries.pager import reading_all
 from kinto_orm.queries.positions import next_position
 from kinto_orm.queries.query import Query
+from kinto_orm.wire.clock import milliseconds
 from kinto_orm.wire.flows import Flow, ask
 from kinto_orm.wire.messages import Reply, Request, is_object
 from kinto_orm.wire.parents import Parents
@@ -189,18 +190,6 @@ def reverting(resource: R, given: Scope | None, when: int | datetime) -> Flow[No
     if state.gone:
         set_state(resource, State(state_of(old).scope, state.plural, None))
     yield from resource.__kinto_save__(given)
-
-
-def milliseconds(when: int | datetime) -> int:
-    """A time as the server's timestamps have it."""
-    if isinstance(when, datetime):
-        return int(when.timestamp() * 1000)
-    if type(when) is not int:
-        raise TypeError(
-            f"{when!r} is no time: give milliseconds as a whole number, such as a last_modified, "
-            "or a datetime"
-        )
-    return when
 
 
 def taking_snapshot(

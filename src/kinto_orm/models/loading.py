@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_args
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import (
@@ -18,7 +18,7 @@ from pydantic_core import (
 
 from kinto_orm.errors import BadReply, InvalidData
 from kinto_orm.models.collector import collector
-from kinto_orm.models.naming import cached, unguarded
+from kinto_orm.models.naming import cached, names_of, unguarded
 from kinto_orm.models.stored import NOT_DATA, Stored
 from kinto_orm.wire.forking import cached_property
 from kinto_orm.wire.jsonvalues import decode
@@ -285,14 +285,30 @@ class Loader(Generic[M]):
     def _unfit(
         self, error: ValidationError, raw: Mapping[str, Any], where: Iterable[Any]
     ) -> InvalidData:
-        said = error.errors(include_url=False)[0]["msg"]
+        first = error.errors(include_url=False)[0]
+        said, hint = first["msg"], self._hint(first)
         field = ".".join(str(part) for part in where) or "the whole object"
         return InvalidData(
             f"the stored {self._model.__name__} {raw.get('id')!r} does not fit the model: "
             f"{field}: {said} ({error.error_count()} problem(s)). Change the model "
             "(a default, another type, a validation_alias for a renamed field), or read it as "
-            "a plain Record to mend the data.",
+            f"a plain Record to mend the data.{hint}",
             status=None,
+        )
+
+    def _hint(self, first: Any) -> str:
+        """What to do about an object that may be of another class."""
+        name = first["loc"][-1]
+        field = names_of(self._model).get(name)
+        info = self._model.model_fields.get(field or "")
+        if first["type"] != "literal_error" or info is None:
+            return ""
+        value = next(iter(get_args(info.annotation)), None)
+        model = self._model.__name__
+        return (
+            f" If objects of other classes are in the same collection, ask for these only: "
+            f"{model}.find({model}.{field} == {value!r}), or give the class that they have in "
+            f"common a discriminator={field!r}."
         )
 
 

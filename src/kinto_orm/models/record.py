@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 from kinto_orm.errors import ConfigurationError, InvalidData, ModelError
 from kinto_orm.models.asking import scope_for, scope_of
 from kinto_orm.models.getting import getting
+from kinto_orm.models.kinds import configure_kinds
 from kinto_orm.models.making import of_fields
 from kinto_orm.models.permissions import Permissions
 from kinto_orm.models.resource import Resource
@@ -41,10 +42,16 @@ class Record(Resource):
         collection: The collection's id; by default the session's.
         bucket: The bucket's id; by default the session's.
         id_factory: Makes the id of a new record; by default a random UUID.
+        discriminator: The field by which subclasses are told apart that share the collection:
+            each declares its values, such as `kind: Literal["cat"] = "cat"`.
+        unknown_kinds: What becomes of records of a kind that no subclass has: "base" loads them as
+            this class, with a warning; "refuse" raises InvalidData.
     """
 
     __kinto_kind__: ClassVar[str] = "record"
-    __kinto_options__ = frozenset({"id_factory", "collection", "bucket"})
+    __kinto_options__ = frozenset({
+        "id_factory", "collection", "bucket", "discriminator", "unknown_kinds",
+    })  # fmt: skip
     # The server writes `schema` into the records of a collection that has one.
     __kinto_server_made__: ClassVar[frozenset[str]] = NOT_DATA | {"schema"}
     __kinto_bucket__: ClassVar[str | None] = None
@@ -67,6 +74,8 @@ class Record(Resource):
         id_factory: Callable[[], str] | None = None,
         collection: str | None = None,
         bucket: str | None = None,
+        discriminator: str | None = None,
+        unknown_kinds: str | None = None,
         extra: str | None = None,
     ) -> None:
         super().__kinto_configure__(id_factory=id_factory, extra=extra)
@@ -76,6 +85,7 @@ class Record(Resource):
                 setattr(cls, f"__kinto_{name}__", value)
         if cls.__kinto_extra__ is None:
             cls.__kinto_open__ = cls.model_fields.keys() <= {"id", "last_modified"}
+        configure_kinds(cls, discriminator, unknown_kinds)
 
     @classmethod
     def __kinto_path__(cls, scope: Scope) -> str:

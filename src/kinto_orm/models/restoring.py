@@ -12,13 +12,14 @@ from kinto_orm.errors import Conflict
 from kinto_orm.models.asking import home_of
 from kinto_orm.models.conflicts import conflict_of
 from kinto_orm.models.getting import getting_or_none
-from kinto_orm.models.history import HistoryEntry, as_it_was, history_in, milliseconds, shown_by
+from kinto_orm.models.history import HistoryEntry, as_it_was, history_in, shown_by
 from kinto_orm.models.pristine import adopt
 from kinto_orm.models.resource import Resource
 from kinto_orm.models.saving import creating_again
 from kinto_orm.models.upserting import reading
 from kinto_orm.queries.conditions import col
 from kinto_orm.queries.pager import Pages
+from kinto_orm.wire.clock import milliseconds
 from kinto_orm.wire.flows import ANEW, Flow
 from kinto_orm.wire.places import Place, require
 from kinto_orm.wire.scope import Scope

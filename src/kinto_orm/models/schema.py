@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
-from kinto_orm.errors import ConfigurationError, Forbidden, ModelError, NotFound
+from kinto_orm.errors import ConfigurationError, Forbidden, InvalidData, ModelError, NotFound
 from kinto_orm.models.asking import home_of
 from kinto_orm.models.getting import getting, getting_or_creating
+from kinto_orm.models.kinds import kinds_of
 from kinto_orm.models.loading import loader_of, without
 from kinto_orm.models.naming import names_of
 from kinto_orm.models.record import Record
 from kinto_orm.models.saving import saving
+from kinto_orm.models.stored import Stored
 from kinto_orm.models.structure import Bucket, Collection
 from kinto_orm.queries.pager import reading_all
 from kinto_orm.wire.flows import Flow
@@ -101,7 +103,11 @@ def syncing_schema(
 def _syncing(scope: Scope, model: type[Record], dry_run: bool) -> Flow[SchemaChange]:
     if not (isinstance(model, type) and issubclass(model, Record)):
         raise ConfigurationError(f"sync_schema() takes classes of records, not {model!r}")
-    _refuse_schema_field(model)
+    kinds = kinds_of(model)
+    # The collection of several kinds has one schema, whichever of them is named.
+    model = model if kinds is None else cast("type[Record]", kinds.base)
+    for each in [model] if kinds is None else kinds.classes():
+        _refuse_schema_field(cast("type[Record]", each))
     _, _, bucket, _, collection, *_ = (yield from home_of(model, scope)).path.split("/")
     change = SchemaChange(model.__name__, bucket, collection)
     there = yield from _collection(scope, change)
@@ -144,8 +150,24 @@ def json_schema(model: type[Record]) -> dict[str, Any]:
     """The JSON schema of what a model stores, by stored names.
 
     Fields with a default are not required, so that older records keep fitting. Names that the
-    model does not know are allowed.
+    model does not know are allowed. Of several kinds, it is that of any of them.
     """
+    kinds = kinds_of(model)
+    if kinds is None or model is not kinds.base or not kinds.classes():
+        return _schema_of(model)
+    whole = _schema_of(model)
+    schemas = {each.__name__: _schema_of(each) for each in kinds.classes() if each is not model}
+    definitions: dict[str, Any] = whole.get("$defs", {})
+    for each in schemas.values():
+        definitions |= each.pop("$defs", {})
+    # What has no kind, or an unknown one, has to be as the base is.
+    known = {"properties": {kinds.stored: {"enum": kinds.values()}}, "required": [kinds.stored]}
+    any_of = [*schemas.values(), {"not": known}]
+    return whole | {"anyOf": any_of} | ({"$defs": definitions} if definitions else {})
+
+
+def _schema_of(model: type[Stored]) -> dict[str, Any]:
+    """The JSON schema of one class."""
     schema = model.model_json_schema(by_alias=True, mode="serialization")
     definitions: dict[str, Any] = schema.pop("$defs", {})
     if "$ref" in schema:
@@ -198,6 +220,12 @@ def _misfits(scope: Scope, change: SchemaChange, model: type[Record]) -> Flow[in
 
 
 def _fits(model: type[Record], record: Record) -> bool:
+    kinds = kinds_of(model)
+    if kinds is not None:
+        try:
+            model = kinds.class_of(record.model_dump(mode="json"), model)
+        except InvalidData:
+            return False
     return loader_of(model).accepts(record.model_dump_json(), strict=True)
 
 

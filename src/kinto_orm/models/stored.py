@@ -102,6 +102,8 @@ class Stored(BaseModel, metaclass=ResourceMeta):
     # What the server needs for objects of this class.
     __kinto_capability__: ClassVar[str | None] = None
     __kinto_session__: ClassVar[Scope | None] = None
+    # What tells its subclasses apart, where several are in one collection (models/kinds.py).
+    __kinto_kinds__: ClassVar[Any] = None
     __kinto_id_factory__: ClassVar[Callable[[], str] | None] = None
     # What a constructor takes as a keyword and does not store.
     __kinto_keywords__: ClassVar[frozenset[str]] = frozenset({"permissions"})
@@ -194,6 +196,14 @@ class Stored(BaseModel, metaclass=ResourceMeta):
 
     def __kinto_check_delete__(self) -> None:
         """Refuse what cannot be deleted."""
+
+    @classmethod
+    def __kinto_told_apart__(cls) -> tuple[tuple[Any, ...], frozenset[str]]:
+        """The conditions that only objects of this class meet, and the stored names to be read."""
+        kinds = cls.__kinto_kinds__
+        if kinds is None:
+            return (), frozenset()
+        return kinds.conditions(cls), frozenset({kinds.stored})
 
     @classmethod
     def __kinto_read__(cls, reply: Reply) -> Reply:

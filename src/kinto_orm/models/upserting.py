@@ -29,6 +29,7 @@ from kinto_orm.models.getting import is_missing
 from kinto_orm.models.hooks import around_save
 from kinto_orm.models.naming import names_of
 from kinto_orm.models.permissions import Permissions
+from kinto_orm.models.permitting import fetching_permissions
 from kinto_orm.models.pristine import adopt, reload, unsaved
 from kinto_orm.models.saving import (
     Saved,
@@ -38,7 +39,7 @@ from kinto_orm.models.saving import (
     plural_in,
     refuse_partial,
 )
-from kinto_orm.models.state import is_new, set_state, state_of
+from kinto_orm.models.state import is_new, renewed, set_state, state_of
 from kinto_orm.models.stored import NOT_DATA, Stored
 from kinto_orm.queries.columns import IDS_IN_A_REQUEST, Column
 from kinto_orm.queries.pager import Asked, Listing, Pager, reading_all
@@ -65,11 +66,13 @@ class Found:
         id: The id.
         raw: The stored data; None when there is nothing.
         place: Where it was looked for.
+        permissions: Who may do what; None where that was not said.
     """
 
     id: str
     raw: Mapping[str, Any] | None
     place: Place
+    permissions: Mapping[str, list[str]] | None = None
 
 
 class Upserting(_Base):
@@ -187,10 +190,12 @@ class _Write:
         """
         stored = self.stored
         if not (yield from _lives_elsewhere(stored, self.given)):
-            _take_over(stored, self.found)
+            held = state_of(stored).permissions
+            _take_over(stored, self.found, held)
+            yield from _compare_permissions(stored, self.found)
             return (yield from self.saving())
         moved = copy.copy(stored)
-        _take_over(moved, self.found)
+        _take_over(moved, self.found, None)
         saved = yield from _Write(moved, self.given, self.found, self.last_modified).saving()
         stamp(stored, moved.__dict__)
         adopt(stored, moved, frozenset())
@@ -198,13 +203,23 @@ class _Write:
         return saved
 
 
-def _take_over(stored: Stored, found: Found) -> None:
+def _compare_permissions(stored: Stored, found: Found) -> Flow[None]:
+    """Look what is there of the permissions that were asked for, so that only the rest is sent."""
+    held = state_of(stored).permissions
+    if not (isinstance(held, Permissions) and held.is_changed):
+        return
+    if found.permissions is None:
+        held.rebase((yield from fetching_permissions(stored)))
+    else:
+        renewed(stored, found.permissions, stored.last_modified, keep=True)
+
+
+def _take_over(stored: Stored, found: Found, held: object) -> None:
     """Become what is there, but for all that the object says itself.
 
     Raises:
         InvalidData: What is there does not fit the model, or not together with the rest.
     """
-    held = state_of(stored).permissions
     try:
         fresh = from_raw(type(stored), found.raw or {}, found.place)
         kept = held if isinstance(held, Permissions) else None
@@ -261,7 +276,7 @@ def _looking(stored: Stored, place: Place) -> Flow[Found]:
         return Found(stored.id, None, place)
     raw = reply.object["data"]
     require_id(type(stored), reply, raw, stored.id)
-    return Found(stored.id, raw, place)
+    return Found(stored.id, raw, place, reply.json.get("permissions") or {})
 
 
 def looking_for(

@@ -137,3 +137,16 @@ def _sort_key(order: object) -> str:
             "underscores"
         )
     return f"-{name}" if order.descending else name
+
+
+def order_of(given: object) -> Order:
+    """An order; a field by itself goes up.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    if isinstance(given, Order):
+        return given
+    if isinstance(given, Column):
+        return given.asc()
+    raise TypeError(f"order_by() takes fields, as in order_by(Todo.title), not {given!r}")

@@ -12,7 +12,7 @@ from kinto_orm.errors import InvalidData, MultipleFound, NotFound
 from kinto_orm.queries.ahead import pages_of
 from kinto_orm.queries.alternatives import distributed
 from kinto_orm.queries.columns import IDS_IN_A_REQUEST, Column, Order
-from kinto_orm.queries.conditions import Condition, compile_conditions, compile_order
+from kinto_orm.queries.conditions import Condition, compile_conditions, compile_order, order_of
 from kinto_orm.queries.counting import counting
 from kinto_orm.queries.deleting import deleting
 from kinto_orm.queries.filters import Filter
@@ -95,7 +95,7 @@ class Query(AsyncVerbs[M], Generic[M]):
             InvalidData: The model does not have the field or never stores it, or its values are
                 texts of another order (decimals, time spans, addresses, paths).
         """
-        found = tuple(_order(each) for each in orders)
+        found = tuple(order_of(each) for each in orders)
         for each in found:
             self._check_field(each.path[0])
         return self._with(orders=(*self.orders, *found))
@@ -344,8 +344,9 @@ class Query(AsyncVerbs[M], Generic[M]):
 
     def follower(self, since: str | None) -> Follower[M]:
         """Check that the changes can be told, and make what reads them."""
-        asks = self.conditions or self.orders or self.most or self.fields or self.position
-        if asks or self.links:
+        own = self.model.__kinto_told_apart__()[0]
+        asks = self.orders or self.most or self.fields or self.position or self.links
+        if own or self.conditions or asks:
             raise InvalidData(
                 "changes() and follow() take the whole collection, without conditions, order, "
                 "limit, only() or prefetch(): choose among the changes in Python. Nothing was sent."
@@ -383,7 +384,8 @@ class Query(AsyncVerbs[M], Generic[M]):
     @cached_property
     def _filters(self) -> list[Filter]:
         """The branches, in an order of their own, for positions."""
-        found = map(compile_conditions, distributed(self.conditions))
+        own = (*self.model.__kinto_told_apart__()[0], *self.conditions)
+        found = map(compile_conditions, distributed(own))
         return sorted(found, key=lambda each: sorted(each.meaning))
 
     def scope(self) -> Scope:
@@ -414,7 +416,8 @@ class Query(AsyncVerbs[M], Generic[M]):
         if self.fields is None:
             return None
         names = {name: stored for stored, name in self.model.__kinto_names__().items()}
-        return frozenset(names.get(each, each) for each in self.fields)
+        needed = self.model.__kinto_told_apart__()[1]
+        return needed.union(names.get(each, each) for each in self.fields)
 
     def _check_field(self, stored: str) -> None:
         self.model.__kinto_check_stored_name__(stored)
@@ -440,11 +443,3 @@ class Query(AsyncVerbs[M], Generic[M]):
 def first_of(found: Sequence[M]) -> M | None:
     """The first of these, if there is any."""
     return found[0] if found else None
-
-
-def _order(given: object) -> Order:
-    if isinstance(given, Order):
-        return given
-    if isinstance(given, Column):
-        return given.asc()
-    raise TypeError(f"order_by() takes fields, as in order_by(Todo.title), not {given!r}")

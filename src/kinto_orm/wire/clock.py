@@ -10,6 +10,7 @@ import math
 import random
 import time
 from contextvars import ContextVar, Token
+from datetime import datetime
 from typing import Self
 
 from kinto_orm.errors import ConfigurationError
@@ -123,3 +124,15 @@ def within(timeouts: tuple[float | None, float | None], until: float) -> tuple[f
     left = max(until - time.monotonic(), 0.01)
     connect, read = timeouts
     return min(connect or left, left), min(read or left, left)
+
+
+def milliseconds(when: int | datetime) -> int:
+    """A time as the server's timestamps have it."""
+    if isinstance(when, datetime):
+        return int(when.timestamp() * 1000)
+    if type(when) is not int:
+        raise TypeError(
+            f"{when!r} is no time: give milliseconds as a whole number, such as a last_modified, "
+            "or a datetime"
+        )
+    return when

@@ -1,0 +1,256 @@
+"""Saving over what is there, answered by hand: what is looked at, and what is sent of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import Field
+
+from feeding import (
+    NOW,
+    after_loss,
+    asked,
+    body,
+    busy,
+    fails,
+    feed,
+    forbids,
+    is_missing,
+    is_there,
+    no_answer,
+    nowhere,
+    object_of,
+    requests_of,
+    root,
+    says,
+    shows,
+)
+from kinto_orm import (
+    BadReply,
+    Conflict,
+    Everyone,
+    Forbidden,
+    InvalidData,
+    Record,
+    ServerError,
+    Timeout,
+)
+from kinto_orm.bulk.jobs import Existing
+from kinto_orm.bulk.summary import Bulk, saving_jobs
+from kinto_orm.models.upserting import looking_for, upserting
+
+SCOPE = nowhere()
+TODOS = "/buckets/b/collections/todos/records"
+LATER = NOW + 1000
+
+
+class Todo(Record, collection="todos"):
+    title: str
+    n: int = 0
+    note: str | None = Field(default=None, alias="Note")
+
+
+def new(**fields: Any) -> Todo:
+    return Todo(**{"id": "a", "title": "x", **fields})
+
+
+def raw(last_modified: int = NOW, /, **fields: Any) -> dict[str, Any]:
+    return object_of("a", last_modified, **{"title": "x", "n": 0, "Note": None, **fields})
+
+
+def upsert(todo: Todo, existing: Existing = "update", **options: Any) -> Any:
+    return upserting(todo, SCOPE, existing, **options)
+
+
+# Updating
+
+
+def test_what_differs_is_sent_with_a_precondition() -> None:
+    """Only that; and what others added is the object's from then on."""
+    todo = new(n=5)
+    result, steps = feed(upsert(todo), shows(raw(seen=True)), shows(raw(LATER, n=5, seen=True)))
+    assert result == "updated"
+    assert asked(steps) == [f"GET {TODOS}/a", f"PATCH {TODOS}/a"]
+    assert steps[1].headers == {"If-Match": f'"{NOW}"'}
+    assert body(steps[1]) == {"data": {"n": 5}}
+    assert (todo["seen"], todo.last_modified, todo.diff()) == (True, LATER, {})
+
+
+def test_nothing_differs() -> None:
+    """Then nothing is sent, and the object is as if it had been loaded."""
+    todo = new()
+    assert feed(upsert(todo), shows(raw()))[0] == "unchanged"
+    assert (todo.is_new, todo.last_modified, todo.diff()) == (False, NOW, {})
+    assert feed(upsert(todo)) == ("unchanged", [])
+
+
+def test_nothing_is_there() -> None:
+    """It is created, if it is still so."""
+    todo = new()
+    result, steps = feed(upsert(todo), is_missing(), shows(raw(), status=201))
+    assert result == "created"
+    assert steps[1].headers == {"If-None-Match": "*"}
+
+
+@pytest.mark.parametrize("existing", ["update", "replace", "skip"])
+def test_an_id_of_its_own_is_not_looked_for(existing: Existing) -> None:
+    """Nobody else can have it."""
+    todo = Todo(title="x")
+    answer = shows({**raw(), "id": todo.id}, status=201)
+    assert asked(feed(upsert(todo, existing), answer)[1]) == [f"PUT {TODOS}/{todo.id}"]
+
+
+def test_somebody_was_faster() -> None:
+    """Between the look and the write: a conflict, with both sides."""
+    todo = new(n=5)
+    error, _ = fails(upsert(todo), Conflict, shows(raw()), is_there(raw(LATER, n=7)))
+    assert error.remote.n == 7  # type: ignore[union-attr]
+    error, _ = fails(upsert(new()), Conflict, is_missing(), is_there(raw(n=7)))
+    assert not error.unconfirmed
+    merged = error.merge(prefer="local")
+    assert merged.n == 0
+
+
+def test_a_lost_answer_is_remembered() -> None:
+    """The next save takes what is there for what it may be: its own."""
+    todo = new(n=5)
+    fails(upsert(todo), Timeout, shows(raw()), no_answer())
+    error, _ = fails(upsert(todo), Conflict, is_there(raw(LATER, n=5)))
+    assert error.unconfirmed
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [(forbids(), Forbidden), (busy(), ServerError), (no_answer(), Timeout)],
+)
+def test_what_is_there_cannot_be_read(answer: Any, expected: type[Exception]) -> None:
+    """Nothing is written, and the object is as it was."""
+    for existing in ("update", "replace", "skip"):
+        todo = new(n=5)
+        fails(upsert(todo, existing), expected, answer)  # type: ignore[arg-type,type-var]
+        assert (todo.is_new, todo.n) == (True, 5)
+
+
+def test_another_object_is_not_believed() -> None:
+    """A proxy mixed answers up."""
+    fails(upsert(new()), BadReply, shows({**raw(), "id": "z"}))
+
+
+def test_what_is_there_does_not_fit() -> None:
+    """The object is as it was, and the way out is named."""
+    todo = new()
+    error, _ = fails(upsert(todo), InvalidData, shows(raw(n="many")))
+    assert "cannot update Todo 'a'" in str(error)
+    assert "existing='replace'" in str(error)
+    assert todo.is_new
+    result, steps = feed(upsert(todo, "replace"), shows(raw(n="many")), shows(raw(LATER)))
+    assert result == "updated"
+    assert (steps[1].method, steps[1].headers) == ("PUT", {})
+
+
+def test_permissions_go_along() -> None:
+    """What is asked for in addition to what is there; what is there is looked at."""
+    there, after = {"write": ["me"]}, {"write": ["me"], "read": [Everyone]}
+    todo = new(permissions={"read": [Everyone]})
+    result, steps = feed(upsert(todo), shows(raw(), there), shows(raw(LATER), after))
+    assert result == "updated"
+    assert [each["path"] for each in body(steps[1])] == [f"/permissions/read/{Everyone}"]
+    again = new(permissions={"read": [Everyone]})
+    assert feed(upsert(again), shows(raw(LATER), after))[0] == "unchanged"
+
+
+def test_permissions_of_many_are_read_one_by_one() -> None:
+    """A list does not show them; what is there is not written again."""
+    todo = new(permissions={"read": [Everyone]})
+    found, _ = feed(
+        requests_of(looking_for(Todo, [todo], SCOPE, "update")), says(200, {"data": [raw()]})
+    )
+    after = shows(raw(), {"write": ["me"], "read": [Everyone]})
+    result, steps = feed(upsert(todo, there=found[id(todo)]), after)
+    assert result == "unchanged"
+    assert asked(steps) == [f"GET {TODOS}/a"]
+
+
+def test_touched_permissions_ask_for_nothing() -> None:
+    """Where nothing is granted, nobody asks for what is there."""
+    todo = new()
+    assert todo.permissions.read == set()
+    assert feed(upsert(todo), shows(raw()))[0] == "unchanged"
+
+
+# Replacing and skipping
+
+
+def test_replacing_what_differs() -> None:
+    """Without a precondition, with all of it."""
+    result, steps = feed(upsert(new(n=5), "replace"), shows(raw(seen=1)), shows(raw(LATER, n=5)))
+    assert result == "updated"
+    assert (steps[1].method, steps[1].headers) == ("PUT", {})
+    assert body(steps[1]) == {"data": {"title": "x", "n": 5, "Note": None}}
+
+
+def test_replacing_by_the_same() -> None:
+    """Sends nothing."""
+    todo = new()
+    assert feed(upsert(todo, "replace"), shows(raw()))[0] == "unchanged"
+    assert not todo.is_new
+
+
+def test_skipping() -> None:
+    """What is there is left alone, and the object, too."""
+    todo = new()
+    assert feed(upsert(todo, "skip"), shows(raw(n="anything")))[0] == "skipped"
+    assert todo.is_new
+
+
+def test_skipping_what_came_meanwhile() -> None:
+    """It is there now, unless it is perhaps one's own."""
+    todo = new()
+    assert feed(upsert(todo, "skip"), is_missing(), is_there(raw(n=7)))[0] == "skipped"
+    lost = after_loss(is_there(raw()))
+    error, _ = fails(upsert(new(), "skip"), Conflict, is_missing(), lost)
+    assert error.unconfirmed
+
+
+# Many
+
+
+def test_a_hundred_are_looked_for_at_once() -> None:
+    """Those that need not be, and the second of one id, are left out."""
+    given = [Todo(id=f"t{n}", title="x") for n in range(150)]
+    given += [Todo(title="own"), Todo(id="t0", title="again"), Todo(id="a/b", title="bad")]
+    page = says(200, {"data": [object_of("t3", title="y")]})
+    found, steps = feed(
+        requests_of(looking_for(Todo, given, SCOPE, "update")), page, says(200, {"data": []})
+    )
+    assert [each.path for each in steps] == [TODOS, TODOS]
+    assert "in_id=" in steps[0].query
+    assert len(found) == 150
+    there = [each for each in found.values() if each.raw]
+    assert [each.id for each in there] == ["t3"]
+
+
+def upserts() -> Bulk:
+    scope = nowhere()
+    return Bulk(scope, saving_jobs(scope, force=False, existing="update"), 1, "collect", None)
+
+
+def test_a_chunk_is_as_many_as_are_looked_for_at_once() -> None:
+    """However few a batch may have."""
+    assert feed(upserts().opening(), root(25))[0] == 100
+    assert feed(upserts().opening(), root(500))[0] == 500
+
+
+def test_a_look_that_fails() -> None:
+    """Each object fails with its reason, and when nobody answered that is the end."""
+    many = upserts()
+    failures, _ = feed(requests_of(many.writing([new(), new(id="b")])), no_answer(), root(25))
+    assert [type(each.error) for each in failures] == [Timeout, Timeout]
+    assert "cannot save Todo 'b'" in str(failures[1].error)
+    assert many.is_in_vain
+    assert many.summary.stopped is not None
+    many = upserts()
+    failures, _ = feed(requests_of(many.writing([new(), new(id="b")])), forbids(), root(25))
+    assert [type(each.error) for each in failures] == [Forbidden, Forbidden]
+    assert not many.is_in_vain

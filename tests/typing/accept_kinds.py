@@ -1,0 +1,28 @@
+"""Kinds: what the base and its subclasses give."""
+
+from typing import Literal, assert_type
+
+from kinto_orm import Link, Query, Record
+
+
+class Animal(Record, collection="zoo", discriminator="kind", unknown_kinds="refuse"):
+    name: str
+
+
+class Cat(Animal):
+    kind: Literal["cat"] = "cat"
+    lives: int = 9
+
+
+class Owner(Record, collection="owners"):
+    pet: Link[Animal]
+
+
+assert_type(Animal.find(), Query[Animal])
+assert_type(Cat.find(Cat.kind == "cat", Cat.lives > 3), Query[Cat])
+assert_type(Animal.get("x"), Animal)
+for animal in Animal.find():
+    if isinstance(animal, Cat):
+        assert_type(animal.lives, int)
+Cat(name="Tom")
+Owner(pet=Cat(name="Tom", kind="cat"))
