@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import ssl
 import time
@@ -140,7 +141,9 @@ class AiohttpTransport:
 
     def _timeouts(self, until: float) -> aiohttp.ClientTimeout:
         connect, read = within(self._timeout, until)
-        return _timeouts(connect, read, round(max(until - time.monotonic(), 0.01), 2))
+        # Rounded up: what ended a moment before the call would be tried again.
+        hundredths = math.ceil(max(until - time.monotonic(), 0.01) * 100)
+        return _timeouts(connect, read, hundredths / 100)
 
     def _explained(self, error: Exception, request: Request, mask: Mask) -> TransportError:
         what = f"no answer from {self.base_url} to {request!r}"
