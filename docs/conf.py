@@ -37,5 +37,6 @@ def restore_first_lines_of_properties(app, what, name, obj, options, lines):
         lines.remove(types[0])
         lines[0] = f"{types[0].removeprefix(':type: ')}: {lines[0]}"
 
+
 # `object` in a signature is Python's own; two classes have an attribute of that name.
 suppress_warnings = ["ref.python"]
