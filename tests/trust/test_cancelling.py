@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
-import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from itertools import product
 from typing import Any
 
 import pytest
@@ -18,6 +18,7 @@ from trust.cells import Cell, Laboratory
 from trust.faults import Fault
 from trust.operations import OPERATIONS, Operation
 from trust.proxy import Exchange, Proxy, Received
+from trust.share import share_of
 from trust.stops import Stop
 from trust.verdict import Outcome
 
@@ -55,14 +56,11 @@ def test_any_wait_may_be_cancelled(
 ) -> None:
     """It ends cancelled; what is stored is whole, and doing it again does it once."""
     wrong = {}
-    for number in range(1, laboratory.plain(operation).waits + 1):
-        for late in (False, True):
-            name = f"{operation.name} {number} {late}"
-            if zlib.crc32(name.encode()) % share:
-                continue
-            outcome = stopped(laboratory, operation, number, late=late)
-            if outcome is not None and outcome.wrong:
-                wrong[name] = outcome.wrong
+    points = product(range(1, laboratory.plain(operation).waits + 1), (False, True))
+    for number, late in share_of(points, share, operation.name):
+        outcome = stopped(laboratory, operation, number, late=late)
+        if outcome is not None and outcome.wrong:
+            wrong[number, late] = outcome.wrong
     gc.collect()
     assert not wrong, wrong
     assert not laboratory.face.left
