@@ -23,7 +23,7 @@ from trust.stops import Stop
 from trust.verdict import Outcome
 
 # Of the points where operations wait, one in so many; with --rounds 200 all of them.
-SHARE = 16
+SHARE = 32
 MANY_ROUNDS = 100
 # No request meets it: the task is cancelled by what is around it.
 STOPPED = Fault("stopped", "cancelled", hang, cancels=True)

@@ -189,7 +189,7 @@ def test_times_grow_and_are_unique_across_processes(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'app.db'}"
     children = [python(WRITE, url) for _ in range(2)]
     for child in children:
-        for _ in range(40):
+        for _ in range(20):
             assert child.stdout
             child.stdout.readline()
     for child in children:
