@@ -18,7 +18,7 @@ Under a Session `do` calls the verb. Under an AsyncSession it awaits its twin.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from contextvars import Context, ContextVar
 from inspect import isawaitable
 from itertools import count
@@ -155,6 +155,14 @@ async def entered(managed: Any) -> AsyncIterator[Any]:
     else:
         with managed as inside:
             yield inside
+
+
+@contextmanager
+def told_kind(*, awaits: bool) -> Iterator[None]:
+    """Let `do` await, or not, for a test that opens its sessions itself."""
+    before = _is_awaited.set(awaits)
+    yield
+    _is_awaited.reset(before)
 
 
 def same_kind(context: Context) -> None:

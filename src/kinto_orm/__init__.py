@@ -78,7 +78,9 @@ if TYPE_CHECKING:
     from kinto_orm.templates.template import Template
     from kinto_orm.wire.attempts import Retry
     from kinto_orm.wire.authentication import BearerAuth
+    from kinto_orm.wire.messages import Reply
     from kinto_orm.wire.serverinfo import ServerInfo
+    from kinto_orm.wire.watching import RequestEvent
 
 __all__ = [
     "Account",
@@ -129,6 +131,8 @@ __all__ = [
     "Record",
     "RenderBusy",
     "RenderLimit",
+    "Reply",
+    "RequestEvent",
     "ResponseError",
     "Retry",
     "SchemaChange",
@@ -228,6 +232,8 @@ _LATER = {
     "SyncChange": "models.syncing",
     "SyncPlan": "models.syncing",
     "ServerInfo": "wire.serverinfo",
+    "Reply": "wire.messages",
+    "RequestEvent": "wire.watching",
     "AsyncSession": "async_session",
     "Session": "session",
     "SessionMiddleware": "async_session",

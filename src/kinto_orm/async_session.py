@@ -15,19 +15,26 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from kinto_orm.errors import ConfigurationError
-from kinto_orm.session import EMBEDDED, Session, checked_model, checked_objects
+from kinto_orm.session import EMBEDDED, Session, checked_objects
 from kinto_orm.wire.attempts import AnyRetry, Retry
 from kinto_orm.wire.awaiting import arun, arun_each, awaiting
 from kinto_orm.wire.clock import Timeouts
 from kinto_orm.wire.connection import Transport, open_connection
 from kinto_orm.wire.flows import Flow
 from kinto_orm.wire.forking import cached_property
+from kinto_orm.wire.messages import Reply
 from kinto_orm.wire.places import bucket_id, info_of
 from kinto_orm.wire.renewing import AsyncAuth
-from kinto_orm.wire.scope import Scope, check_ids
+from kinto_orm.wire.requesting import Query as RequestQuery
+from kinto_orm.wire.requesting import requesting
+from kinto_orm.wire.route import Cert, Verify
+from kinto_orm.wire.scope import Scope, check_ids, checked_model
 from kinto_orm.wire.serverinfo import ServerInfo
+from kinto_orm.wire.watching import OnRequest
 
 if TYPE_CHECKING:
+    from pydantic import JsonValue
+
     from kinto_orm.bulk.jobs import Existing
     from kinto_orm.bulk.summary import OnError, Progress, Summary
     from kinto_orm.bulk.twins import AsyncBatch
@@ -70,6 +77,10 @@ class AsyncSession(Scope):
         timeout: Seconds, (to connect, to wait for the next bytes of an answer).
         retry: How often and how long to try again; None for never.
         headers: Sent with each request.
+        on_request: As `Session` takes it; a plain function.
+        verify: As `Session` takes it, like the two that follow.
+        cert: The client's certificate.
+        proxies: Of http and https.
 
     Raises:
         ConfigurationError: No server is given, the URL or another argument is wrong, or an extra
@@ -89,12 +100,25 @@ class AsyncSession(Scope):
         timeout: Timeouts = (3.05, 30.0),
         retry: AnyRetry | None = Retry(),  # noqa: B008  (immutable)
         headers: Mapping[str, str] | None = None,
+        on_request: OnRequest | None = None,
+        verify: Verify | None = None,
+        cert: Cert | None = None,
+        proxies: Mapping[str, str] | None = None,
     ) -> None:
         check_ids(bucket, collection)
         connection = open_connection(
             server_url,
             auth,
-            {"timeout": timeout, "retry": retry, "headers": headers, "transport": transport_of},
+            {
+                "timeout": timeout,
+                "retry": retry,
+                "headers": headers,
+                "on_request": on_request,
+                "verify": verify,
+                "cert": cert,
+                "proxies": proxies,
+                "transport": transport_of,
+            },
             EMBEDDED,
         )
         super().__init__(connection, bucket, collection)
@@ -273,6 +297,18 @@ class AsyncSession(Scope):
         from kinto_orm.kv.twins import AsyncKeyValues
 
         return AsyncKeyValues(self, self.bucket)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: RequestQuery | None = None,
+        json: JsonValue = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """`Session.request`, awaited."""
+        return await arun(self, requesting(method, path, query, json, headers))
 
     async def account(self) -> Account:
         """`Session.account`, awaited."""

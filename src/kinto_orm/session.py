@@ -14,12 +14,19 @@ from kinto_orm.wire.connection import Connection, Opener, Options, Transport, op
 from kinto_orm.wire.driving import blocking, run, run_each
 from kinto_orm.wire.flows import Flow
 from kinto_orm.wire.forking import cached_property
+from kinto_orm.wire.messages import Reply
 from kinto_orm.wire.places import bucket_id, info_of
-from kinto_orm.wire.scope import Scope, check_ids
+from kinto_orm.wire.requesting import Query as RequestQuery
+from kinto_orm.wire.requesting import requesting
+from kinto_orm.wire.route import Cert, Verify
+from kinto_orm.wire.scope import Scope, check_ids, checked_model
 from kinto_orm.wire.serverinfo import ServerInfo
 from kinto_orm.wire.transport import RequestsTransport
+from kinto_orm.wire.watching import OnRequest
 
 if TYPE_CHECKING:
+    from pydantic import JsonValue
+
     from kinto_orm.bulk.batch import Batch
     from kinto_orm.bulk.jobs import Existing
     from kinto_orm.bulk.summary import OnError, Progress, Summary
@@ -59,6 +66,10 @@ class Session(Scope):
         timeout: Seconds, (to connect, to wait for the next bytes of an answer).
         retry: How often and how long to try again; None for never.
         headers: Sent with each request.
+        on_request: A function that is told of each sending, by a RequestEvent.
+        verify: Whether the server's certificate is looked at, or the path of trusted ones.
+        cert: The path of the client's certificate with its key, or (certificate, key).
+        proxies: URLs by scheme. These three come before what the environment says.
 
     Raises:
         ConfigurationError: No server is given, the URL or another argument is wrong, or an extra
@@ -79,6 +90,10 @@ class Session(Scope):
         timeout: Timeouts = (3.05, 30.0),
         retry: AnyRetry | None = Retry(),  # noqa: B008  (immutable)
         headers: Mapping[str, str] | None = None,
+        on_request: OnRequest | None = None,
+        verify: Verify | None = None,
+        cert: Cert | None = None,
+        proxies: Mapping[str, str] | None = None,
     ) -> None:
         check_ids(bucket, collection)
         connection = open_connection(
@@ -88,6 +103,10 @@ class Session(Scope):
                 "timeout": timeout,
                 "retry": retry,
                 "headers": headers,
+                "on_request": on_request,
+                "verify": verify,
+                "cert": cert,
+                "proxies": proxies,
                 "transport": self.__kinto_transport__,
             },
             EMBEDDED,
@@ -351,6 +370,32 @@ class Session(Scope):
 
         return run(self, fetching_account(self))
 
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: RequestQuery | None = None,
+        json: JsonValue = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """Send a request of your own, with the session's credentials, attempts and errors.
+
+        Args:
+            method: "GET", "HEAD", "PUT", "PATCH", "POST", "DELETE" or "OPTIONS". What may be
+                done twice without harm (all but PATCH and POST) is sent again as all else is.
+            path: Below the server's URL, quoted: "/buckets/blog/history".
+            query: Parameters by name, or pairs; they are quoted.
+            json: The body, any JSON value; None for none.
+            headers: Of this request, such as {"If-Match": '"1795983961915"'}.
+
+        Raises:
+            InvalidData: This cannot be sent.
+            ResponseError: The server refused; what is returned is below 400.
+            TransportError: No answer came.
+        """
+        return run(self, requesting(method, path, query, json, headers))
+
     # The server's structure
 
     def sync_schema(self, *models: type[Record], dry_run: bool = False) -> SchemaPlan:
@@ -381,17 +426,6 @@ class Session(Scope):
         return run_each(self, permission_entries(self))
 
 
-def checked_model(model: type[M]) -> type[M]:
-    """The same class, if it is one of a model.
-
-    Raises:
-        TypeError: It is something else.
-    """
-    if not (isinstance(model, type) and hasattr(model, "__kinto_get__")):
-        raise TypeError(f"a class of a model is needed, such as Record, not {model!r:.80}")
-    return model
-
-
 def checked_objects(*objects: Resource) -> tuple[Resource, ...]:
     """The same objects, if all of them can be saved.
 
@@ -404,26 +438,10 @@ def checked_objects(*objects: Resource) -> tuple[Resource, ...]:
     return objects
 
 
-def _open_memory(url: str, auth: Any, options: Options) -> Connection:
-    from kinto_orm.server.opening import open_memory
+def _open_embedded(url: str, auth: Any, options: Options) -> Connection:
+    from kinto_orm.server.opening import open_embedded
 
-    return open_memory(url, auth, options)
-
-
-def _open_local(url: str, auth: Any, options: Options) -> Connection:
-    from kinto_orm.server.opening import open_local
-
-    return open_local(url, auth, options)
+    return open_embedded(url, auth, options)
 
 
-def _open_sqlite(url: str, auth: Any, options: Options) -> Connection:
-    from kinto_orm.server.opening import open_sqlite
-
-    return open_sqlite(url, auth, options)
-
-
-EMBEDDED: dict[str, Opener] = {
-    "memory": _open_memory,
-    "sqlite": _open_sqlite,
-    "local": _open_local,
-}
+EMBEDDED: dict[str, Opener] = dict.fromkeys(("memory", "sqlite", "local"), _open_embedded)

@@ -9,6 +9,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from requests.auth import HTTPBasicAuth, HTTPDigestAuth
 
+from both import do, entered, told_kind
 from faults import HTML, FaultyServer, says
 from kinto_orm import (
     AsyncSession,
@@ -30,6 +32,7 @@ from kinto_orm import (
     ConnectFailed,
     Record,
     Retry,
+    Session,
     TransportError,
 )
 from kinto_orm.wire.aiotransport import once
@@ -308,6 +311,77 @@ def test_certificates_of_the_environment(
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     asyncio.run(fetch(secure.url))
     assert len(secure.received) == 1
+
+
+async def get_by(kind: Any, url: str, **options: Any) -> None:
+    """Get something, by a session of either kind."""
+    async with entered(kind(url, bucket="b", retry=None, **options)) as session:
+        await do(session.get, Todo, "x")
+
+
+@pytest.fixture(params=[Session, AsyncSession])
+def kind(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """Either session."""
+    with told_kind(awaits=request.param is AsyncSession):
+        yield request.param
+
+
+async def test_certificates_that_are_given(
+    kind: Any, secure: FaultyServer, certificate: Path
+) -> None:
+    """`verify` names those that are trusted, or says that none is looked at."""
+    with pytest.raises(ConnectFailed):
+        await get_by(kind, secure.url)
+    await get_by(kind, secure.url, verify=str(certificate))
+    await get_by(kind, secure.url, verify=certificate)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # urllib3 warns that nobody looks at the certificate
+        await get_by(kind, secure.url, verify=False)
+    assert len(secure.received) == 3
+
+
+async def test_a_certificate_of_ones_own(kind: Any, certificate: Path) -> None:
+    """`cert` is shown to a server that asks for one."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    context.load_verify_locations(certificate)
+    context.verify_mode = ssl.CERT_REQUIRED
+    with FaultyServer(OK) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        url = server.url.replace("http:", "https:")
+        with pytest.raises(TransportError):
+            await get_by(kind, url, verify=certificate)
+        await get_by(kind, url, verify=certificate, cert=str(certificate))
+        await get_by(kind, url, verify=certificate, cert=(str(certificate), str(certificate)))
+    assert len(server.received) == 2
+
+
+async def test_a_proxy_that_is_given(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes before what the environment says."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    with FaultyServer(OK) as proxy:
+        there = f"http://127.0.0.1:{proxy.server_port}"
+        await get_by(kind, "http://kinto.example/v1", proxies={"http": there})
+    (received,) = proxy.received
+    assert received.target.startswith("http://kinto.example/v1/")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"verify": "/no/such/file"},
+        {"verify": 1.5},
+        {"cert": "/no/such/file"},
+        {"cert": 5},
+        {"proxies": "http://user:s3cret@proxy"},
+        {"proxies": {"http": None}},
+    ],
+)
+def test_a_way_that_cannot_be(kind: Any, wrong: dict[str, Any]) -> None:
+    """It is refused when the session is opened, without a password in the message."""
+    with pytest.raises(ConfigurationError, match=next(iter(wrong))) as error:
+        kind("https://kinto.example/v1", **wrong)
+    assert "s3cret" not in str(error.value)
 
 
 def test_a_deadline_ends_a_wait_for_a_free_connection() -> None:

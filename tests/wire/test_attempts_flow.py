@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Any, NamedTuple
 
@@ -22,10 +23,21 @@ from kinto_orm.errors import (
 from kinto_orm.wire.attempts import Backoff, Retry, attempts
 from kinto_orm.wire.flows import Flow, Pause, Sending, Step
 from kinto_orm.wire.messages import Reply, Request
+from kinto_orm.wire.watching import OnRequest
 
 GET = Request("GET", "/x")
 PUT = Request("PUT", "/x", body=b"{}")
 ONCE = Request("PATCH", "/x", body=b"[]", repeatable=False)
+
+
+@dataclass
+class There:
+    """How a server is reached."""
+
+    policy: Retry
+    backoff: Backoff
+    url: str = "http://there/v1"
+    on_request: OnRequest | None = None
 
 
 def trying(
@@ -34,7 +46,7 @@ def trying(
     """The flow of a call that begins now."""
     until = time.monotonic() + within
     policy = Retry(8) if policy is None else policy
-    return attempts(request, policy, backoff or Backoff(), until, "http://there/v1")
+    return attempts(request, There(policy, backoff or Backoff()), until)
 
 
 def kinds(steps: list[Step]) -> list[type]:
@@ -235,7 +247,7 @@ def test_nothing_is_sent_after_the_end() -> None:
 def test_the_time_of_a_sending() -> None:
     """Each is told when the whole call is over."""
     until = time.monotonic() + 50
-    flow = attempts(GET, Retry(1), Backoff(), until, "http://there/v1")
+    flow = attempts(GET, There(Retry(1), Backoff()), until)
     _, steps = feed(flow, busy(), None, says(200, {}))
     assert [each.until for each in steps if isinstance(each, Sending)] == [until, until]
 

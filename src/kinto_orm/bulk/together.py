@@ -238,6 +238,7 @@ def _batch_request(jobs: Sequence[Job]) -> Request:
         "/batch",
         body=b'{"requests":[' + items + b"]}",
         repeatable=all(request.repeatable for request in requests),
+        doing=f"send a batch of {len(requests)}",
     )
 
 

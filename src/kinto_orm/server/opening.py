@@ -10,6 +10,17 @@ from kinto_orm.server.named import open_named
 from kinto_orm.wire.connection import Connection, Options, connected, shown
 
 
+def open_embedded(url: str, auth: Any, options: Options) -> Connection:
+    """Open `memory://`, `sqlite:///file` or `local:///directory`.
+
+    Raises:
+        ConfigurationError: The URL is wrong, the file or directory cannot be used, or the extra
+            `server` is missing.
+    """
+    openers = {"memory": open_memory, "sqlite": open_sqlite, "local": open_local}
+    return openers[urlsplit(url).scheme](url, auth, options)
+
+
 def open_memory(url: str, auth: Any, options: Options) -> Connection:
     """Open `memory://`, a private one, or `memory://name`.
 

@@ -24,10 +24,11 @@ from kinto_orm.errors import (
 )
 from kinto_orm.wire.clock import Timeouts, as_pair, within
 from kinto_orm.wire.forking import renew_in_children
-from kinto_orm.wire.letterhead import Letterhead, announce, of_environment, own_headers
+from kinto_orm.wire.letterhead import Letterhead, announce, own_headers
 from kinto_orm.wire.masking import Mask
 from kinto_orm.wire.messages import Reply, Request
 from kinto_orm.wire.renewing import AsyncAuth, HeaderSource
+from kinto_orm.wire.route import Route
 
 # As many as a Session keeps open; further requests wait for one of them.
 _CONNECTIONS = 32
@@ -43,6 +44,7 @@ class AiohttpTransport:
         auth: As an AsyncSession takes it; None for anonymous.
         timeout: Seconds, (to connect, to wait for the next bytes), or one for both.
         headers: Sent with every request.
+        route: Certificates and proxies, before those of the environment.
 
     Attributes:
         is_anonymous: Whether nothing on its requests says who asks.
@@ -55,6 +57,7 @@ class AiohttpTransport:
         auth: AsyncAuth | None = None,
         timeout: Timeouts = (3.05, 30.0),
         headers: Mapping[str, str] | None = None,
+        route: Route = Route(),  # noqa: B008  (immutable)
     ) -> None:
         self.base_url = base_url
         self._timeout = as_pair(timeout)
@@ -64,7 +67,7 @@ class AiohttpTransport:
         self._letterhead = Letterhead(f"aiohttp/{aiohttp.__version__}", headers, constant)
         self._constant = _in_ascii(self._letterhead.constant)
         self.is_anonymous = auth is None and self._letterhead.is_anonymous
-        self._proxy, self._ssl = _options_of_environment(base_url)
+        self._proxy, self._ssl = _options_of(route, base_url)
         # A client belongs to the loop in which it was made.
         self._clients: dict[asyncio.AbstractEventLoop, aiohttp.ClientSession] = {}
         self._endings: dict[asyncio.AbstractEventLoop, AsyncGenerator[None]] = {}
@@ -266,25 +269,40 @@ _NEVER_SENT = (
 )
 
 
-def _options_of_environment(base_url: str) -> tuple[str | None, ssl.SSLContext | bool]:
-    """The proxy, and how certificates are looked at.
+def _options_of(route: Route, base_url: str) -> tuple[str | None, ssl.SSLContext | bool]:
+    """The proxy, and how certificates are looked at and shown.
 
     Raises:
-        ConfigurationError: The proxy is one that aiohttp does not know.
+        ConfigurationError: The proxy is one that aiohttp does not know, or a certificate is none.
     """
-    found = of_environment(base_url)
+    found = route.completed(base_url)
     proxy = select_proxy(base_url, found.proxies)
     if proxy is not None and not proxy.lower().startswith(("http://", "https://")):
         scheme = urlsplit(proxy).scheme
         raise ConfigurationError(
-            f"an AsyncSession takes proxies of http and https, not one of {scheme!r}, as the "
-            "environment names; use a Session, or unset the variable"
+            f"an AsyncSession takes proxies of http and https, not one of {scheme!r}, as "
+            "proxies= or the environment names; use a Session"
         )
     if not base_url.lower().startswith("https:"):
         return proxy, True
-    if not found.verify:
+    if not found.verify and found.cert is None:
         return proxy, False
-    trusted = DEFAULT_CA_BUNDLE_PATH if found.verify is True else str(found.verify)
-    if os.path.isdir(trusted):
-        return proxy, ssl.create_default_context(capath=trusted)
-    return proxy, ssl.create_default_context(cafile=trusted)
+    return proxy, _context(found)
+
+
+def _context(route: Route) -> ssl.SSLContext:
+    trusted = DEFAULT_CA_BUNDLE_PATH if route.verify in (True, False, None) else str(route.verify)
+    is_directory = os.path.isdir(trusted)
+    try:
+        context = ssl.create_default_context(
+            cafile=None if is_directory else trusted, capath=trusted if is_directory else None
+        )
+        if route.cert is not None:
+            shown = (route.cert,) if isinstance(route.cert, str) else route.cert
+            context.load_cert_chain(*shown)
+    except OSError as error:
+        raise ConfigurationError(f"a certificate cannot be read: {error}") from error
+    if not route.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context

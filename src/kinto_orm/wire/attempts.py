@@ -11,10 +11,13 @@ from typing import Any, Protocol, TypeVar
 from urllib3.util.retry import Retry as Urllib3Retry
 
 from kinto_orm.errors import BackoffError, ConfigurationError, Timeout, TransportError
+from kinto_orm.wire import tracing
 from kinto_orm.wire.clock import end_within, is_seconds
 from kinto_orm.wire.flows import Flow, Pause, Sending, Step
 from kinto_orm.wire.forking import renew_in_children
 from kinto_orm.wire.messages import Reply, Request
+from kinto_orm.wire.tracing import is_traced
+from kinto_orm.wire.watching import OnRequest, Watch, is_watched, log
 
 AnyRetry = Urllib3Retry
 
@@ -133,6 +136,7 @@ class Way(Protocol):
     policy: Retry
     backoff: Backoff
     url: str
+    on_request: OnRequest | None
 
 
 def in_attempts(flow: Flow[T], first: Step, way: Way) -> Flow[T]:
@@ -149,7 +153,8 @@ def in_attempts(flow: Flow[T], first: Step, way: Way) -> Flow[T]:
             try:
                 if type(step) is Request:
                     until = end_within(way.policy.deadline)
-                    answer = yield from attempts(step, way.policy, way.backoff, until, way.url)
+                    sending = _traced if is_traced() else attempts
+                    answer = yield from sending(step, way, until)
                 else:
                     answer = yield step
             except BaseException as error:  # noqa: BLE001  (the flow knows what it means)
@@ -160,17 +165,18 @@ def in_attempts(flow: Flow[T], first: Step, way: Way) -> Flow[T]:
         return end.value  # type: ignore[no-any-return]
 
 
-def attempts(
-    request: Request, policy: Retry, backoff: Backoff, until: float, server: str
-) -> Flow[Reply]:
+def _traced(request: Request, way: Way, until: float) -> Flow[Reply]:
+    with tracing.operation(request):
+        return (yield from attempts(request, way, until))
+
+
+def attempts(request: Request, way: Way, until: float) -> Flow[Reply]:
     """Send a request, again where that does no harm.
 
     Args:
         request: What is sent.
-        policy: How often, and how long to wait between.
-        backoff: What the server asked for.
+        way: The server, how often to try again, and what it asked for.
         until: When the call is over, by `time.monotonic()`.
-        server: Its URL, for messages.
 
     Returns:
         The last answer, of any status.
@@ -179,17 +185,17 @@ def attempts(
         TransportError: No usable answer came within the attempts and the time; `.lost` says
             whether one of the sendings may have done the work.
     """
-    if until <= time.monotonic():
-        raise _unsent(
-            f"the time of the call was over before {request!r} was sent to {server}; give the "
-            "session a Retry with a longer deadline"
-        )
+    _check_time(request, way, until)
     lost = False
     failure: TransportError | None = None
+    policy, backoff = way.policy, way.backoff
     for attempt in count(1):
-        yield from _back_off(backoff, until, server, lost)
+        yield from _back_off(backoff, until, way.url, lost)
         try:
-            reply: Reply = yield Sending(request, until)
+            if is_seen(way):
+                reply: Reply = yield from _seen(request, way, until, attempt)
+            else:
+                reply = yield Sending(request, until)
         except TransportError as error:
             failure = error
             lost = error.lost = lost or error.lost
@@ -211,8 +217,43 @@ def attempts(
             if not policy.allows(attempt, pause, until):
                 return reply
             lost |= reply.is_lost
+            failure = None
+        _log_again(request, attempt, pause, failure or reply.status)
         yield Pause(pause)
     raise AssertionError
+
+
+def _seen(request: Request, way: Way, until: float, attempt: int) -> Flow[Reply]:
+    """Send a request once, seen by who wants to see it."""
+    if is_traced():
+        with tracing.sending(request, way.url, attempt) as (named, span):
+            reply = yield from _watched(named, way, until, attempt)
+            tracing.note(span, reply)
+            return reply
+    return (yield from _watched(request, way, until, attempt))
+
+
+def _watched(request: Request, way: Way, until: float, attempt: int) -> Flow[Reply]:
+    watch = Watch(way, request, attempt)
+    try:
+        reply: Reply = yield Sending(request, until)
+    except BaseException as error:
+        watch.tell(None, error)
+        raise
+    watch.tell(reply, None)
+    return reply
+
+
+def _log_again(request: Request, attempt: int, pause: float, why: object) -> None:
+    reason = why if isinstance(why, int) else type(why).__name__
+    log.info(
+        "%s %s: attempt %d failed (%s), again in %.2f s",
+        request.method,
+        request.path,
+        attempt,
+        reason,
+        pause,
+    )
 
 
 def _back_off(backoff: Backoff, until: float, server: str, lost: bool) -> Flow[None]:
@@ -227,13 +268,29 @@ def _back_off(backoff: Backoff, until: float, server: str, lost: bool) -> Flow[N
         )
         error.lost = lost
         raise error
+    log.info("the server %s asked to wait: %.1f s before the next request", server, seconds)
     yield Pause(seconds)
 
 
-def _unsent(message: str) -> Timeout:
-    error = Timeout(message)
+def is_seen(way: Way) -> bool:
+    """Whether anybody looks at what is sent."""
+    return is_traced() or is_watched(way)
+
+
+def _check_time(request: Request, way: Way, until: float) -> None:
+    """Make sure that there is time left.
+
+    Raises:
+        Timeout: There is none; nothing was sent.
+    """
+    if until > time.monotonic():
+        return
+    error = Timeout(
+        f"the time of the call was over before {request!r} was sent to {way.url}; give the "
+        "session a Retry with a longer deadline"
+    )
     error.lost = False
-    return error
+    raise error
 
 
 def as_retry(retry: Urllib3Retry | None) -> Retry:

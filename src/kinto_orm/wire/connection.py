@@ -16,7 +16,9 @@ from kinto_orm.wire.attempts import Backoff, Retry, as_retry
 from kinto_orm.wire.forking import renew_in_children
 from kinto_orm.wire.messages import Request
 from kinto_orm.wire.parents import Parents
+from kinto_orm.wire.route import route_of
 from kinto_orm.wire.serverinfo import ServerInfo
+from kinto_orm.wire.watching import OnRequest
 
 Options = Mapping[str, Any]
 """What a session was given besides, by name, and `transport`: what makes one that sends."""
@@ -50,6 +52,7 @@ class Connection:
         policy: How often and how long to try again.
         owned: Closes what was started for it.
         server: Equal for connections to one server. By default the URL tells them apart.
+        on_request: Is told of each sending.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class Connection:
         owned: Callable[[], None] | None = None,
         *,
         server: object = None,
+        on_request: OnRequest | None = None,
     ) -> None:
         self.transport = transport
         self.url = url
@@ -69,6 +73,7 @@ class Connection:
         self.backoff = Backoff()
         self.server = url if server is None else server
         self.owned = owned
+        self.on_request = on_request
         self.info: ServerInfo | None = None
         self.lock = threading.RLock()
         self.entered = 0
@@ -243,10 +248,18 @@ def connected(
         ConfigurationError: One of the options is wrong.
     """
     policy = as_retry(options["retry"])
+    on_request = options.get("on_request")
+    if on_request is not None and not callable(on_request):
+        raise ConfigurationError(f"on_request= takes a function of one event, not {on_request!r}")
     transport = options["transport"](
-        base, auth=auth, timeout=options["timeout"], headers=options["headers"], adapter=adapter
+        base,
+        auth=auth,
+        timeout=options["timeout"],
+        headers=options["headers"],
+        adapter=adapter,
+        route=route_of(*map(options.get, ("verify", "cert", "proxies"))),
     )
-    return Connection(transport, url, dialect, policy, owned, server=server)
+    return Connection(transport, url, dialect, policy, owned, server=server, on_request=on_request)
 
 
 _OPENERS: dict[str, Opener] = {

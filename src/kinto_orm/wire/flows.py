@@ -20,6 +20,7 @@ from kinto_orm.errors import BadReply, ResponseError, ServerError, TransportErro
 from kinto_orm.wire.messages import Reply, Request
 from kinto_orm.wire.parents import Parents
 from kinto_orm.wire.refusals import error_for, has_reason
+from kinto_orm.wire.watching import log
 
 T = TypeVar("T")
 
@@ -136,6 +137,8 @@ def ask(request: Request, doing: str, parents: Parents | None = None) -> Flow[Re
         reply = yield from _after_refusal(request, reply, parents)
     if reply.status < 300 or reply.status == 304:
         return reply
+    if reply.status in (409, 412):
+        log.info("cannot %s: somebody else was first (%d)", doing, reply.status)
     raise _refusal(request, reply, parents)
 
 
@@ -177,6 +180,7 @@ def side_by_side(flows: Iterable[Flow[T]]) -> Flow[list[T]]:
 
 def _answer(request: Request, doing: str) -> Flow[Reply]:
     """The answer of any status; it knows what it is for."""
+    request.doing = doing
     try:
         reply: Reply = yield request
     except (TransportError, ServerError) as error:

@@ -6,14 +6,11 @@ import sys
 import warnings
 from collections.abc import Mapping
 from types import FrameType
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from typing import Any
 
-import requests
 from requests.structures import CaseInsensitiveDict
 
 from kinto_orm._version import __version__
-from kinto_orm.errors import ConfigurationError
 from kinto_orm.wire.authentication import as_headers, refuse_bad_headers
 from kinto_orm.wire.masking import Mask
 from kinto_orm.wire.messages import Request
@@ -67,31 +64,6 @@ def own_headers(request: Request) -> dict[str, Any]:
     elif request.method not in ("GET", "HEAD"):
         headers["Content-Length"] = "0"
     return headers
-
-
-class Environment(NamedTuple):
-    """What the environment says of the way to a server.
-
-    Attributes:
-        verify: Whether certificates are looked at; a path names those that are trusted.
-        proxies: By scheme.
-    """
-
-    verify: bool | str | None
-    proxies: dict[str, str]
-
-
-def of_environment(base_url: str) -> Environment:
-    """Proxies and certificates from the environment, as requests reads them.
-
-    Raises:
-        ConfigurationError: The URL has no host.
-    """
-    if urlsplit(base_url).hostname is None:
-        raise ConfigurationError(f"{base_url!r} is not a server URL: it has no host")
-    with requests.Session() as session:
-        found = session.merge_environment_settings(base_url, {}, False, None, None)
-    return Environment(found["verify"], dict(found["proxies"]))
 
 
 def announce(alert: str) -> None:

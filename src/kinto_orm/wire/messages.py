@@ -37,6 +37,7 @@ class Request:
         headers: Those of this request only.
         alone: True when a batch must not carry it (a list as body, a change of structure).
         repeatable: True when sending it twice does no more than sending it once.
+        doing: What it is for, for who watches: "save Todo 'x'"; empty when nobody has said.
     """
 
     method: str
@@ -46,6 +47,7 @@ class Request:
     headers: dict[str, str] = field(default_factory=dict)
     alone: bool = False
     repeatable: bool = True
+    doing: str = field(default="", compare=False)
 
     @property
     def target(self) -> str:

@@ -260,6 +260,17 @@ def chosen(
     return found
 
 
+def checked_model(model: type[T]) -> type[T]:
+    """The same class, if it is one of a model.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    if not (isinstance(model, type) and hasattr(model, "__kinto_get__")):
+        raise TypeError(f"a class of a model is needed, such as Record, not {model!r:.80}")
+    return model
+
+
 def refuse_other(given: object, named: str) -> None:
     """Refuse what is given as a session and is none.
 

@@ -16,6 +16,7 @@ from kinto_orm.wire.forking import renew_in_children
 from kinto_orm.wire.masking import Mask
 from kinto_orm.wire.messages import Reply, Request
 from kinto_orm.wire.renewing import AsyncAuth, HeaderSource
+from kinto_orm.wire.route import Route
 from kinto_orm.wire.transport import RequestsTransport
 
 
@@ -28,6 +29,7 @@ class ThreadTransport:
         auth: As an AsyncSession takes it; None for anonymous.
         timeout: Seconds, (to connect, to wait for the next bytes), or one for both.
         headers: Sent with every request.
+        route: What it is given; nothing travels.
 
     Attributes:
         is_anonymous: Whether nothing on its requests says who asks.
@@ -41,6 +43,7 @@ class ThreadTransport:
         auth: AsyncAuth | None = None,
         timeout: Timeouts = (3.05, 30.0),
         headers: Mapping[str, str] | None = None,
+        route: Route = Route(),  # noqa: B008  (immutable)
     ) -> None:
         source = None if auth is None else HeaderSource(auth)
         constant = source.constant if source is not None else None
@@ -51,6 +54,7 @@ class ThreadTransport:
             timeout=timeout,
             headers={**(headers or {}), **(constant or {})},
             adapter=adapter,
+            route=route,
         )
         self.is_anonymous = source is None and self._blocking.is_anonymous
         self._begin()

@@ -23,10 +23,11 @@ from kinto_orm.wire.authentication import (
 )
 from kinto_orm.wire.clock import Timeouts, as_pair, within
 from kinto_orm.wire.forking import renew_in_children
-from kinto_orm.wire.letterhead import Letterhead, announce, of_environment
+from kinto_orm.wire.letterhead import Letterhead, announce
 from kinto_orm.wire.masking import Mask
 from kinto_orm.wire.messages import Reply, Request
 from kinto_orm.wire.pooling import PooledAdapter
+from kinto_orm.wire.route import Route
 
 
 class RequestsTransport:
@@ -38,6 +39,7 @@ class RequestsTransport:
         timeout: Seconds, (to connect, to wait for the next bytes), or one for both.
         headers: Sent with every request.
         adapter: What speaks HTTP; by default requests' own, over sockets.
+        route: Certificates and proxies, before those of the environment.
 
     Attributes:
         is_anonymous: Whether nothing on its requests says who asks.
@@ -51,6 +53,7 @@ class RequestsTransport:
         timeout: Timeouts = (3.05, 30.0),
         headers: Mapping[str, str] | None = None,
         adapter: BaseAdapter | None = None,
+        route: Route = Route(),  # noqa: B008  (immutable)
     ) -> None:
         self.base_url = base_url
         signing = authenticator(auth)
@@ -60,16 +63,16 @@ class RequestsTransport:
         self._letterhead = Letterhead(f"requests/{requests.__version__}", headers, constant)
         self.is_anonymous = auth is None and self._letterhead.is_anonymous
         self._adapter = adapter or PooledAdapter()
-        found = of_environment(base_url)
+        found = route.completed(base_url)
         self._send_options: dict[str, Any] = {
             "stream": False,
             "verify": found.verify,
-            "cert": None,
+            "cert": found.cert,
             "proxies": found.proxies,
         }
         self._path = urlsplit(base_url).path
-        # With neither, nobody looks at a request of requests: none is made.
-        plain = self._auth is None and not self._send_options["proxies"]
+        # With none of them, nobody looks at a request of requests: none is made.
+        plain = self._auth is None and not found.proxies and found.cert is None
         self._pooled = self._adapter if plain and isinstance(self._adapter, PooledAdapter) else None
         renew_in_children(self)
 
