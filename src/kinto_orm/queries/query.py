@@ -15,6 +15,7 @@ from kinto_orm.queries.columns import IDS_IN_A_REQUEST, Column, Order
 from kinto_orm.queries.conditions import Condition, compile_conditions, compile_order, order_of
 from kinto_orm.queries.counting import counting
 from kinto_orm.queries.deleting import deleting
+from kinto_orm.queries.explaining import Explainable
 from kinto_orm.queries.filters import Filter
 from kinto_orm.queries.findable import Findable
 from kinto_orm.queries.merging import Merged
@@ -40,7 +41,7 @@ M = TypeVar("M", bound=Findable)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Query(AsyncVerbs[M], Generic[M]):
+class Query(Explainable, AsyncVerbs[M], Generic[M]):
     """A question to the server, put together by chaining; each method gives a new query.
 
     Iterating streams: one page is in memory, the next one is fetched ahead. Without `order_by`

@@ -1,0 +1,132 @@
+"""What a query will send, and why; and what to write for the habits of other mappers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from urllib.parse import unquote
+
+from kinto_orm.queries.filters import Filter
+from kinto_orm.queries.pager import DEFAULT_PAGE, Asked
+from kinto_orm.queries.positions import Start
+from kinto_orm.wire.scope import Scope
+
+# What other mappers call it, and what it is here.
+_HABITS = {
+    "filter": "where(Todo.done == False)",
+    "filter_by": "where(Todo.done == False)",
+    "exclude": "where(Todo.done != True)",
+    "get": "the class's get(id), or where(...).one()",
+    "offset": "pages(), and resume(page.position): Kinto has no offset",
+    "skip": "pages(), and resume(page.position): Kinto has no offset",
+    "sort": "order_by(Todo.title)",
+    "create": "the class: Todo(title=...).save()",
+    "to_list": "all()",
+    "fetch": "all()",
+    "last": "order_by(col(Todo.title).desc()).first()",
+    "join": "prefetch(Todo.author): Kinto has no joins",
+    "values": "only(Todo.title)",
+    "aggregate": "a sum over the objects: Kinto counts, and computes nothing else",
+}
+
+
+class Explained(Protocol):
+    """What is explained: a query."""
+
+    model: Any
+    plural: str | None
+    links: tuple[str, ...]
+    position: str | None
+
+    def asked(self) -> Asked: ...  # noqa: D102
+    def scope(self) -> Scope: ...  # noqa: D102
+
+
+class Explanation(str):
+    """Some lines of text, which print as they are."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+class Explainable:
+    """What a query says of itself."""
+
+    def explain(self: Explained) -> Explanation:
+        """The requests that the query will send, and why; nothing is sent for it.
+
+        Returns:
+            Text, to be printed.
+        """
+        asked = self.asked()
+        path = self.plural or self.model.__kinto_path__(self.scope())
+        if not asked.filters:
+            return Explanation("Nothing is sent: no object can meet these conditions.")
+        lines = [line for branch in asked.branches for line in _branch(branch, path)]
+        if len(asked.filters) > 1:
+            lines.append(
+                f"The {len(asked.filters)} branches of any_of are asked side by side and merged in "
+                "this order; an object that meets several comes once."
+            )
+        return Explanation("\n".join([*lines, *_rest(asked, self.links)]))
+
+    if not TYPE_CHECKING:  # checkers refuse these by themselves
+
+        def __getattr__(self, name: str) -> NoReturn:
+            hint = f"; write {_HABITS[name]}" if name in _HABITS else ""
+            raise AttributeError(f"a query has no {name!r}{hint}")
+
+        def __getitem__(self, key: object) -> NoReturn:
+            raise TypeError(
+                "a query has no places: write first(), limit(10), or pages() and "
+                "resume(page.position)"
+            )
+
+        def __len__(self) -> NoReturn:
+            raise TypeError("the length of a query is count(), which asks the server")
+
+        def __bool__(self) -> NoReturn:
+            raise TypeError("whether a query finds anything is exists(), which asks the server")
+
+
+def _branch(asked: Asked, path: str) -> list[str]:
+    """The first request of a branch, and what its parameters mean."""
+    query = asked.query(Start(), asked.most)
+    return [f"GET {path}?{unquote(query)}", *(f"  {each}" for each in _reasons(asked.filter))]
+
+
+def _reasons(chosen: Filter) -> list[str]:
+    found = []
+    if any(name.startswith("has_") for name, _ in chosen.params):
+        found.append(
+            "has_...: whether a field is there; it is the first, and the only one that every "
+            "Kinto heeds"
+        )
+    if ("not_deleted", "true") in chosen.params:
+        found.append("not_deleted: with a condition on last_modified Kinto gives tombstones, too")
+    for each in chosen.inexact:
+        found.append(
+            f"{'.'.join(each.path)}: compared here again, since the server compares its text and "
+            "finds more than what is meant"
+        )
+    return found
+
+
+def _rest(asked: Asked, links: tuple[str, ...]) -> list[str]:
+    """What all branches have in common."""
+    size = asked.size or DEFAULT_PAGE
+    by = "by id, so that no object is skipped or repeated while others write"
+    order = by if asked.sort == "id" else f"by {asked.sort}, as the server sorts"
+    lines = [f"Sorted {order}."]
+    if asked.most is not None and asked.most <= size:
+        lines.append(f"At most {asked.most} objects: one page, unless some are left out here.")
+    else:
+        lines.append(
+            f"In pages of {size} objects (all() takes larger ones); each further page is one more "
+            "request, fetched while this one is worked on."
+        )
+    if asked.stored is not None:
+        lines.append("Some fields only: these objects cannot be saved.")
+    lines += [f"{name}: then one GET for each hundred distinct ids of a page." for name in links]
+    return lines
