@@ -7,13 +7,9 @@ nothing.
 from __future__ import annotations
 
 import argparse
-import time
-from collections import Counter
 from collections.abc import Iterator
-from typing import Any
 
-from requests import PreparedRequest
-from requests.auth import AuthBase, HTTPBasicAuth
+from _counting import Counting, shown
 
 from kinto_orm import Record, Session
 
@@ -30,29 +26,8 @@ class Row(Record, collection="rows"):
     tags: list[str]
 
 
-class Counting(AuthBase):
-    """Credentials that count what is sent, by method."""
-
-    def __init__(self) -> None:
-        self.sent: Counter[str] = Counter()
-        self._basic = HTTPBasicAuth("bench", "bench")
-
-    def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        self.sent[str(request.method)] += 1
-        self._basic(request)
-        return request
-
-
 def rows() -> Iterator[Row]:
     return (Row(id=f"r{n}", name=f"Row {n}", n=n, tags=["a", "b"]) for n in range(given.rows))
-
-
-def shown(what: str, counting: Counting, act: Any) -> None:
-    counting.sent.clear()
-    start = time.perf_counter()
-    said = str(act()).splitlines()[0]
-    sent = ", ".join(f"{count} {method}" for method, count in sorted(counting.sent.items()))
-    print(f"{what:12} {time.perf_counter() - start:6.1f} s   {sent:24} {said}")
 
 
 counting = Counting()
@@ -60,4 +35,5 @@ with Session("memory://", auth=counting, bucket="bench") as session:
     session.sync_schema(Row)
     shown("first load", counting, lambda: session.save_all(rows(), existing="update"))
     shown("second load", counting, lambda: session.save_all(rows(), existing="update"))
+    shown("replace", counting, lambda: session.save_all(rows(), existing="replace"))
     shown("sync", counting, lambda: session.sync(Row, rows(), delete_missing=True))

@@ -41,6 +41,9 @@ DIRECTORY = "local:///var/lib/todo"
 FILE = "sqlite:///todo.db"
 
 _ENTRY = re.compile(r"^\.\. (?:auto\w+|data):: (\w+)$", re.MULTILINE)
+_COMMENT = re.compile(r"<!---.*?--->", re.DOTALL)
+_HIDDEN = re.compile(r"^<!--- invisible-code-block: python\n(.*?)--->", re.MULTILINE | re.DOTALL)
+_SHOWN = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _FENCE = re.compile(r"^```(.*)$", re.MULTILINE)
 
 
@@ -155,6 +158,39 @@ def test_examples_are_all_recognised(page: Path) -> None:
     """No code block escapes the tests by a language that they do not know."""
     opened = [fence for fence in _FENCE.findall(page.read_text()) if fence]
     assert {fence for fence in opened if not fence.startswith("{")} <= LANGUAGES
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_examples_need_nothing_that_is_not_shown(page: Path) -> None:
+    """Whatever a visible example uses is made by one, or the text says what it is."""
+    text = page.read_text()
+    hidden = "".join(_HIDDEN.findall(text))
+    visible = "".join(map(code_of, _SHOWN.findall(_COMMENT.sub("", text))))
+    only_hidden = names_in(hidden, made=True) - names_in(visible, made=True)
+    missing = only_hidden & names_in(visible, made=False)
+    assert {each for each in missing if f" as {each}:" not in text} == set()
+
+
+def code_of(block: str) -> str:
+    """The code of a block, without what it prints."""
+    if not block.startswith(">>>"):
+        return block
+    return "".join(each.source for each in doctest.DocTestParser().get_examples(block))
+
+
+def names_in(source: str, *, made: bool) -> set[str]:
+    """The names that code makes, or those that it uses."""
+    flags = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    nodes = list(ast.walk(compile(source, "page", "exec", flags=flags)))
+    used = {each.id for each in nodes if isinstance(each, ast.Name) and type(each.ctx) is ast.Load}
+    if not made:
+        return used
+    names = [getattr(each, "asname", None) or getattr(each, "name", None) for each in nodes]
+    stored = {
+        each.id for each in nodes if isinstance(each, ast.Name) and type(each.ctx) is ast.Store
+    }
+    arguments = {each.arg for each in nodes if isinstance(each, ast.arg)}
+    return stored | arguments | {each for each in names if isinstance(each, str)}
 
 
 @pytest.mark.parametrize("module", ["kinto_orm", "kinto_orm.server", "kinto_orm.testing"])

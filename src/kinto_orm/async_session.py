@@ -12,7 +12,7 @@ from collections.abc import (
     Mapping,
 )
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from kinto_orm.errors import ConfigurationError
 from kinto_orm.session import EMBEDDED, Session, checked_objects
@@ -263,6 +263,7 @@ class AsyncSession(Scope):
         *,
         delete_missing: bool = False,
         dry_run: bool = False,
+        existing: Literal["update", "replace"] = "update",
         workers: int = 1,
         on_error: OnError = "collect",
         progress: Progress | None = None,
@@ -272,7 +273,7 @@ class AsyncSession(Scope):
         from kinto_orm.models.syncing import Syncing
 
         options: Any = {"workers": workers, "on_error": on_error, "progress": progress}
-        wanted: Any = {"delete_missing": delete_missing, "dry_run": dry_run}
+        wanted: Any = {"delete_missing": delete_missing, "dry_run": dry_run, "existing": existing}
         syncing = Syncing(self, checked_model(model), **wanted, **options)
         await arun(self, syncing.opening())
         await in_chunks(self, objects, syncing.saving)

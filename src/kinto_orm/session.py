@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from kinto_orm.errors import ConfigurationError
 from kinto_orm.wire.attempts import AnyRetry, Retry
@@ -291,6 +291,7 @@ class Session(Scope):
         *,
         delete_missing: bool = False,
         dry_run: bool = False,
+        existing: Literal["update", "replace"] = "update",
         workers: int = 1,
         on_error: OnError = "collect",
         progress: Progress | None = None,
@@ -298,7 +299,8 @@ class Session(Scope):
         """Make a collection equal to an iterable; what is equal already is not sent.
 
         Each object is looked for by its id, a hundred with each request, and created, or updated
-        as by `save(existing="update")`.
+        as by `save(existing=...)`. Permissions that are given with an object are made the ones
+        there, permission by permission; those that are not given stay.
 
         Args:
             model: The class; its collection is made equal.
@@ -306,6 +308,8 @@ class Session(Scope):
             delete_missing: Delete at the end what is there and was not given; nothing when
                 something failed. The ids of all that was given are kept in memory until then.
             dry_run: Only say what would be done.
+            existing: "update": fields that the model does not declare, and the object does not
+                have, stay. "replace": they are taken away.
             workers: As in `save_all`.
             on_error: As in `save_all`.
             progress: As in `save_all`.
@@ -321,7 +325,7 @@ class Session(Scope):
         from kinto_orm.models.syncing import Syncing
 
         options: Any = {"workers": workers, "on_error": on_error, "progress": progress}
-        wanted: Any = {"delete_missing": delete_missing, "dry_run": dry_run}
+        wanted: Any = {"delete_missing": delete_missing, "dry_run": dry_run, "existing": existing}
         syncing = Syncing(self, checked_model(model), **wanted, **options)
         run(self, syncing.opening())
         in_chunks(self, objects, syncing.saving)

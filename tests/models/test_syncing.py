@@ -171,6 +171,63 @@ async def test_objects_of_another_place(session: AnySession, place: Place) -> No
     assert "done/records" in str(plan.failed[0].error)
 
 
+async def test_permissions_become_equal(wire: Wire) -> None:
+    """Those that are given, one by one; those that are not given stay. Then nothing is sent."""
+    me = (await do(wire.session.server_info)).user["id"]
+    given = {"read": ["system.Everyone"], "write": ["w"]}
+    await do(Todo(id="a", title="a", permissions=given).save)
+    for wanted, left in (
+        ({"read": ["r"]}, ({"r"}, {me, "w"})),
+        ({"read": [], "write": []}, (set(), {me})),
+        ({}, (set(), {me})),
+    ):
+        objects = [Todo(id="a", title="a", permissions=wanted)]
+        await do(wire.session.sync, Todo, objects)
+        todo = await do(Todo.get, "a")
+        assert (todo.permissions.read, todo.permissions.write) == left
+        wire.clear()
+        again = [Todo(id="a", title="a", permissions=wanted)]
+        assert str(await do(wire.session.sync, Todo, again)) == "Todo: 1 unchanged"
+        assert not writes(wire)
+
+
+async def test_replacing(wire: Wire) -> None:
+    """It takes away what only the server has, names it, and says all of it in a dry run."""
+    session = wire.session
+    await do(Record(id="a", title="a", more=1).save, session=session.scoped(collection="todos"))
+    given = [{"id": "a", "title": "new"}]
+    assert str(await do(session.sync, Todo, given)) == "Todo: 1 updated\n  ~ a: title"
+    wire.clear()
+    options = {"existing": "replace"}
+    plan = await do(session.sync, Todo, given, dry_run=True, **options)
+    assert [str(each) for each in plan.changes] == ["~ a: more"]
+    assert not writes(wire)
+    plan = await do(session.sync, Todo, given, **options)
+    assert [str(each) for each in plan.changes] == ["~ a: more"]
+    assert (await do(Todo.get, "a")).model_extra == {}
+    assert str(await do(session.sync, Todo, given, **options)) == "Todo: 1 unchanged"
+    with pytest.raises(ValueError, match="'update' or 'replace'"):
+        await do(session.sync, Todo, given, existing="skip")
+
+
+@pytest.mark.parametrize("existing", ["update", "replace"])
+async def test_copies_between_collections_with_schemas(session: AnySession, existing: str) -> None:
+    """What the server adds to records differs there, and is no difference."""
+
+    class Copied(Record, collection="copies"):
+        title: str
+        n: int = 0
+
+    await do(session.sync_schema, Todo)
+    await do(session.sync_schema, Copied)
+    here, there = session.scoped(collection="todos"), session.scoped(collection="copies")
+    await do(here.save_all, [Record(id=name, title=name) for name in "ab"])
+    for said in ("2 created", "2 unchanged"):
+        found = await do(Record.find(session=here).all)
+        plan = await do(there.sync, Record, found, existing=existing)
+        assert str(plan).startswith(f"Record: {said}")
+
+
 async def test_permissions_are_named(session: AnySession, three: list[Todo]) -> None:
     """What a JSON-Patch changes is named, too."""
     three[0].permissions.grant("read", "system.Everyone")

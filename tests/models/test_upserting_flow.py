@@ -160,6 +160,25 @@ def test_permissions_go_along() -> None:
     assert feed(upsert(again), shows(raw(LATER), after))[0] == "unchanged"
 
 
+@pytest.mark.parametrize("existing", ["update", "replace"])
+def test_two_thousand_that_are_there_take_twenty_reads(existing: Existing) -> None:
+    """And no write."""
+    scope = nowhere()
+    jobs = saving_jobs(scope, force=False, existing=existing)
+    bulk, sent = Bulk(scope, jobs, 1, "raise", None), list[str]()
+    feed(requests_of(bulk.opening()), root())
+    for start in range(0, 2000, 100):
+        ids = {f"t{n}": n for n in range(start, start + 100)}
+        there = [object_of(id, NOW, title="x", n=n, Note=None) for id, n in ids.items()]
+        given = [Todo(id=id, title="x", n=n) for id, n in ids.items()]
+        failed, steps = feed(requests_of(bulk.writing(given)), says(200, {"data": there}))
+        assert failed == []
+        sent += asked(steps)
+    assert len(sent) == 20
+    assert all(each.startswith("GET ") for each in sent)
+    assert bulk.summary.unchanged == 2000
+
+
 def test_permissions_of_many_are_read_one_by_one() -> None:
     """A list does not show them; what is there is not written again."""
     todo = new(permissions={"read": [Everyone]})
@@ -183,11 +202,59 @@ def test_touched_permissions_ask_for_nothing() -> None:
 
 
 def test_replacing_what_differs() -> None:
-    """Without a precondition, with all of it."""
-    result, steps = feed(upsert(new(n=5), "replace"), shows(raw(seen=1)), shows(raw(LATER, n=5)))
+    """What differs is sent, what only the server has is removed, if that is still what is there."""
+    todo = new(n=5)
+    result, steps = feed(upsert(todo, "replace"), shows(raw(seen=1)), shows(raw(LATER, n=5)))
     assert result == "updated"
-    assert (steps[1].method, steps[1].headers) == ("PUT", {})
-    assert body(steps[1]) == {"data": {"title": "x", "n": 5, "Note": None}}
+    assert (steps[1].method, steps[1].headers["If-Match"]) == ("PATCH", f'"{NOW}"')
+    assert body(steps[1]) == [
+        {"op": "add", "path": "/data/n", "value": 5},
+        {"op": "remove", "path": "/data/seen"},
+    ]
+    assert (todo.last_modified, todo.diff()) == (LATER, {})
+    with pytest.raises(KeyError):
+        todo["seen"]
+
+
+def test_replacing_what_somebody_else_writes() -> None:
+    """Is a conflict, whether something was there before or not."""
+    error, _ = fails(upsert(new(n=5), "replace"), Conflict, shows(raw()), is_there(raw(LATER, n=7)))
+    assert error.remote.n == 7  # type: ignore[union-attr]
+    error, steps = fails(upsert(new(), "replace"), Conflict, is_missing(), is_there(raw(n=7)))
+    assert steps[1].headers == {"If-None-Match": "*"}
+
+
+def test_replacing_permissions() -> None:
+    """Those that are given become the ones there; who writes stays in `write`, others stay."""
+    me = {"id": "me"}
+    there = {"read": ["old", Everyone], "write": ["me", "old"]}
+    for given, sent in (
+        ({"read": [Everyone]}, ["remove /permissions/read/old"]),
+        ({"read": []}, ["remove /permissions/read/old", f"remove /permissions/read/{Everyone}"]),
+        ({"write": ["w"]}, ["add /permissions/write/w", "remove /permissions/write/old"]),
+        ({"read": ["old", Everyone]}, []),
+    ):
+        todo, answers = new(permissions=given), [shows(raw(), permissions=there), root(user=me)]
+        if sent:
+            answers.append(shows(raw(LATER), permissions={}))
+        result, steps = feed(upserting(todo, nowhere(), "replace"), *answers)
+        assert result == ("updated" if sent else "unchanged")
+        operations = body(steps[-1]) if sent else []
+        assert [f"{each['op']} {each['path']}" for each in operations] == sent
+
+
+@pytest.mark.parametrize("existing", ["update", "replace"])
+def test_what_the_server_writes_is_no_difference(existing: Existing) -> None:
+    """The timestamp of the schema that a record fits; another `schema` is the program's."""
+    scope = nowhere(collection="todos")
+    there = shows(object_of("a", NOW, title="x", schema=NOW - 9))
+    for given in (Record(id="a", title="x"), Record(id="a", title="x", schema=NOW - 20)):
+        assert feed(upserting(given, scope, existing), there)[0] == "unchanged"
+    own = Record(id="a", title="x", schema="v2")
+    there = shows(object_of("a", NOW, title="x", schema="v1"))
+    after = shows(object_of("a", LATER, title="x", schema="v2"))
+    _, steps = feed(upserting(own, scope, existing), there, after)
+    assert body(steps[1]) == {"data": {"schema": "v2"}}
 
 
 def test_replacing_by_the_same() -> None:

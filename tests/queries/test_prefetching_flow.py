@@ -46,6 +46,15 @@ def prefetched(*names: str, answers: list[Any]) -> tuple[list[Note], list[str]]:
     return found, [unquote(each) for each in asked(steps)]
 
 
+def test_a_thousand_that_link_to_fifty_take_two_requests() -> None:
+    """The page, and one for all that is linked."""
+    names = [f"a{n:02}" for n in range(50)]
+    page = says(200, {"data": [note(f"n{n}", names[n % 50]) for n in range(1000)]})
+    found, sent = prefetched("author", answers=[page, authors(*names)])
+    assert len(sent) == 2
+    assert all(each.author.loaded.id == each.author.id for each in found)
+
+
 def test_each_object_is_fetched_once_for_all_that_link_to_it() -> None:
     """Links to the same object are given the same one; a missing one is None."""
     page = says(200, {"data": [note("a", "ada"), note("b", "ada"), note("c", "gone")]})

@@ -143,6 +143,7 @@ def over_what_is_there(session: Session) -> None:
     with session.batch() as batch:
         batch.save(todo, existing="skip")
     plan = session.sync(Todo, [todo, {"id": "x", "title": "y"}], delete_missing=True)
+    session.sync(Todo, [todo], existing="replace", dry_run=True)
     assert_type(plan, SyncPlan)
     assert_type(plan.changes, list[SyncChange])
 

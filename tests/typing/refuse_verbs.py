@@ -28,6 +28,7 @@ session.save_all([todo], existing="merge")  # refused: mypy pyright
 session.sync(Address, [])  # refused: mypy pyright
 session.sync(Todo, [Address(city="Lyon")])  # refused: mypy pyright
 session.sync(Todo, [todo], True)  # refused: mypy pyright
+session.sync(Todo, [todo], existing="skip")  # refused: mypy pyright
 print(session.sync(Todo, [todo]).create)  # refused: mypy pyright
 Todo.restore(3)  # refused: mypy pyright
 Todo.restore("x", at="yesterday")  # refused: mypy pyright

@@ -75,6 +75,7 @@ class Upsertable(Savable, Protocol):
         *,
         last_modified: int | None = None,
         there: Any = None,
+        equal: bool = False,
     ) -> Flow[Any]: ...
     @classmethod
     def __kinto_there__(

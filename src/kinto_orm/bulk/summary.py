@@ -208,13 +208,15 @@ class Upserts:
     Args:
         scope: Where.
         existing: What becomes of objects that are there.
+        equal: Make permissions what is given, instead of adding to them.
     """
 
     at_once = _AT_ONCE
 
-    def __init__(self, scope: Scope, existing: Existing) -> None:
+    def __init__(self, scope: Scope, existing: Existing, *, equal: bool = False) -> None:
         self._scope = scope
         self._existing = existing
+        self._equal = equal
 
     def making(self, objects: list[Any]) -> Flow[list[Job]]:
         """Look what is there, and make the job of each object."""
@@ -247,7 +249,9 @@ class Upserts:
         storable(target)  # its own outcome, when it is something else
         if isinstance(there, KintoError):
             raise again(there, f"cannot save {target.__kinto_name__}: {there}")
-        flow: Flow[Any] = target.__kinto_upsert__(self._scope, self._existing, there=there)
+        flow: Flow[Any] = target.__kinto_upsert__(
+            self._scope, self._existing, there=there, equal=self._equal
+        )
         return flow
 
 

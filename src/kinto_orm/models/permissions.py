@@ -302,6 +302,33 @@ class Permissions(BaseModel):
             later = [] if sent is None else now.since(sent)
             self._become(fresh.snapshot().edited(now.pending() + later))
 
+    @property
+    def is_given(self) -> bool:
+        """Whether these are sets that were given to an object that nobody saved yet."""
+        now = self._now()
+        return now.stored == {} and now.as_of is None and bool(self._given(now))
+
+    def replace_given(self, fresh: Permissions, user: str) -> None:
+        """Take what the server has, and make the sets that were given what was given.
+
+        Args:
+            fresh: What the server has.
+            user: Who asks; the server keeps them in `write`.
+        """
+        with _lock:
+            now, there = self._now(), fresh.snapshot()
+            kept = {"write": there.sets.get("write", set()) & {user}}
+            edits: list[Edit] = [
+                ("set", name, frozenset(now.sets[name] | kept.get(name, set())))
+                for name in self._given(now)
+            ]
+            self._become(there.edited(edits))
+
+    def _given(self, now: Access) -> list[str]:
+        """Which sets were given, the empty ones included, by the server's names."""
+        named = {_SERVER_NAMES[name] for name in self.model_fields_set & _SERVER_NAMES.keys()}
+        return sorted(named | now.wanted().keys())
+
     def settle(self, fresh: Permissions, sent: Access) -> None:
         """Become what the server has after a write; what was asked for since stays to be saved.
 

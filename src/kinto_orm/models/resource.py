@@ -236,7 +236,7 @@ class Resource(Hooks, PartialUpdates, AsyncVerbs, Upserting, Linked, Stored):
             force: Overwrite without a precondition (`PUT`), whatever the server has.
             existing: What becomes of a new object whose id is there already. "fail": a Conflict.
                 The others look first (`GET`): "update" sends what differs, and keeps the fields
-                that the model does not declare; "replace" overwrites, unless nothing differs;
+                that the model does not declare; "replace" takes these away, too;
                 "skip" leaves alone what is there, and the object is as it was.
             last_modified: For replicas only: the timestamp to be stored, in milliseconds, instead
                 of the server's own. A new object keeps any, a stored one only a newer one. Every

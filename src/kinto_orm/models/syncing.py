@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
-from kinto_orm.bulk.jobs import Job, Outcome
+from kinto_orm.bulk.jobs import Existing, Job, Outcome
 from kinto_orm.bulk.summary import Bulk, OnError, Progress, Summary, Upserts
 from kinto_orm.errors import ConfigurationError, InvalidData
 from kinto_orm.models.asking import home_of, is_foreign
@@ -92,6 +92,7 @@ class Syncing:
         model: The class of the objects.
         delete_missing: Whether what was not given is to be found.
         dry_run: Write nothing.
+        existing: What becomes of what is there.
         workers: How many chunks are written at the same time.
         on_error: As in `save_all`.
         progress: As in `save_all`.
@@ -109,17 +110,20 @@ class Syncing:
         *,
         delete_missing: bool,
         dry_run: bool,
+        existing: Existing,
         workers: int,
         on_error: OnError,
         progress: Progress | None,
     ) -> None:
+        if existing not in ("update", "replace"):
+            raise ValueError(f"existing must be 'update' or 'replace' here, not {existing!r}")
         self.plan = SyncPlan(model=model.__name__, dry_run=dry_run)
         self._scope = scope
         self._model = model
         self._ids: set[str] = set()
         ids = self._ids if delete_missing else None
         rest = workers, on_error, progress, self.plan
-        self.saving = Bulk(scope, _Saves(scope, model, self.plan, ids), *rest)
+        self.saving = Bulk(scope, _Saves(scope, model, existing, self.plan, ids), *rest)
         self.deleting = Bulk(scope, _Deletes(scope, self.plan), *rest)
 
     def opening(self) -> Flow[None]:
@@ -160,14 +164,20 @@ class _Saves(Upserts):
     Args:
         scope: Where.
         model: The class of the objects.
+        existing: What becomes of what is there.
         plan: Notes what changes.
         ids: Is given the ids of all that was given; None: nobody asks for them.
     """
 
     def __init__(
-        self, scope: Scope, model: type[Resource], plan: SyncPlan, ids: set[str] | None
+        self,
+        scope: Scope,
+        model: type[Resource],
+        existing: Existing,
+        plan: SyncPlan,
+        ids: set[str] | None,
     ) -> None:
-        super().__init__(scope, "update")
+        super().__init__(scope, existing, equal=True)
         self._model = model
         self._plan = plan
         self._ids = ids
@@ -269,7 +279,7 @@ def _noting(plan: SyncPlan, stored: Resource, flow: Flow[Any], before: Flow[None
         step = next(flow)
         while True:
             if action is None and isinstance(step, Request) and step.method in ("PUT", "PATCH"):
-                action = "create" if step.method == "PUT" else "update"
+                action = "create" if "If-None-Match" in step.headers else "update"
                 names = _names_in(step) if action == "update" else []
                 if plan.dry_run:
                     flow.close()

@@ -1,16 +1,16 @@
 """Saving what may be there already: it is looked at first, and that says what is to be sent.
 
 What is there is read, alone or a hundred with one request. "update": the object takes what it does
-not declare itself, and sends what differs, with a precondition. "replace": it overwrites, unless
-nothing differs. "skip": what is there is left alone. An object that nobody else can have is not
-looked for.
+not declare itself, and sends what differs, with a precondition. "replace": what it does not have
+itself is taken away, too. "skip": what is there is left alone. An object that nobody else can have
+is not looked for.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from kinto_orm.bulk.jobs import Existing, check_existing
@@ -24,29 +24,28 @@ from kinto_orm.models.asking import (
     place_of,
     require_id,
 )
-from kinto_orm.models.contents import extra_of, fits, name_of, stamp
+from kinto_orm.models.contents import extra_of, name_of, stamp
 from kinto_orm.models.getting import is_missing
 from kinto_orm.models.hooks import around_save
 from kinto_orm.models.naming import names_of
-from kinto_orm.models.permissions import Permissions
+from kinto_orm.models.permissions import Permissions, loaded
 from kinto_orm.models.permitting import fetching_permissions
 from kinto_orm.models.pristine import adopt, reload, unsaved
 from kinto_orm.models.saving import (
     Saved,
     creating_again,
-    data_to_send,
     has_own_id,
     plural_in,
     refuse_partial,
 )
-from kinto_orm.models.state import is_new, renewed, set_state, state_of
+from kinto_orm.models.state import is_new, set_state, state_of
 from kinto_orm.models.stored import NOT_DATA, Stored
 from kinto_orm.queries.columns import IDS_IN_A_REQUEST, Column
 from kinto_orm.queries.pager import Asked, Listing, Pager, reading_all
 from kinto_orm.queries.query import Query
 from kinto_orm.wire.flows import Flow
 from kinto_orm.wire.messages import Reply, Request
-from kinto_orm.wire.places import Place, is_absent
+from kinto_orm.wire.places import Place, info_of, is_absent
 from kinto_orm.wire.scope import Scope
 
 if TYPE_CHECKING:
@@ -54,6 +53,9 @@ if TYPE_CHECKING:
 else:
     # For checkers they are methods of a stored object; Pydantic need not know of another model.
     _Base = object
+
+# Milliseconds, of 2001: what a record is stamped with is later, and what it holds hardly is.
+_FIRST_STAMP = 10**12
 
 _HELP = "existing='replace' overwrites what is there. Nothing was sent."
 
@@ -87,8 +89,11 @@ class Upserting(_Base):
         *,
         last_modified: int | None = None,
         there: Found | None = None,
+        equal: bool = False,
     ) -> Flow[Saved]:
-        return upserting(self, given, existing, last_modified=last_modified, there=there)
+        return upserting(
+            self, given, existing, last_modified=last_modified, there=there, equal=equal
+        )
 
     @classmethod
     def __kinto_there__(
@@ -124,6 +129,7 @@ def upserting(
     *,
     last_modified: int | None = None,
     there: Found | None = None,
+    equal: bool = False,
 ) -> Flow[Any]:
     """Save an object over what is there.
 
@@ -133,6 +139,8 @@ def upserting(
         existing: What becomes of what is there.
         last_modified: The timestamp to be stored, in milliseconds, instead of the server's own.
         there: What is there, if that was looked at before.
+        equal: The permissions that are given are to be the ones there, not to be added to them;
+            so it is always for "replace".
 
     Raises:
         Conflict: Somebody else wrote it since it was looked at.
@@ -145,13 +153,11 @@ def upserting(
     found = there or (yield from _looking(stored, place))
     if existing == "skip" and found.raw is not None:
         return "skipped"
-    write = _Write(stored, given, found, last_modified)
+    write = _Write(stored, given, found, last_modified, equal or existing == "replace")
     if found.raw is None:
         return (yield from write.creating(existing))
     if existing == "replace":
-        same = fits(stored, found.raw, data_to_send(stored))
-        if last_modified is not None or not same:
-            return (yield from write.saving(force=True))
+        return (yield from write.replacing())
     return (yield from write.updating())
 
 
@@ -163,6 +169,7 @@ class _Write:
     given: Scope | None
     found: Found
     last_modified: int | None
+    equal: bool
 
     def saving(self, *, force: bool = False) -> Flow[Any]:
         """Save the object as any other."""
@@ -170,8 +177,6 @@ class _Write:
 
     def creating(self, existing: Existing) -> Flow[Any]:
         """Create what is not there."""
-        if existing == "replace":
-            return (yield from self.saving(force=True))
         try:
             if is_new(self.stored) or (yield from _lives_elsewhere(self.stored, self.given)):
                 return (yield from self.saving())
@@ -183,39 +188,80 @@ class _Write:
                 raise
             return "skipped"
 
-    def updating(self) -> Flow[Any]:
+    def replacing(self) -> Flow[Any]:
+        """Send what differs, and take away what only the server has.
+
+        What cannot be compared with what is there is sent whole, over whatever is there.
+        """
+        names = self._own_and_others()
+        if names is None:
+            return (yield from self.saving(force=True))
+        return (yield from self.updating(names))
+
+    def _own_and_others(self) -> frozenset[str] | None:
+        """The stored names of both sides; None where the two cannot be compared."""
+        stored, raw = self.stored, self.found.raw or {}
+        if self.last_modified is not None or stored.__kinto_secrets__:
+            return None
+        try:
+            fresh = from_raw(type(stored), raw, self.found.place)
+        except InvalidData:
+            return None
+        if type(fresh) is not type(stored):
+            return None  # of another kind
+        own = names_of(type(stored)).keys() | extra_of(stored).keys()
+        return frozenset(own | raw.keys()) - NOT_DATA - _stamps(stored, raw)
+
+    def updating(self, names: frozenset[str] | None = None) -> Flow[Any]:
         """Send what differs from what is there.
 
         What is known of an object that lives elsewhere stays true when this fails.
+
+        Args:
+            names: The stored names of what the object says itself; None: those that it declares.
         """
         stored = self.stored
         if not (yield from _lives_elsewhere(stored, self.given)):
             held = state_of(stored).permissions
-            _take_over(stored, self.found, held)
-            yield from _compare_permissions(stored, self.found)
+            _take_over(stored, self.found, held, names)
+            yield from _compare_permissions(stored, self.found, equal=self.equal)
             return (yield from self.saving())
         moved = copy.copy(stored)
-        _take_over(moved, self.found, None)
-        saved = yield from _Write(moved, self.given, self.found, self.last_modified).saving()
+        _take_over(moved, self.found, None, names)
+        saved = yield from replace(self, stored=moved).saving()
         stamp(stored, moved.__dict__)
         adopt(stored, moved, frozenset())
         set_state(stored, state_of(moved))
         return saved
 
 
-def _compare_permissions(stored: Stored, found: Found) -> Flow[None]:
+def _compare_permissions(stored: Stored, found: Found, *, equal: bool) -> Flow[None]:
     """Look what is there of the permissions that were asked for, so that only the rest is sent."""
     held = state_of(stored).permissions
-    if not (isinstance(held, Permissions) and held.is_changed):
+    if not (isinstance(held, Permissions) and (held.is_changed or (equal and held.is_given))):
         return
     if found.permissions is None:
-        held.rebase((yield from fetching_permissions(stored)))
+        fresh = yield from fetching_permissions(stored)
     else:
-        renewed(stored, found.permissions, stored.last_modified, keep=True)
+        kind, stamped = stored.__kinto_kind__, stored.last_modified
+        fresh = loaded(found.permissions, stored, kind, stamped)
+    if equal and held.is_given:
+        user = (yield from info_of(found.place.scope)).user or {}
+        held.replace_given(fresh, str(user.get("id")))
+    else:
+        held.rebase(fresh)
 
 
-def _take_over(stored: Stored, found: Found, held: object) -> None:
+def _take_over(
+    stored: Stored, found: Found, held: object, names: frozenset[str] | None = None
+) -> None:
     """Become what is there, but for all that the object says itself.
+
+    Args:
+        stored: The object.
+        found: What is there.
+        held: The permissions that it holds.
+        names: The stored names of what it says itself; None: those that it declares.
 
     Raises:
         InvalidData: What is there does not fit the model, or not together with the rest.
@@ -224,7 +270,9 @@ def _take_over(stored: Stored, found: Found, held: object) -> None:
         fresh = from_raw(type(stored), found.raw or {}, found.place)
         kept = held if isinstance(held, Permissions) else None
         state = state_of(fresh).replaced(permissions=kept)
-        reload(stored, fresh, state, _own_names(stored))
+        if names is None:
+            names = _own_names(stored) - _stamps(stored, found.raw or {})
+        reload(stored, fresh, state, names)
     except InvalidData as error:
         raise InvalidData(f"cannot update {name_of(stored)}: {error} {_HELP}") from error
 
@@ -242,6 +290,23 @@ def _own_names(stored: Stored) -> frozenset[str]:
         if fields[field].default_factory is not None and field not in stored.model_fields_set
     }
     return frozenset(names.keys() - made | extra_of(stored).keys() | unsaved(stored)) - NOT_DATA
+
+
+def _stamps(stored: Stored, raw: Mapping[str, Any]) -> frozenset[str]:
+    """The stored names of what the server wrote into the data, here or where it was loaded.
+
+    Where a collection has a JSON schema, Kinto adds its timestamp to each record, as `schema`. A
+    field that a program stores under this name holds something else.
+    """
+    sides = (extra_of(stored), stored.last_modified or 0), (raw, raw.get("last_modified", 0))
+    made = stored.__kinto_server_made__ - NOT_DATA - names_of(type(stored)).keys()
+    return frozenset(
+        name for name in made for data, latest in sides if _is_stamp(data.get(name), latest)
+    )
+
+
+def _is_stamp(value: object, latest: int) -> bool:
+    return type(value) is int and _FIRST_STAMP < value <= latest
 
 
 # Looking
