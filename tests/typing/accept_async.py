@@ -25,6 +25,7 @@ from kinto_orm import (
     Permissions,
     Query,
     Record,
+    Reply,
     SchemaPlan,
     ServerInfo,
     Session,
@@ -103,7 +104,8 @@ async def queries() -> None:
 
 
 async def of_session() -> None:
-    async with AsyncSession("memory://") as session:
+    async with AsyncSession("memory://", on_request=print, verify=False) as session:
+        assert_type(await session.request("GET", "/"), Reply)
         assert_type(session, AsyncSession)
         assert_type(session.scoped(bucket="home"), AsyncSession)
         assert_type(await session.get(Todo, "x"), Todo)

@@ -1,6 +1,7 @@
 """What the verbs take and give."""
 
 from datetime import datetime
+from pathlib import Path
 from typing import assert_type
 
 from pydantic import JsonValue
@@ -12,6 +13,8 @@ from kinto_orm import (
     KeyVersion,
     Query,
     Record,
+    Reply,
+    RequestEvent,
     Retry,
     ServerInfo,
     Session,
@@ -65,6 +68,17 @@ session = Session(
 )
 Session("memory://", auth="user:password", timeout=5.0, retry=None)
 Session(auth=BearerAuth("token"), timeout=None)
+
+
+def told(event: RequestEvent) -> None:
+    assert_type(event.status, int | None)
+    assert_type(event.error, BaseException | None)
+
+
+Session("memory://", on_request=told, verify=Path("ca.pem"), cert=("a.pem", "b.pem"))
+Session("memory://", verify=False, proxies={"https": "http://proxy.example:3128"})
+assert_type(session.request("GET", "/", query={"_limit": 1}, json={"a": [1]}), Reply)
+assert_type(session.request("GET", "/").status, int)
 
 with session as entered:
     assert_type(entered, Session)

@@ -50,3 +50,6 @@ for todo in Todo.find():
     print(todo.titel)  # refused: mypy pyright
 for page in Todo.find().pages():
     print(page.title)  # refused: mypy pyright
+Todo.find().filter(done=True)  # refused: mypy pyright
+Todo.find()[0]  # refused: mypy pyright
+len(Todo.find())  # refused: mypy pyright

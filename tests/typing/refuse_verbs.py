@@ -11,6 +11,10 @@ Session("memory://", "user:password")  # refused: mypy pyright
 Session("memory://", auth=3)  # refused: mypy pyright
 Session("memory://", timeout="5")  # refused: mypy pyright
 Session("memory://", retry=3)  # refused: mypy pyright
+Session("memory://", on_request=lambda: None)  # refused: mypy pyright
+Session("memory://", verify=3)  # refused: mypy pyright
+session.request("GET")  # refused: mypy pyright
+session.request("GET", "/", {"_limit": 1})  # refused: mypy pyright
 session.bucket = "other"  # refused: mypy pyright
 session.scoped("work")  # refused: mypy pyright
 
