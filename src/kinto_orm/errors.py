@@ -31,7 +31,8 @@ KintoError
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal, Protocol, Self
 
 
@@ -177,7 +178,13 @@ class Conflict(ResponseError):
         base: The object as it was loaded, None when it was new.
         local: The object that was to be written, with its changes.
         remote: The object as it now is on the server, None when it is gone.
-        fields: The names of the fields that both sides changed to different values.
+        fields: The names of the fields that both sides changed to different values. Of objects
+            and sets, only where they changed the same in them.
+        contested: The same more exactly: the ways to the values that both changed, such as
+            `("address", "city")`.
+        decided: What `merge()` did: for each way to a value that differed between the two, whose
+            was taken: "local", "remote", or "both" for sets that were put together. Empty
+            before.
         unconfirmed: An earlier answer was lost. Either this very write was done, and perhaps
             changed again since, or somebody else wrote. Nothing tells which. Where the server
             has what was to be written, `fields` is empty.
@@ -187,23 +194,28 @@ class Conflict(ResponseError):
     local: Any = None
     remote: Any = None
     fields: frozenset[str] = frozenset()
+    contested: frozenset[tuple[str, ...]] = frozenset()
+    decided: Mapping[tuple[str, ...], Literal["local", "remote", "both"]] = MappingProxyType({})
     unconfirmed: bool = False
-    merger: Callable[[Conflict, str | None], Any] | None = None
+    merger: Callable[[Conflict, Literal["local", "remote"] | None], Any] | None = None
 
     def merge(self, prefer: Literal["local", "remote"] | None = None) -> Any:
-        """Put the two changes together: a three-way merge by field.
+        """Put the two changes together: a three-way merge.
 
+        Objects (nested models, dictionaries, fields that are not declared) are merged by their
+        keys; fields that are declared as sets, and the members of a group, by their items.
+        All else is one value: a list, too, and an object that is of another class on one side.
         The local object is brought up to date in place and keeps its own changes; it is not
-        sent.
+        sent. `decided` says whose value was taken where.
 
         Args:
-            prefer: Whose value wins where both changed a field. None: nobody's.
+            prefer: Whose value wins where both changed it. None: nobody's.
 
         Returns:
             The local object, ready to save.
 
         Raises:
-            Conflict: This one again, when both sides changed a field and `prefer` is None, when
+            Conflict: This one again, when both sides changed a value and `prefer` is None, when
                 the two changes do not fit the model together, or when the object is gone and
                 `prefer` is not "local". The local object is as it was.
         """

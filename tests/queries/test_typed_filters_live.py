@@ -131,6 +131,15 @@ TYPES: dict[str, tuple[Any, st.SearchStrategy[Any]]] = {
     ),
 }
 
+# What else such a field may be compared with: the values of members, and bounds that are none.
+ALSO: dict[str, st.SearchStrategy[Any]] = {
+    "color": st.sampled_from(["red", "blue"]),
+    "size": st.sampled_from(["l", "s", "xl", "m", ""]),
+    "level": st.sampled_from([1, 10, 1.0, True, 5, 0, 10.5]),
+    "kind": st.sampled_from([1, 10]),
+    "literal": st.sampled_from([True, 1.0, "b", "ab", 9]),
+}
+
 Part = create_model(
     "Part",
     **{name: (kind | None, None) for name, (kind, _) in TYPES.items()},  # type: ignore[call-overload]
@@ -191,6 +200,7 @@ def _asked(draw: Any) -> Asked | None:
     if shape in ("list", "set"):
         column, get = getattr(Everything, f"{name}_{shape}"), operator.attrgetter(f"{name}_{shape}")
         how = draw(st.sampled_from(["has", "has any", "whole", "not whole"]))
+    values = values | ALSO[name] if name in ALSO else values
     value, several = draw(values), draw(st.lists(st.none() | values, max_size=3))
     held = [each for each in several if each is not None]
     whole = [value, *held] if shape == "list" else {value, *held}

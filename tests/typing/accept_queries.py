@@ -22,7 +22,7 @@ from kinto_orm import (
     col,
     field,
 )
-from models import Todo, Urgent
+from models import Color, Level, Shirt, Size, Todo, Urgent
 
 now = datetime.now()
 
@@ -80,6 +80,20 @@ Todo.find(col(Todo.nick).like("al*"), col(Todo.address)["city"].in_(["Lyon", "Me
 
 Todo.find().order_by(col(Todo.due).desc(), Todo.prio, col(Todo.title).asc())
 assert_type(Todo.find().only(Todo.title, "done", col(Todo.due)), Query[Todo])
+
+# Members of enums; by its value one of a StrEnum or an IntEnum, as in Python.
+Shirt.find(Shirt.color == Color.RED, Shirt.trim != Color.BLUE, Shirt.level >= Level.HIGH)
+Shirt.find(Shirt.size == "l", Shirt.size != "xl", Shirt.level == 1, Shirt.level > 5)
+Shirt.find(Shirt.size < "m", Shirt.cut == "slim", col(Shirt.cut).in_(["slim", "wide"]))
+Shirt.find(col(Shirt.size).eq(Size.L), col(Shirt.color).in_([Color.RED]))
+Shirt.find(col(Shirt.sizes).has(Size.L), col(Shirt.color).not_in([Color.RED, Color.BLUE]))
+# The column of a literal is one of texts, so that another word is refused only when it is called.
+col(Shirt.cut).eq("long")
+# What takes fields by keyword takes any value: it is looked at when it is called.
+Shirt.find().update(color="red", size=Size.XL)
+Shirt.patch("x", color="red", level=10)
+Shirt().assign(color="red")
+Shirt.get_or_create("x", color="red")
 
 # Untyped records name their fields.
 assert_type(Record.find(field("status") == "done", field("stars") > 3), Query[Record])

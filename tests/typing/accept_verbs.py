@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from pathlib import Path
-from typing import assert_type
+from typing import Literal, assert_type
 
 from pydantic import JsonValue
 
@@ -145,6 +145,10 @@ try:
     todo.save()
 except Conflict as conflict:
     assert_type(conflict.fields, frozenset[str])
+    assert_type(conflict.contested, frozenset[tuple[str, ...]])
+    for path, whose in conflict.decided.items():
+        assert_type(path, tuple[str, ...])
+        assert_type(whose, Literal["local", "remote", "both"])
     conflict.merge()
     conflict.merge(prefer="local")
     conflict.merge("remote").save()

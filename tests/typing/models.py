@@ -1,6 +1,8 @@
 """The models that the other files use."""
 
 from datetime import datetime
+from enum import Enum, IntEnum, StrEnum
+from typing import Literal
 
 from pydantic import BaseModel, Field
 
@@ -21,6 +23,30 @@ class Todo(Record, collection="todos"):
     nick: str | None = Field(
         default=None, validation_alias="nickName", serialization_alias="nickName"
     )
+
+
+class Color(Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Size(StrEnum):
+    L = "l"
+    XL = "xl"
+
+
+class Level(IntEnum):
+    LOW = 1
+    HIGH = 10
+
+
+class Shirt(Record, collection="shirts"):
+    color: Color = Color.RED
+    size: Size = Size.L
+    level: Level = Level.LOW
+    cut: Literal["slim", "wide"] = "slim"
+    sizes: list[Size] = []
+    trim: Color | None = None
 
 
 class Counter(Record, collection="counters", extra="forbid"):

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from kinto_orm import Record, Session, any_of, col, field
-from models import Todo
+from models import Shirt, Todo
 
 Todo.find(Todo.titel == "x")  # refused: mypy pyright
 Todo.find(Todo.prio > "high")  # refused: mypy pyright
@@ -29,6 +29,19 @@ Todo.find(col(Todo.tags).has(3))  # refused: mypy pyright
 Todo.find(col(Todo.tags).has_any([3]))  # refused: mypy pyright
 Todo.find(col(Todo.address)[0] == "Lyon")  # refused: mypy pyright
 Record.find(field(3) == "x")  # refused: mypy pyright
+
+# A member by its value: what is refused when it is called is refused here, and some more.
+Shirt.find(Shirt.color == "red")  # refused: mypy pyright
+Shirt.find(Shirt.trim != "red")  # refused: mypy pyright
+Shirt.find(Shirt.cut == "long")  # refused: mypy pyright
+Shirt.find(Shirt.size == "m")  # refused: pyright
+Shirt.find(col(Shirt.color).eq("red"))  # refused: mypy pyright
+Shirt.find(col(Shirt.size).eq("l"))  # refused: mypy pyright
+Shirt.find(col(Shirt.size).in_(["l"]))  # refused: mypy pyright
+Shirt.find(col(Shirt.color).not_in(["red"]))  # refused: mypy pyright
+Shirt.find(col(Shirt.sizes).has("l"))  # refused: mypy pyright
+Shirt(color="red")  # refused: mypy pyright
+Shirt().color = "red"  # refused: mypy pyright
 
 Todo.find(any_of(Todo.title))  # refused: mypy pyright
 Todo.find(any_of(Todo.prio == 1, "x"))  # refused: mypy pyright

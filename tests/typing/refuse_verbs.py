@@ -86,3 +86,4 @@ try:
 except Conflict as conflict:
     conflict.merge(prefer="mine")  # refused: mypy pyright
     conflict.merge(perfer="local")  # refused: mypy pyright
+    conflict.decided["title"] = "local"  # refused: mypy pyright

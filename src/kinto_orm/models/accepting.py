@@ -28,7 +28,15 @@ from kinto_orm.models.contents import (
 from kinto_orm.models.links import reach
 from kinto_orm.models.loading import Source
 from kinto_orm.models.pristine import changes_of, made_of, pristine_of, settle
-from kinto_orm.models.state import State, known_stamp, own_state, renewed, set_state, state_of
+from kinto_orm.models.state import (
+    State,
+    call_of,
+    known_stamp,
+    own_state,
+    renewed,
+    set_state,
+    state_of,
+)
 from kinto_orm.models.stored import Stored
 from kinto_orm.wire.flows import Flow
 from kinto_orm.wire.messages import Request
@@ -165,5 +173,6 @@ def _refuse_other(stored: Stored, written: Written, raw: Mapping[str, Any]) -> N
         raise BadReply(
             f"cannot {doing(stored, written.place)}: the answer does not show what was written; "
             "does a proxy or a cache repeat an old answer, or mix answers up? Whether it was saved "
-            "is not known: save() again, or refresh(keep_changes=True), looks."
+            f"is not known: {call_of(stored, 'save()')} again, or "
+            f"{call_of(stored, 'refresh(keep_changes=True)')}, looks."
         )

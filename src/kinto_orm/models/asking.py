@@ -10,7 +10,7 @@ from kinto_orm.errors import ConfigurationError, InvalidData, ResponseError
 from kinto_orm.models.contents import name_of
 from kinto_orm.models.links import reach
 from kinto_orm.models.loading import Loader, Source, loader_of, page_of, without
-from kinto_orm.models.state import State, is_new, put_state, state_of
+from kinto_orm.models.state import State, call_of, is_new, put_state, state_of
 from kinto_orm.models.stored import NOT_DATA, Stored
 from kinto_orm.models.traits import traits_of
 from kinto_orm.queries.pager import Listing
@@ -112,8 +112,8 @@ def refuse_foreign(stored: Stored, given: Scope | None) -> Flow[None]:
     if given is not None and (yield from is_foreign(stored, given)):
         raise ConfigurationError(
             f"{name_of(stored)} lives {_where(state_of(stored))}, and not in the scope of "
-            f"{given!r}: work with it there (leave session= out), or copy it: copy_to(session). "
-            "Nothing was sent."
+            f"{given!r}: work with it there (leave session= out), or copy it: "
+            f"{call_of(stored, 'copy_to(session)')}. Nothing was sent."
         )
 
 

@@ -13,7 +13,7 @@ from kinto_orm.errors import ModelError, NotLoaded
 from kinto_orm.models.contents import extra_of, go_back, held_by, name_of
 from kinto_orm.models.declaring import suggestion
 from kinto_orm.models.naming import field_of
-from kinto_orm.models.state import state_of
+from kinto_orm.models.state import call_of, state_of
 from kinto_orm.models.stored import NOT_DATA, Stored
 
 
@@ -51,7 +51,7 @@ def set_attribute(stored: Stored, name: str, value: Any, put: Callable[[str, Any
     if name == "id" and state_of(stored).source is not None and value != stored.id:
         raise ModelError(
             f"the id of {name_of(stored)} cannot change: it is saved. Copy the object instead: "
-            "copy_to(session, id=...)"
+            f"{call_of(stored, 'copy_to(session, id=...)')}"
         )
     if name == "last_modified":
         refuse_stamp(stored, value)
@@ -81,7 +81,8 @@ def refuse_stamp(stored: Stored, value: object) -> None:
     if value != stored.last_modified:
         raise ModelError(
             f"last_modified of {name_of(stored)} is the server's and cannot be assigned; to "
-            "keep a timestamp, as replicas do, give it to save(last_modified=...)"
+            "keep a timestamp, as replicas do, give it to "
+            f"{call_of(stored, 'save(last_modified=...)')}"
         )
 
 
@@ -135,7 +136,7 @@ def refuse_unloaded(stored: Stored, name: str) -> None:
     if name in type(stored).model_fields and state_of(stored).partial:
         raise NotLoaded(
             f"{name!r} of {name_of(stored)} was not loaded: the query asked for other fields "
-            "only; call refresh() first"
+            f"only; call {call_of(stored, 'refresh()')} first"
         )
 
 

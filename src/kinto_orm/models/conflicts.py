@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Collection
+from typing import Any, Literal
 
 from kinto_orm.errors import BadReply, Conflict, InvalidData, ResponseError
 from kinto_orm.models.asking import from_raw
-from kinto_orm.models.contents import differing, dump_of, raw_of, unlike
-from kinto_orm.models.naming import names_of
+from kinto_orm.models.contents import dump_of
+from kinto_orm.models.merging import Merged, Path, put_together
 from kinto_orm.models.permissions import Permissions, unknown, wished
 from kinto_orm.models.pristine import changes_of, pristine_of, reload
 from kinto_orm.models.state import bound, is_new, known_stamp, set_state, state_of
@@ -15,6 +16,9 @@ from kinto_orm.models.stored import Stored
 from kinto_orm.wire.messages import is_object
 from kinto_orm.wire.places import Place
 
+_CONTESTED = " Contested:"
+# As many paths as a message names.
+_NAMED = 5
 _UNFIT = " The two changes do not fit the model together:"
 _SAME = (
     "An earlier answer was lost, so that this may be your own write, or somebody else wrote the "
@@ -59,10 +63,10 @@ def conflict_of(
         message = f"{message} {_SAME if same else _OTHER}"
     conflict = _conflict(local, message, error)
     if remote is not None:
-        conflict.remote, conflict.fields = remote, _contested(local, remote)
+        conflict.remote = remote
+        if not (unconfirmed and same):
+            _tell(conflict, put_together(local, remote, _own_names(local)))
     conflict.unconfirmed = conflict.lost = unconfirmed
-    if unconfirmed and same:
-        conflict.fields = frozenset()
     return conflict
 
 
@@ -107,17 +111,22 @@ def _base(local: Stored) -> Stored | None:
     return pristine
 
 
-def _contested(local: Stored, remote: Stored) -> frozenset[str]:
-    """The fields that both sides changed, to different values."""
-    if is_new(local):
-        mine, theirs = set(dump_of(local)), set(dump_of(remote))
-    else:
-        mine, theirs = changes_of(local).names, differing(pristine_of(local), remote)
-        # A default that each load makes anew was changed by nobody.
-        theirs &= unlike(raw_of(local), raw_of(remote))
-    both = mine & theirs & differing(local, remote) - local.__kinto_server_made__
-    names = names_of(type(local))
-    return frozenset(names.get(name, name) for name in both)
+def _tell(conflict: Conflict, merged: Merged) -> None:
+    """Let a conflict know what both sides changed, and name the places in its message."""
+    conflict.fields, conflict.contested = merged.fields, merged.clashes
+    told = str(conflict).partition(_CONTESTED)[0].partition(_UNFIT)[0]
+    conflict.args = (told + (f"{_CONTESTED} {_listed(merged.clashes)}." if merged.clashes else ""),)
+
+
+def _listed(paths: Collection[Path]) -> str:
+    names = sorted(".".join(path) for path in paths)
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+def _own_names(local: Stored) -> set[str]:
+    """The stored names of what an object has of its own."""
+    return set(dump_of(local)) if is_new(local) else changes_of(local).names
 
 
 def is_ahead_of(local: Stored, remote: Stored) -> bool:
@@ -126,7 +135,7 @@ def is_ahead_of(local: Stored, remote: Stored) -> bool:
     return known is not None and known > (remote.last_modified or 0)
 
 
-def _merge(conflict: Conflict, prefer: str | None) -> Any:
+def _merge(conflict: Conflict, prefer: Literal["local", "remote"] | None) -> Any:
     """Bring the local object up to date; see Conflict.merge."""
     local: Stored = conflict.local
     remote: Stored | None = conflict.remote
@@ -141,19 +150,19 @@ def _merge(conflict: Conflict, prefer: str | None) -> Any:
         return local
     if is_ahead_of(local, remote):
         return local  # another task of this program took something newer meanwhile
-    if conflict.fields and prefer is None:
+    merged = put_together(local, remote, _own_names(local), prefer)
+    # It may have been changed since the conflict was met.
+    _tell(conflict, merged)
+    if merged.clashes and prefer is None:
         raise conflict
-    mine = set(dump_of(local)) if is_new(local) else changes_of(local).names
-    names = names_of(type(local))
-    lost = conflict.fields if prefer == "remote" else frozenset[str]()
-    keep = frozenset(name for name in mine if names.get(name, name) not in lost)
     permissions = state_of(local).permissions
+    state = state_of(remote).replaced(permissions=permissions)
     try:
-        reload(local, remote, state_of(remote).replaced(permissions=permissions), keep)
+        reload(local, remote, state, merged.keep, merged.mixed)
     except InvalidData as error:
-        met = str(conflict).partition(_UNFIT)[0]
-        conflict.args = (f"{met}{_UNFIT} {error} Nothing was changed.",)
+        conflict.args = (f"{conflict}{_UNFIT} {error} Nothing was changed.",)
         raise conflict from error
+    conflict.decided = merged.decided
     if isinstance(permissions, Permissions):
         permissions.rebase(unknown(local, local.__kinto_kind__))
     return local

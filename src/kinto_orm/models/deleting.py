@@ -8,7 +8,7 @@ from kinto_orm.errors import BadReply, ConfigurationError, NotFound, ResponseErr
 from kinto_orm.models.asking import ask_about, path_of, place_of, require_id
 from kinto_orm.models.conflicts import conflict_of
 from kinto_orm.models.contents import name_of
-from kinto_orm.models.state import Doubting, is_new, known_stamp, set_state, state_of
+from kinto_orm.models.state import Doubting, call_of, is_new, known_stamp, set_state, state_of
 from kinto_orm.models.stored import Stored
 from kinto_orm.wire.flows import Flow
 from kinto_orm.wire.messages import Reply, Request, if_match
@@ -80,7 +80,8 @@ def refuse_unknown_object(stored: Stored, *, force: bool) -> None:
     if is_new(stored) and not force:
         raise ConfigurationError(
             f"cannot delete {name_of(stored)}: it was never saved nor loaded here; get it first, "
-            "or call delete(force=True) to delete whatever the server has. Nothing was sent."
+            f"or call {call_of(stored, 'delete(force=True)')} to delete whatever the server has. "
+            "Nothing was sent."
         )
 
 
@@ -92,7 +93,8 @@ def _deleted_at(stored: Stored, reply: Reply, known: int | None, doing: str) -> 
     if known is not None and when <= known:
         raise BadReply(
             f"cannot {doing}: the answer is of an earlier deletion; does a proxy or a cache repeat "
-            "an old answer? Whether it was deleted is not known: delete() again looks."
+            "an old answer? Whether it was deleted is not known: "
+            f"{call_of(stored, 'delete()')} again looks."
         )
     return when
 

@@ -25,6 +25,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from kinto_orm.errors import InvalidData
+from kinto_orm.models.choices import Choices
 from kinto_orm.models.declaring import (
     alternatives,
     is_link,
@@ -76,13 +77,17 @@ def _column(
     above: tuple[str, ...], model: Any, name: str, info: FieldInfo, owner: str
 ) -> Column[Any]:
     path = (*above, stored_name(name, info))
-    return _typed(path, info.annotation, _encoder(model, name), owner, stored=not info.exclude)
+    by_value = bool(model.model_config.get("use_enum_values"))
+    choices = Choices(info.annotation, f"{model.__name__}.{name}", by_value=by_value)
+    encode = _encoder(model, name, choices)
+    return _typed(path, info.annotation, encode, choices, owner, stored=not info.exclude)
 
 
 def _typed(
     path: tuple[str, ...],
     annotation: Any,
     encode: Callable[[Any], Any],
+    choices: Choices,
     owner: str,
     *,
     stored: bool = True,
@@ -92,7 +97,8 @@ def _typed(
     return (LinkColumn if holds_links else Column)(
         path,
         encode=encode,
-        encode_item=_item_encoder(annotation, ".".join((owner, *path))),
+        encode_item=_item_encoder(annotation, choices.inside, ".".join((owner, *path))),
+        encode_bound=lambda value: choices.bound(value, encode),
         owner=owner,
         scalar=all(map(_is_scalar, kinds)),
         kinds=[each for each in kinds if isinstance(each, type)],
@@ -116,7 +122,8 @@ def _children(
 
     def value(below: str) -> Column[Any]:
         name = ".".join((owner, *path, below))
-        return _typed((*path, below), held, _adapted(held, name), owner)
+        choices = Choices(held, name)
+        return _typed((*path, below), held, _adapted(held, choices, name), choices, owner)
 
     return value
 
@@ -158,7 +165,7 @@ def _is_scalar(annotation: Any) -> bool:
     return issubclass(annotation, _SCALARS)
 
 
-def _encoder(cls: Any, name: str) -> Callable[[Any], Any]:
+def _encoder(cls: Any, name: str, choices: Choices) -> Callable[[Any], Any]:
     annotation = cls.model_fields[name].annotation
 
     def dump(value: object) -> Any:
@@ -169,17 +176,17 @@ def _encoder(cls: Any, name: str) -> Callable[[Any], Any]:
             raise ValueError("it writes no such value")
         return dumped[name]
 
-    return _guarded(dump, annotation, f"{cls.__name__}.{name}")
+    return _guarded(dump, annotation, choices, f"{cls.__name__}.{name}")
 
 
-def _adapted(annotation: Any, name: str) -> Callable[[Any], Any]:
+def _adapted(annotation: Any, choices: Choices, name: str) -> Callable[[Any], Any]:
     """What writes a value of a type that is no field's by itself: an item, a dict's value."""
     adapter = _adapter_of(annotation)
 
     def dump(value: object) -> Any:
         return adapter().dump_python(value, mode="json", warnings="error")
 
-    return _guarded(dump, annotation, name)
+    return _guarded(dump, annotation, choices, name)
 
 
 def _adapter_of(annotation: Any) -> Callable[[], TypeAdapter[Any]]:
@@ -187,12 +194,15 @@ def _adapter_of(annotation: Any) -> Callable[[], TypeAdapter[Any]]:
     return cache(lambda: TypeAdapter[Any](annotation))
 
 
-def _guarded(dump: Callable[[Any], Any], annotation: Any, name: str) -> Callable[[Any], Any]:
+def _guarded(
+    dump: Callable[[Any], Any], annotation: Any, choices: Choices, name: str
+) -> Callable[[Any], Any]:
     kinds = alternatives(annotation)
     numeric = int in kinds and bool not in kinds
     adapter = _adapter_of(annotation)
 
     def encode(value: object) -> Any:
+        value = choices.meant(value)
         try:
             json = dump(value)
         # A serializer meets what it does not expect.
@@ -212,9 +222,12 @@ def _guarded(dump: Callable[[Any], Any], annotation: Any, name: str) -> Callable
     return encode
 
 
-def _item_encoder(annotation: Any, name: str) -> Callable[[Any], Any] | None:
+def _item_encoder(
+    annotation: Any, choices: Choices | None, name: str
+) -> Callable[[Any], Any] | None:
     for part in (annotation, *get_args(annotation)):
         arguments = get_args(part)
         if get_origin(part) in (list, set, frozenset, tuple) and arguments:
-            return _adapted(arguments[0], f"an item of {name}")
+            told = f"an item of {name}"
+            return _adapted(arguments[0], choices or Choices(arguments[0], told), told)
     return None

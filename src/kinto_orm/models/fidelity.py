@@ -72,10 +72,19 @@ def read_earlier(model: type[BaseModel]) -> dict[str, list[str]]:
         for each in _read_from(info):
             if each == stored:
                 break
-            earlier.append(str(each.path[0]) if isinstance(each, AliasPath) else each)
+            earlier.append(_first(each))
         if earlier:
             found[name] = earlier
     return found
+
+
+def names_read(info: FieldInfo) -> set[str]:
+    """The names in a record that a field is read from, besides that under which it is stored."""
+    return set(map(_first, _read_from(info)))
+
+
+def _first(alias: str | AliasPath) -> str:
+    return str(alias.path[0]) if isinstance(alias, AliasPath) else alias
 
 
 def _is_ordered(annotation: Any) -> bool:

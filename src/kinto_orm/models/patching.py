@@ -24,7 +24,7 @@ from kinto_orm.wire.flows import ANEW, Flow, Pause, calling
 from kinto_orm.wire.jsonvalues import encode_dumped
 from kinto_orm.wire.messages import Reply, Request, if_match, is_object
 from kinto_orm.wire.places import Place
-from kinto_orm.wire.scope import Scope
+from kinto_orm.wire.scope import Scope, called
 
 S = TypeVar("S", bound=Stored)
 
@@ -95,7 +95,8 @@ def _send(
     if not shows(bare, raw, data) or raw["last_modified"] < (stamp or 0):
         raise BadReply(
             f"cannot {doing}: the answer does not show what was written; does a proxy or a cache "
-            "repeat an old answer, or mix answers up? Whether it was done is not known: get() looks"
+            "repeat an old answer, or mix answers up? Whether it was done is not known: "
+            f"{called('get()', place.scope)} looks"
         )
     return reply
 

@@ -14,7 +14,7 @@ from kinto_orm.wire.awaiting import arun
 from kinto_orm.wire.driving import run
 from kinto_orm.wire.flows import Flow
 from kinto_orm.wire.forking import call_in_children
-from kinto_orm.wire.scope import Scope
+from kinto_orm.wire.scope import Scope, called
 
 Everyone = "system.Everyone"
 """The principal of every request, the anonymous included."""
@@ -222,6 +222,12 @@ class Permissions(BaseModel):
         """The set of a permission, by the server's name."""
         return self.__dict__[_PYTHON_NAMES[server_name]]  # type: ignore[no-any-return]
 
+    def _called(self, call: str) -> str:
+        try:
+            return called(call, self._owner.__kinto_lives_in__())
+        except ConfigurationError:  # there is no session by now
+            return call
+
     def _server_name(self, name: str) -> str:
         if not isinstance(name, str):
             raise InvalidData(f"a permission has a name such as 'read', not {name!r:.80}")
@@ -360,7 +366,7 @@ class Permissions(BaseModel):
                 raise NotLoaded(
                     f"the permissions of {self._owner.__kinto_name__} were not loaded (lists carry "
                     "none, and the server shows them only to those who may write the object): call "
-                    ".permissions.refresh() first"
+                    f"{self._called('.permissions.refresh()')} first"
                 )
             return super().__getattr__(name)
 

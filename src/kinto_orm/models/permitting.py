@@ -19,7 +19,7 @@ from kinto_orm.models.conflicts import conflict_of
 from kinto_orm.models.contents import fits, name_of, raw_of, stamp
 from kinto_orm.models.loading import Source
 from kinto_orm.models.permissions import Permissions
-from kinto_orm.models.state import is_lost, is_new, own_state, permissions_of, state_of
+from kinto_orm.models.state import call_of, is_lost, is_new, own_state, permissions_of, state_of
 from kinto_orm.models.stored import NOT_DATA, Stored
 from kinto_orm.wire.flows import Flow
 from kinto_orm.wire.jsonvalues import encode
@@ -103,7 +103,7 @@ def _refuse_old(stored: Stored, answered: Access, sent: Access, known: int) -> N
         raise BadReply(
             f"cannot save the permissions of {name_of(stored)}: the answer shows them as they were "
             "before; does a proxy or a cache repeat an old answer? Whether they were saved is not "
-            "known: permissions.save() looks."
+            f"known: {call_of(stored, 'permissions.save()')} looks."
         )
 
 

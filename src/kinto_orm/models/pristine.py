@@ -27,10 +27,11 @@ from kinto_orm.models.contents import (
     stamp,
     value_of,
 )
+from kinto_orm.models.fidelity import read_earlier
 from kinto_orm.models.links import reach
-from kinto_orm.models.loading import Kept, Source, loader_of, page_of
+from kinto_orm.models.loading import Kept, Source, loader_of, page_of, without
 from kinto_orm.models.naming import names_of, refuse_reserved
-from kinto_orm.models.readback import hidden_changes, load_again, unreadable
+from kinto_orm.models.readback import complaint_of, hidden_changes, load_again, unreadable
 from kinto_orm.models.state import State, is_new, own_state, set_state, state_of
 from kinto_orm.models.stored import Stored
 from kinto_orm.models.traits import traits_of
@@ -266,7 +267,13 @@ def unsaved(stored: Stored) -> frozenset[str]:
     )
 
 
-def reload(stored: S, fresh: S, state: State, keep: frozenset[str]) -> None:
+def reload(
+    stored: S,
+    fresh: S,
+    state: State,
+    keep: frozenset[str],
+    mixed: Mapping[str, JsonValue] | None = None,
+) -> None:
     """Become another object of the same id, but for what is kept of one's own.
 
     Args:
@@ -274,6 +281,7 @@ def reload(stored: S, fresh: S, state: State, keep: frozenset[str]) -> None:
         fresh: What the server has.
         state: The object's state from now on.
         keep: The stored names of what is kept.
+        mixed: By stored names, what is to be as neither of the two has it.
 
     Raises:
         InvalidData: Both together do not fit the model; then nothing has changed.
@@ -282,11 +290,28 @@ def reload(stored: S, fresh: S, state: State, keep: frozenset[str]) -> None:
     adopt(stored, fresh, keep)
     stamp(stored, fresh.__dict__)
     set_state(stored, state)
-    complaint = _join(stored) if keep else None
+    complaint = _mix(stored, mixed) if mixed else None
+    if complaint is None and (keep or mixed):
+        complaint = _join(stored)
     if complaint is not None:
         set_state(stored, before[0])
         go_back(stored, before[1])
         raise InvalidData(complaint)
+
+
+def _mix(stored: Stored, mixed: Mapping[str, JsonValue]) -> str | None:
+    """Take values that are given as JSON; say why they do not fit the model."""
+    names = names_of(type(stored))
+    earlier = [n for name in mixed for n in read_earlier(type(stored)).get(names.get(name, ""), ())]
+    data = without(changes_of(stored).applied_to(raw_of(stored)), earlier) | dict(mixed)
+    read: list[Stored] = []
+    complaint = complaint_of(lambda: read.append(load_again(stored, data)))
+    if not read:
+        return complaint or "it could not be loaded again."
+    _take(stored, read[0], mixed)
+    stored.__pydantic_fields_set__.update(names[name] for name in mixed.keys() & names.keys())
+    reach([stored], state_of(stored).scope)
+    return None
 
 
 def _join(stored: Stored) -> str | None:

@@ -88,17 +88,23 @@ def unreadable(
     names = declared.keys() & traits.doubtful(data, changed)
     if not names and not (traits.entangled and changed):
         return None
-    try:
+
+    def compare() -> str | None:
         read = load_again(stored, data)
-        for name in sorted(names):
-            complaint = _compare(stored, read, name, data)
-            if complaint is not None:
-                return complaint
+        said = (_compare(stored, read, name, data) for name in sorted(names))
+        return next((each for each in said if each is not None), None)
+
+    return complaint_of(compare)
+
+
+def complaint_of(act: Callable[[], str | None]) -> str | None:
+    """Call what loads an object again; what it says, or why that cannot be loaded."""
+    try:
+        return act()
     except ValidationError as error:
         return _unfit(error)
     except Exception as error:  # noqa: BLE001  (a validator of the model may raise anything)
         return f"it could not be loaded again: {type(error).__name__}: {error}."
-    return None
 
 
 def _refuse_untyped_loss(stored: Stored, data: Mapping[str, JsonValue]) -> None:

@@ -8,9 +8,11 @@ from kinto_orm.errors import InvalidData
 from kinto_orm.models.accepting import is_late
 from kinto_orm.models.asking import ask_about, loaded, path_of, place_of
 from kinto_orm.models.contents import name_of
+from kinto_orm.models.merging import put_together
 from kinto_orm.models.pristine import reload, restore, unsaved
 from kinto_orm.models.state import (
     State,
+    call_of,
     has_fetched_permissions,
     has_pending_permissions,
     is_new,
@@ -75,16 +77,20 @@ def _precondition(stored: Stored, *, keep_changes: bool) -> dict[str, str]:
 
 
 def become(stored: S, fresh: S, state: State, keep: frozenset[str]) -> None:
-    """Become what the server has, but for the stored names in `keep`.
+    """Become what the server has, but for what was changed of the stored names in `keep`.
+
+    Of an object or a set that both changed the two changes are put together.
 
     Raises:
         InvalidData: Both together do not fit the model.
     """
+    merged = put_together(stored, fresh, keep, "local") if keep else None
+    mixed = merged.mixed if merged else None
     try:
-        reload(stored, fresh, state, keep)
+        reload(stored, fresh, state, merged.keep if merged else keep, mixed)
     except InvalidData as error:
         raise InvalidData(
             f"cannot refresh {name_of(stored)}: what the server has and what is not saved yet do "
-            f"not fit together: {error} The object is as it was: refresh() without "
-            "keep_changes drops what is not saved."
+            f"not fit together: {error} The object is as it was: {call_of(stored, 'refresh()')} "
+            "without keep_changes drops what is not saved."
         ) from error

@@ -16,6 +16,7 @@ from kinto_orm.models.history import HistoryEntry, as_it_was, history_in, shown_
 from kinto_orm.models.pristine import adopt
 from kinto_orm.models.resource import Resource
 from kinto_orm.models.saving import creating_again
+from kinto_orm.models.state import call_of
 from kinto_orm.models.upserting import reading
 from kinto_orm.queries.conditions import col
 from kinto_orm.queries.pager import Pages
@@ -169,5 +170,5 @@ def _is_there(stored: Resource) -> Conflict:
     return conflict_of(
         stored,
         f"{stored.__kinto_name__} is there, and was not deleted. To make it what it was at a time "
-        f"give that: {name}.restore(id, at=...). Nothing was sent.",
+        f"give that: {call_of(stored, f'{name}.restore(id, at=...)')}. Nothing was sent.",
     )

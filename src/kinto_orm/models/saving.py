@@ -38,6 +38,7 @@ from kinto_orm.models.readback import refuse_unreadable
 from kinto_orm.models.state import (
     Doubting,
     State,
+    call_of,
     is_new,
     known_stamp,
     set_state,
@@ -91,7 +92,7 @@ def saving(
             raise conflict_of(
                 stored,
                 f"cannot save {name_of(stored)}: it was deleted. To create it again call "
-                "save(force=True). Nothing was sent.",
+                f"{call_of(stored, 'save(force=True)')}. Nothing was sent.",
             )
         if is_new(stored):
             return (yield from put(stored, place, if_none_match(), asked))
@@ -164,7 +165,7 @@ def refuse_partial(stored: Stored) -> None:
     if state_of(stored).partial:
         raise NotLoaded(
             f"cannot save {name_of(stored)}: it was loaded with some fields only; call "
-            "refresh(keep_changes=True) first. Nothing was sent."
+            f"{call_of(stored, 'refresh(keep_changes=True)')} first. Nothing was sent."
         )
 
 
@@ -176,8 +177,9 @@ def refuse_past(stored: Stored) -> None:
     """
     if state_of(stored).past:
         raise ConfigurationError(
-            f"cannot save {name_of(stored)}: it is how it was at a time. revert(when) of the "
-            "object brings that back; copy_to() makes another object of it. Nothing was sent."
+            f"cannot save {name_of(stored)}: it is how it was at a time. "
+            f"{call_of(stored, 'revert(when)')} of the object brings that back; "
+            f"{call_of(stored, 'copy_to()')} makes another object of it. Nothing was sent."
         )
 
 

@@ -11,7 +11,7 @@ from kinto_orm.models.access import Access
 from kinto_orm.models.loading import Source
 from kinto_orm.models.permissions import Permissions
 from kinto_orm.models.stored import Stored
-from kinto_orm.wire.scope import Scope
+from kinto_orm.wire.scope import Scope, called
 
 
 class State:
@@ -104,6 +104,11 @@ def is_new(stored: Stored) -> bool:
         return not state.gone
     # A copy may have been given another id.
     return not state.source.knows(stored.id)
+
+
+def call_of(stored: Stored, call: str) -> str:
+    """How a message writes a call of an object's verb: `refresh()`, or `arefresh()`."""
+    return called(call, state_of(stored).scope, stored.__kinto_session__)
 
 
 def known_stamp(stored: Stored) -> int | None:

@@ -87,6 +87,8 @@ class Stored(BaseModel, metaclass=ResourceMeta):
     __kinto_open__: ClassVar[bool] = True
     # What the server writes into the data.
     __kinto_server_made__: ClassVar[frozenset[str]] = NOT_DATA
+    # Fields whose lists have no order: two writers' changes are merged item by item.
+    __kinto_sets__: ClassVar[frozenset[str]] = frozenset()
     # Fields that only `session.account()` knows: never sent, and kept whatever is loaded.
     __kinto_figures__: ClassVar[frozenset[str]] = frozenset()
     # Fields that are sent and can never be read again.

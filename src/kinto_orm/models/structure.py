@@ -142,6 +142,7 @@ class Group(_InBucket):
     """
 
     __kinto_kind__: ClassVar[str] = "group"
+    __kinto_sets__: ClassVar[frozenset[str]] = frozenset({"members"})
 
     members: list[str] = []
 

@@ -255,6 +255,58 @@ def _hides(nodes: Collection[_Schema]) -> bool:
     )
 
 
+# What tells the members of a union apart
+
+
+def tags_of(model: type[Stored]) -> dict[str, frozenset[str]]:
+    """By stored name: the names inside of a field whose values tell what kind of object it is.
+
+    That is what Pydantic is told, and what differs between dictionaries of declared names; models
+    are told apart by their classes.
+    """
+    found: dict[str, frozenset[str]] = cached(model, "tags", lambda: _tags(model))
+    return found
+
+
+def _tags(model: type[BaseModel]) -> dict[str, frozenset[str]]:
+    model.model_rebuild()
+    _, fields, definitions = _opened(unguarded(model.__pydantic_core_schema__))
+    return {
+        each.get("serialization_alias", name): frozenset(
+            tag
+            for node in _nodes(each, definitions, set())
+            if node["type"] in ("tagged-union", "union")
+            for tag in (*_discriminators(node), *_literals(node, definitions))
+        )
+        for name, each in fields["fields"].items()
+    }
+
+
+def _discriminators(union: _Schema) -> Iterator[str]:
+    told = union.get("discriminator")
+    for each in [told] if isinstance(told, str) else told if isinstance(told, list) else ():
+        yield str(each[0]) if isinstance(each, list) else each
+
+
+def _literals(union: _Schema, definitions: Mapping[str, _Schema]) -> Iterator[str]:
+    """The names that all of several dictionaries declare with values of their own."""
+    choices = union["choices"]
+    choices = choices.values() if isinstance(choices, dict) else choices
+    declared = [each["fields"] for each in _schemas(choices, definitions) if "fields" in each]
+    for name in set.intersection(*map(set, declared)) if len(declared) > 1 else ():
+        if all(each[name]["schema"]["type"] == "literal" for each in declared):
+            yield name
+
+
+def _schemas(choices: Iterable[Any], definitions: Mapping[str, _Schema]) -> Iterator[_Schema]:
+    for each in choices:
+        choice = each[0] if isinstance(each, tuple) else each
+        if choice["type"] == "definition-ref":
+            choice = definitions[choice["schema_ref"]]
+        if choice["type"] == "typed-dict":
+            yield choice
+
+
 # What is surely read back
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from types import NoneType
-from typing import Any, Final, Generic, NoReturn, TypeVar, overload
+from typing import Any, Generic, NoReturn, TypeVar, overload
 
 from pydantic import JsonValue
 
@@ -26,6 +26,7 @@ from kinto_orm.queries.orderings import (
     ABOVE,
     ARRAYS,
     FLOOR,
+    NO_ORDER,
     ORDERINGS,
     having,
     is_spelled,
@@ -57,12 +58,6 @@ T = TypeVar("T")
 IDS_IN_A_REQUEST = 100
 V = TypeVar("V")
 
-_NO_ORDER: Final = (
-    "a {} is stored here as a text, and the order of the texts is not that of the values. Store "
-    "what has an order (a number such as cents or seconds, by another type or by a serializer of "
-    "the field), or compare and sort in Python. Nothing was sent."
-)
-
 
 @dataclass(frozen=True)
 class Order:
@@ -82,6 +77,7 @@ class Column(Generic[T]):
         path: The field's name as the server stores it, with the names inside of it.
         encode: Turns a value of the field into JSON, by the field's own serialisation.
         encode_item: The same for one item of a list field.
+        encode_bound: The same for a bound of an ordering, which need be no value of the field.
         owner: The model's name, for messages.
         scalar: The field never holds an array or an object.
         child: Makes the column of a field inside this one; without it the name is
@@ -98,6 +94,7 @@ class Column(Generic[T]):
         *,
         encode: Callable[[Any], JsonValue] = to_json,
         encode_item: Callable[[Any], JsonValue] | None = None,
+        encode_bound: Callable[[Any], JsonValue] | None = None,
         owner: str = "",
         scalar: bool = False,
         child: Callable[[str], Column[Any]] | None = None,
@@ -107,6 +104,7 @@ class Column(Generic[T]):
         self.path = path
         self._encode = encode
         self._encode_item = encode_item or to_json
+        self._encode_bound = encode_bound or encode
         self._owner = owner
         self._scalar = scalar
         self._child = child
@@ -314,7 +312,7 @@ class Column(Generic[T]):
         for each in self._kinds:
             if sorts_wrongly(each, self._encode):
                 raise InvalidData(
-                    f"Kinto cannot sort by {self!r}: {_NO_ORDER.format(each.__name__)}"
+                    f"Kinto cannot sort by {self!r}: {NO_ORDER.format(each.__name__)}"
                 )
         return Order(self.path, descending)
 
@@ -354,7 +352,7 @@ class Column(Generic[T]):
         )
 
     def _ordering(self, name: str, other: object) -> Condition:
-        given = self._operand(other)
+        given = self._operand(other, self._encode_bound)
         bound = given.json
         wanted = kind(bound)
         self._refuse_unordered(other, given)
@@ -396,7 +394,7 @@ class Column(Generic[T]):
         kept = given.kind is not ZONED_TIME and keeps_order(type(value), self._encode)
         if kept is False or (isinstance(given.json, str) and not kept):
             raise InvalidData(
-                f"{self!r} cannot be ordered against {shown(value)}: {_NO_ORDER.format(name)}"
+                f"{self!r} cannot be ordered against {shown(value)}: {NO_ORDER.format(name)}"
             )
 
     def _operands(

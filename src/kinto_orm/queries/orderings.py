@@ -34,6 +34,11 @@ ORDERINGS: Final[Mapping[str, tuple[Callable[[Any, Any], object], Mapping[str, P
     "min": (operator.ge, ABOVE),
 }
 
+NO_ORDER: Final = (
+    "a {} is stored here as a text, and the order of the texts is not that of the values. Store "
+    "what has an order (a number such as cents or seconds, by another type or by a serializer of "
+    "the field), or compare and sort in Python. Nothing was sent."
+)
 
 ARRAYS: Final = ("gt", "true")
 

@@ -20,6 +20,7 @@ from kinto_orm.models.refreshing import become
 from kinto_orm.models.saving import Saved, data_to_send, refuse_partial
 from kinto_orm.models.state import (
     State,
+    call_of,
     has_pending_permissions,
     is_new,
     put_state,
@@ -87,7 +88,7 @@ class KvpTemplates:
             raise conflict_of(
                 template,
                 f"cannot save {name_of(template)}: it was deleted. To create it again call "
-                "save(force=True). Nothing was sent.",
+                f"{call_of(template, 'save(force=True)')}. Nothing was sent.",
             )
         foreign = yield from is_foreign(template, given)
         if not (force or is_edited(template) or foreign):

@@ -221,6 +221,23 @@ def refuse_kind(scope: Scope, *, awaits: bool) -> NoReturn:
     raise ConfigurationError(f"{shown} is awaited, and {scope!r} blocks: write {twin}")
 
 
+def called(call: str, came_from: Scope | None, bound: Scope | None = None) -> str:
+    """How a message writes a call: by the name that it has for the session that is used.
+
+    Args:
+        call: For one that blocks: `refresh(keep_changes=True)` or `permissions.save()`.
+        came_from: That of the object.
+        bound: That of its class.
+    """
+    active = _active.get()
+    scope = came_from or (active[-1] if active else None) or bound
+    if scope is None or not scope.__kinto_awaits__:
+        return call
+    name, bracket, rest = call.partition("(")
+    owner, dot, verb = name.rpartition(".")
+    return f"{owner}{dot}a{verb}{bracket}{rest}"
+
+
 def check_ids(bucket: str, collection: str | None) -> None:
     """Make sure that a scope can have this bucket and this collection.
 
