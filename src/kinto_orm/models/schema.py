@@ -23,6 +23,8 @@ from kinto_orm.wire.refusals import is_hidden
 from kinto_orm.wire.scope import Scope
 
 _SERVER_MADE = ("id", "last_modified")
+# A Kinto in a file makes an index on such a field; others take it for a remark.
+_INDEXED = "x-indexed"
 
 
 @dataclass(slots=True)
@@ -38,6 +40,7 @@ class SchemaChange:
         added: Fields that the stored schema does not have, by stored names.
         removed: Fields that only the stored schema has.
         changed: Fields whose schema differs, or that become or cease to be required.
+        indexed: Fields of which nothing but an index differs (`"x-indexed": true`).
         rest: Something else of the stored schema differs, such as its title.
         refused: How many stored records do not fit the model (its strict mode is asked);
             the server would refuse the next change of each. They are read and counted only when
@@ -53,12 +56,14 @@ class SchemaChange:
     added: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
+    indexed: list[str] = field(default_factory=list)
     rest: bool = False
     refused: int = 0
     applied: bool = False
 
     def __bool__(self) -> bool:
-        return self.creates_bucket or self.creates_collection or self.moves_fields or self.rest
+        is_new = self.creates_bucket or self.creates_collection
+        return is_new or self.moves_fields or bool(self.indexed) or self.rest
 
     @property
     def moves_fields(self) -> bool:
@@ -71,6 +76,8 @@ class SchemaChange:
         for name in ("added", "removed", "changed"):
             if getattr(self, name):
                 parts.append(f"{name} {', '.join(getattr(self, name))}")
+        if self.indexed:
+            parts.append(f"other indexes: {', '.join(self.indexed)}")
         if self.rest:
             parts.append("changed the rest of the schema")
         if self.refused:
@@ -189,12 +196,20 @@ def _compare(change: SchemaChange, old: dict[str, Any], new: dict[str, Any]) -> 
     change.added = sorted(after.keys() - before.keys())
     change.removed = sorted(before.keys() - after.keys())
     required = set(old.get("required", [])) ^ set(new["required"])
-    change.changed = [
-        name
-        for name in sorted(before.keys() & after.keys())
-        if name in required or _unfolded(old, before[name]) != _unfolded(new, after[name])
-    ]
-    change.rest = old != new and not change.moves_fields
+    for name in sorted(before.keys() & after.keys()):
+        one, other = _unfolded(old, before[name]), _unfolded(new, after[name])
+        if name in required or _unmarked(one) != _unmarked(other):
+            change.changed.append(name)
+        elif one != other:
+            change.indexed.append(name)
+    change.rest = old != new and not change.moves_fields and not change.indexed
+
+
+def _unmarked(part: Any) -> Any:
+    """A part of a schema without what asks for an index."""
+    if isinstance(part, dict):
+        return {name: _unmarked(each) for name, each in part.items() if name != _INDEXED}
+    return [_unmarked(each) for each in part] if isinstance(part, list | tuple) else part
 
 
 def _unfolded(schema: dict[str, Any], part: Any) -> tuple[Any, dict[str, Any]]:

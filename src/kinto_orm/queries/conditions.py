@@ -27,8 +27,8 @@ What a memory Kinto does differently, and no query string can cure:
   final sigma, have other partners in the other case.
 - `has("x")` also finds an object with a key "x".
 - Equality of whole arrays and objects takes `true` for 1 and `false` for 0 inside of them.
-- Numbers beyond 2**53 that are stored as floats equal their nearest integer there, and the
-  digits of their shortest form on PostgreSQL.
+- Numbers beyond 2**53 that are stored as floats equal their nearest integer there and in a file,
+  and the digits of their shortest form on PostgreSQL.
 
 The filters are Kinto's, as of its documentation of filtering and by experiment with 26.5.
 """

@@ -15,8 +15,6 @@ import kinto.core.storage.memory
 import transaction
 from kinto.authorization import RouteFactory
 from kinto.core.cornice.service import SERVICES
-from kinto.core.scripts import migrate
-from kinto.core.storage.postgresql import client as postgresql
 from kinto.core.utils import hmac_digest, native_value
 from kinto.core.views import errors
 from pyramid.config import Configurator
@@ -97,6 +95,8 @@ class Application:
 
     def migrate(self) -> None:
         """Make the tables, or bring them up to date."""
+        from kinto.core.scripts import migrate
+
         with _own_transaction():
             migrate({"registry": self._registry})
 
@@ -122,6 +122,8 @@ class Application:
             client.session_factory.session_factory.kw["bind"].dispose(close=False)
 
     def _forgotten_clients(self) -> list[Any]:
+        from kinto.core.storage.postgresql import client as postgresql
+
         ours = [backend.client for backend in self._backends() if hasattr(backend, "client")]
         for clients in postgresql._CLIENTS.values():
             for url in [url for url, client in clients.items() if client in ours]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -64,6 +65,7 @@ def open_sqlite(
             shared = _open[found] = _File(found, given, durable=durable)
         elif shared.settings != given:
             raise ConfigurationError(f"{found} is open in this process with other settings")
+        shared.database.refuse_moved()
         shared.users += 1
     return shared.entrance()
 
@@ -81,9 +83,9 @@ class _File:
         self.settings = settings
         self._path = path
         busy_seconds = float(settings.get("storage_busy_seconds", BUSY_SECONDS))
-        self._database = open_database(path, durable=durable, busy_seconds=busy_seconds)
-        with _closed_on_error(self._database):
-            secret = settings.get("userid_hmac_secret") or self._database.secret()
+        self.database = open_database(path, durable=durable, busy_seconds=busy_seconds)
+        with _closed_on_error(self.database, path):
+            secret = settings.get("userid_hmac_secret") or self.database.secret()
             self._application = build(sqlite_settings(path), secret, settings)
             self._auth = own_user(secret)
 
@@ -99,13 +101,17 @@ class _File:
             self.users -= 1
             if self.users == 0:
                 del _open[self._path]
-                self._database.close()
+                self.database.close()
 
 
 @contextmanager
-def _closed_on_error(database: Database) -> Iterator[None]:
+def _closed_on_error(database: Database, path: Path) -> Iterator[None]:
+    from kinto_orm.server.sqlite.files import explained
+
     try:
         yield
-    except BaseException:
+    except BaseException as error:
         database.close()
+        if isinstance(error, sqlite3.Error):
+            raise explained(error, path) from error
         raise

@@ -173,6 +173,65 @@ def test_a_file_that_was_cut_off_is_refused(path: Path) -> None:
     assert "cut off" in refused(path)
 
 
+def test_the_rest_of_a_page_is_not_taken_for_a_page(path: Path) -> None:
+    """SQLite would fill it up with nothing, and read what is no record."""
+    open_sqlite(path).close()
+    path.write_bytes(path.read_bytes()[:-1000])
+    assert "cut off" in refused(path)
+
+
+def test_what_is_missing_inside_is_said(path: Path) -> None:
+    """Whatever SQLite raises while a file is opened, it is an error of ours that names the file."""
+    open_sqlite(path).close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE metadata")
+    with pytest.raises(ConfigurationError, match=r"app\.db cannot be opened: it is damaged"):
+        Session(f"sqlite:///{path}")
+
+
+@pytest.mark.parametrize("name", ["a\0b.db", "circle"])
+def test_what_no_file_can_be_called_is_refused(tmp_path: Path, name: str) -> None:
+    """As all that is wrong with a path."""
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    with pytest.raises(ConfigurationError, match="can be no file"):
+        open_sqlite(tmp_path / name)
+
+
+@pytest.mark.parametrize("by", ["nothing", "a copy", "a directory"])
+def test_nothing_is_written_into_a_file_that_is_not_there(path: Path, by: str) -> None:
+    """What was saved into one that was deleted or exchanged would be lost without a word."""
+    open_sqlite(path).close()
+    copy = path.with_name("copy.db")
+    copy.write_bytes(path.read_bytes())
+    with Session(f"sqlite:///{path}", retry=None):
+        Todo(title="x").save()
+        path.unlink()
+        if by == "a copy":
+            copy.rename(path)
+        elif by == "a directory":
+            path.mkdir()
+        for _ in range(2):
+            with pytest.raises(ServerError, match="moved, deleted or exchanged") as caught:
+                Todo(title="y").save()
+            assert caught.value.status == 500
+        with pytest.raises(ConfigurationError, match="moved, deleted or exchanged"):
+            Session(f"sqlite:///{path}")
+        assert str(path.parent) not in str(caught.value.__cause__)
+        assert Todo.find().count() == 1
+
+
+def test_damage_that_is_met_later_is_said(path: Path) -> None:
+    """In the answer, so that who asked knows what to do; nobody is told to try again later."""
+    with Session(f"sqlite:///{path}"):
+        for number in range(30):
+            Todo(title=f"{number} " + "x" * 500).save()
+    path.write_bytes(path.read_bytes().replace(b"x" * 200, b"\0" * 200))
+    with Session(f"sqlite:///{path}", retry=None), pytest.raises(ServerError) as caught:
+        Todo.find().all()
+    assert caught.value.status == 500
+    assert "damaged or cut off: put it back from a copy" in str(caught.value)
+
+
 def test_a_directory_is_no_file_and_a_missing_one_is_not_made(tmp_path: Path) -> None:
     """The message says what is missing, and how an absolute path is written."""
     with pytest.raises(ConfigurationError, match="is no file"):
@@ -245,18 +304,20 @@ def test_on_a_full_disk_a_write_is_refused_and_what_was_there_stays(path: Path) 
         with Session(f"sqlite:///{path}", retry=None):
             Todo(title="before").save()
             limited(path.with_name("app.db-wal").stat().st_size + 300_000)
-            statuses = []
+            statuses, said = [], set()
             for _ in range(20):
                 try:
                     Todo(title="x" * 20_000).save()
                     statuses.append(201)
                 except ServerError as error:
                     statuses.append(error.status)
+                    said.add(str(error).partition("Kinto: ")[2])
             found = Todo.find().count()
             limited(resource.RLIM_INFINITY)
-        return json.dumps([statuses, found])
+        return json.dumps([statuses, found, list(said)])
 
-    statuses, found = json.loads(in_a_child(act))
+    statuses, found, said = json.loads(in_a_child(act))
+    assert all("full" in each for each in said), said
     assert set(statuses) == {201, 503}
     assert found == statuses.count(201) + 1
     with Session(f"sqlite:///{path}"):

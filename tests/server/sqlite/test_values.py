@@ -107,6 +107,9 @@ def test_half_a_character_is_stored() -> None:
         ("a\\", "a\\\\", True),
         ("a(c", "a(c", True),
         ("xa", "a", False),
+        ("ΟΔΟΣ", "οδοσ", True),
+        ("ς", "Σ", False),
+        ("İ", "i", True),
     ],
 )
 def test_patterns_are_those_of_like(text: str, pattern: str, does: bool) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from typing import Any, NamedTuple
 
 from kinto.core.storage import MISSING, Filter, Sort
 from kinto.core.utils import COMPARISON
 
-from kinto_orm.server.sqlite.values import encode, key
+from kinto_orm.server.sqlite.values import MISSING_KEY, encode, key
 
 _SIGNS = {
     COMPARISON.LT: "<",
@@ -20,23 +20,18 @@ _SIGNS = {
     COMPARISON.IN: "IN",
     COMPARISON.EXCLUDE: "NOT IN",
 }
-_MISSING_TOO = {COMPARISON.NOT, COMPARISON.EXCLUDE, COMPARISON.GT, COMPARISON.MIN}
-# Where a field is asked for a missing value, which only the rules of pages do.
-_OF_MISSING = {
-    COMPARISON.EQ: "IS NULL",
-    COMPARISON.MIN: "IS NULL",
-    COMPARISON.LT: "IS NOT NULL",
-}
+_OR_EQUAL = {COMPARISON.LT: COMPARISON.MAX, COMPARISON.GT: COMPARISON.MIN}
 _FALSE, _TRUE = "0", "1"
 _LARGEST = 2**63 - 1
 OBJECTS = "resources AS r JOIN objects AS o ON o.resource = r.key"
 
 
 class Fields(NamedTuple):
-    """What the two fields are called that have columns of their own."""
+    """What the two fields are called that have columns of their own, and which have an index."""
 
     id: str
     modified: str
+    indexed: Set[str] = frozenset()
 
 
 class Sql(NamedTuple):
@@ -51,9 +46,23 @@ def all_of(filters: Iterable[Filter], fields: Fields) -> Sql:
     return _joined(" AND ", [condition(each, fields) for each in filters])
 
 
-def any_rule(rules: Iterable[Sequence[Filter]], fields: Fields) -> Sql:
+def any_rule(rules: Sequence[Sequence[Filter]], fields: Fields) -> Sql:
     """Write a condition for the objects that fit all filters of one of the rules of a page."""
-    return _joined(" OR ", [all_of(rule, fields) for rule in rules])
+    any_of = _joined(" OR ", [all_of(rule, fields) for rule in rules])
+    begin = [condition(each, fields) for each in _beginning(rules)]
+    return _joined(" AND ", [*begin, any_of])
+
+
+def _beginning(rules: Sequence[Sequence[Filter]]) -> list[Filter]:
+    """Say where a page begins in the order's first field, which follows from its rules.
+
+    By this alone an index can be entered there.
+    """
+    field, value, operator = rules[-1][0]
+    alike = [Filter(field, value, each) for each in (operator, COMPARISON.EQ)]
+    if operator not in _OR_EQUAL or any(rule[0] not in alike for rule in rules):
+        return []
+    return [Filter(field, value, _OR_EQUAL[operator])]
 
 
 def _joined(word: str, parts: Sequence[Sql]) -> Sql:
@@ -61,21 +70,26 @@ def _joined(word: str, parts: Sequence[Sql]) -> Sql:
     return Sql(text, tuple(value for part in parts for value in part.values))
 
 
+def column(field: str, indexed: Set[str] = frozenset()) -> Sql:
+    """Write what a field compares by; what is missing is the greatest.
+
+    SQLite finds an index by the very text of its expression, so that a field with one is named in
+    it: in digits, by which no name of a field can become a part of the statement.
+    """
+    if field in indexed:
+        return Sql(f"kinto_key(o.data, x'{field.encode().hex()}')")
+    return Sql("kinto_key(o.data, ?)", (field,))
+
+
 def order(sorting: Iterable[Sort], fields: Fields) -> Sql:
     """Write the order; objects without the field are the greatest."""
+    own = {fields.id: Sql("o.id"), fields.modified: Sql("o.last_modified")}
     parts = []
-    values: list[Any] = []
     for each in sorting:
-        column = {fields.id: "o.id", fields.modified: "o.last_modified"}.get(each.field)
-        if column is None:
-            column = "kinto_key(o.data, ?)"
-            values.append(each.field)
-        parts.append(f"{column} ASC NULLS LAST" if each.direction > 0 else _falling(column))
-    return Sql(", ".join(parts), tuple(values))
-
-
-def _falling(column: str) -> str:
-    return f"{column} DESC NULLS FIRST"
+        text, values = own.get(each.field) or column(each.field, fields.indexed)
+        parts.append(Sql(f"{text} {'ASC' if each.direction > 0 else 'DESC'}", values))
+    text = ", ".join(part.text for part in parts)
+    return Sql(text, tuple(value for part in parts for value in part.values))
 
 
 def condition(wanted: Filter, fields: Fields) -> Sql:
@@ -84,10 +98,8 @@ def condition(wanted: Filter, fields: Fields) -> Sql:
         return _on_column("o.id", _texts(wanted))
     if wanted.field == fields.modified:
         return _on_column("o.last_modified", wanted)
-    if wanted.value is MISSING:
-        return _on_missing(wanted)
     special = _SPECIAL.get(wanted.operator)
-    return special(wanted) if special else _compared(wanted)
+    return special(wanted, fields) if special else _compared(wanted, fields)
 
 
 def _texts(wanted: Filter) -> Filter:
@@ -122,20 +134,12 @@ def _among(column: str, operator: COMPARISON, values: tuple[Any, ...]) -> Sql:
     return Sql(f"{column} {_SIGNS[operator]} ({marks})", values)
 
 
-def _on_missing(wanted: Filter) -> Sql:
-    if wanted.operator is COMPARISON.MAX:
-        return Sql(_TRUE)
-    if wanted.operator not in _OF_MISSING:
-        return Sql(_FALSE)
-    return Sql(f"kinto_key(o.data, ?) {_OF_MISSING[wanted.operator]}", (wanted.field,))
+def _has(wanted: Filter, fields: Fields) -> Sql:
+    text, values = column(wanted.field, fields.indexed)
+    return Sql(f"{text} {'<' if wanted.value else '='} ?", (*values, MISSING_KEY))
 
 
-def _has(wanted: Filter) -> Sql:
-    is_there = "IS NOT NULL" if wanted.value else "IS NULL"
-    return Sql(f"kinto_key(o.data, ?) {is_there}", (wanted.field,))
-
-
-def _like(wanted: Filter) -> Sql:
+def _like(wanted: Filter, _: Fields) -> Sql:
     return Sql("kinto_like(o.data, ?, ?)", (wanted.field, _pattern(wanted.value)))
 
 
@@ -145,14 +149,14 @@ def _pattern(value: Any) -> str:
     return (text if "*" in text else f"*{text}*").replace("*", "%")
 
 
-def _contains(wanted: Filter) -> Sql:
+def _contains(wanted: Filter, _: Fields) -> Sql:
     needles = wanted.value if isinstance(wanted.value, list) else ()
     found = _joined(" AND ", [_mentioned(each) for each in needles if _is_plain(each)])
     tested = Sql("kinto_contains(o.data, ?, ?)", (wanted.field, encode(wanted.value)))
     return _joined(" AND ", [found, tested]) if found.text else tested
 
 
-def _contains_any(wanted: Filter) -> Sql:
+def _contains_any(wanted: Filter, _: Fields) -> Sql:
     return Sql("kinto_contains_any(o.data, ?, ?)", (wanted.field, encode(list(wanted.value))))
 
 
@@ -166,20 +170,22 @@ def _mentioned(value: Any) -> Sql:
     return Sql("instr(o.data, ?) > 0", (encode(value),))
 
 
-def _compared(wanted: Filter) -> Sql:
+def _compared(wanted: Filter, fields: Fields) -> Sql:
     """Compare a field with a value, or with several."""
     operator = wanted.operator
-    column = "kinto_key(o.data, ?)"
+    text, values = column(wanted.field, fields.indexed)
     if operator in (COMPARISON.IN, COMPARISON.EXCLUDE):
-        test = _among(column, operator, tuple(map(key, wanted.value)))
-        test = Sql(test.text, (wanted.field, *test.values) if test.values else ())
-    else:
-        test = Sql(f"{column} {_SIGNS[operator]} ?", (wanted.field, key(wanted.value)))
-    if operator in _MISSING_TOO:
-        return _joined(" OR ", [test, Sql(f"{column} IS NULL", (wanted.field,))])
-    if operator is COMPARISON.EQ and _is_plain(wanted.value):
+        test = _among(text, operator, tuple(map(_key, wanted.value)))
+        return Sql(test.text, (*values, *test.values) if test.values else ())
+    test = Sql(f"{text} {_SIGNS[operator]} ?", (*values, _key(wanted.value)))
+    is_seen = operator is COMPARISON.EQ and _is_plain(wanted.value)
+    if is_seen and wanted.field not in fields.indexed:
         return _joined(" AND ", [_mentioned(wanted.value), test])
     return test
+
+
+def _key(value: Any) -> bytes:
+    return MISSING_KEY if value is MISSING else key(value)
 
 
 _SPECIAL = {
@@ -227,8 +233,10 @@ def where(
     return Sql(text, tuple(value for part in parts for value in part.values))
 
 
-def selected(columns: str, condition: Sql, order: Sql, limit: int) -> tuple[str, tuple[Any, ...]]:
+def selected(
+    columns: str, condition: Sql, order: Sql, limit: int, objects: str = OBJECTS
+) -> tuple[str, tuple[Any, ...]]:
     """Write the query for some objects, in order of their times when there is no other."""
     order = order if order.text else Sql("o.last_modified")
-    text = f"SELECT {columns} FROM {OBJECTS} WHERE {condition.text} ORDER BY {order.text} LIMIT ?"
+    text = f"SELECT {columns} FROM {objects} WHERE {condition.text} ORDER BY {order.text} LIMIT ?"
     return text, (*condition.values, *order.values, limit)

@@ -114,6 +114,15 @@ class Database:
         finally:
             self.end(connection, writes=writes, commit=done)
 
+    def refuse_moved(self) -> None:
+        """Make sure that who opens the file now gets the one that is there.
+
+        Raises:
+            ConfigurationError: Another file, or none, is where this one was opened.
+        """
+        if self._is_moved():
+            raise ConfigurationError(f"{self.path} cannot be opened: {files.MOVED}.")
+
     def secret(self) -> str:
         """Read the secret that the ids of users derive from."""
         with self.transaction(writes=True) as connection:
@@ -155,6 +164,7 @@ class Database:
     def _prepare(self) -> None:
         """Make the file or look whose it is, and bring its tables up to date."""
         is_new = files.make(self.path)
+        self._identity = files.identity(self.path)
         try:
             self._idle.append(self._connect())
             with self.transaction(writes=True) as connection:
@@ -210,9 +220,20 @@ class Database:
             raise sqlite3.OperationalError("database is locked: another thread is writing")
         try:
             self._patiently(lambda: connection.execute("BEGIN IMMEDIATE"))
+            self._check_place(connection)
         except BaseException:
             self._writing.release()
             raise
+
+    def _check_place(self, connection: sqlite3.Connection) -> None:
+        """Write nothing into a file that is not there any more."""
+        if self._is_moved():
+            connection.execute("ROLLBACK")
+            raise files.MovedError(files.MOVED)
+
+    def _is_moved(self) -> bool:
+        """Whether another file, or none, is where this one was opened."""
+        return files.identity(self.path) != self._identity
 
     def _patiently(self, act: Callable[[], T]) -> T:
         """Do something again for as long as the file is busy, and there is time."""
@@ -241,6 +262,7 @@ def open_database(path: Path, *, durable: bool, busy_seconds: float) -> Database
         database = _open.get(path)
         if database is None:
             database = _open[path] = Database(path, durable=durable, busy_seconds=busy_seconds)
+        database.refuse_moved()
         return database
 
 

@@ -16,6 +16,7 @@ _OLDEST = (3, 35)  # RETURNING
 # SQLite waits so long by itself when a file is busy; who wants to wait longer asks again.
 _PATIENCE = 0.01
 _STATEMENTS = 256
+_LEAST_PAGE = 512
 _PRAGMAS = (
     "PRAGMA cache_size = -16000",
     "PRAGMA journal_size_limit = 67108864",
@@ -23,6 +24,34 @@ _PRAGMAS = (
 # What macOS calls fsync does not wait for the disk itself; fullfsync does.
 _DURABLE = ("PRAGMA synchronous = FULL", "PRAGMA fullfsync = ON")
 _FAST = ("PRAGMA synchronous = OFF",)
+
+
+MOVED = (
+    "it was moved, deleted or exchanged while it was open: close what has it open, and open it "
+    "again"
+)
+# The first that the name of SQLite's error begins with.
+_REASONS = {
+    "SQLITE_READONLY_DBMOVED": MOVED,
+    "SQLITE_NOTADB": "it is no SQLite file",
+    "SQLITE_CORRUPT": "it is damaged or cut off: put it back from a copy",
+    "SQLITE_READONLY": "it may not be written to: give yourself the right to write to the file "
+    "and to its directory",
+    "SQLITE_CANTOPEN": "the system refuses: you need the right to write to the file and to its "
+    "directory, where SQLite puts two files beside it",
+    "SQLITE_FULL": "the disk is full",
+    "SQLITE_IOERR": "the disk cannot be read or written: is it full, or gone?",
+    "SQLITE_BUSY": "another program has locked it",
+    "SQLITE_LOCKED": "it is being written to",
+}
+_LASTING = ("SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_READONLY")
+
+
+class MovedError(sqlite3.OperationalError):
+    """There is another file, or none, where one was opened: what is written would be lost."""
+
+    # As SQLite's own, which it has for files without a log.
+    sqlite_errorname = "SQLITE_READONLY_DBMOVED"
 
 
 def path_of(url: str) -> Path:
@@ -44,8 +73,24 @@ def path_of(url: str) -> Path:
 
 
 def resolved(path: str | os.PathLike[str]) -> Path:
-    """Make a path absolute, without links, so that one file has one name."""
-    return Path(path).expanduser().resolve()
+    """Make a path absolute, without links, so that one file has one name.
+
+    Raises:
+        ConfigurationError: No file can have that name.
+    """
+    try:
+        return Path(path).expanduser().resolve()
+    except (ValueError, RuntimeError, OSError) as error:  # a null byte, links in a circle
+        raise ConfigurationError(f"{os.fspath(path)!r} can be no file: {error}") from error
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Tell which file is there, whatever its name; None when there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def make(path: Path) -> bool:
@@ -71,13 +116,26 @@ def _check_file(path: Path) -> None:
     if not path.is_file():
         raise ConfigurationError(f"{path} is no file: give the name of one")
     log = path.with_name(path.name + "-wal")
-    with suppress(FileNotFoundError):
-        # SQLite would take the empty file for a new one, and throw away what is in the log.
-        if path.stat().st_size == 0 and log.stat().st_size > 0:
-            raise ConfigurationError(
-                f"{path} is empty, but {log.name} beside it is not: the file was cut off or "
-                "exchanged. Put it back from a copy. Nothing was changed."
-            )
+    size, logged = _size(path), _size(log)
+    # SQLite would take the empty file for a new one, and throw away what is in the log.
+    if size == 0 and logged > 0:
+        raise ConfigurationError(
+            f"{path} is empty, but {log.name} beside it is not: the file was cut off or "
+            "exchanged. Put it back from a copy. Nothing was changed."
+        )
+    # It would take the rest of a page for a whole one. With a log, it may yet become one.
+    if size % _LEAST_PAGE and not logged:
+        raise ConfigurationError(
+            f"{path} is no SQLite file, or is damaged or cut off: put it back from a copy. "
+            "Nothing was changed."
+        )
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def remove_empty(path: Path) -> None:
@@ -127,18 +185,25 @@ def _write_ahead(connection: sqlite3.Connection, path: Path) -> None:
         )
 
 
+def why(error: sqlite3.Error) -> str:
+    """Say what is wrong with a file, and what to do about it."""
+    name = getattr(error, "sqlite_errorname", "")
+    found = (reason for start, reason in _REASONS.items() if name.startswith(start))
+    return next(found, f"it is damaged, or another program has changed it (SQLite: {error})")
+
+
+def damaged(what: str) -> sqlite3.DatabaseError:
+    """Make the error that SQLite itself raises of a damaged file."""
+    error = sqlite3.DatabaseError(what)
+    error.sqlite_errorname = "SQLITE_CORRUPT"
+    return error
+
+
+def is_lasting(error: sqlite3.Error) -> bool:
+    """Whether it is of no use to try again."""
+    return getattr(error, "sqlite_errorname", "").startswith(_LASTING)
+
+
 def explained(error: sqlite3.Error, path: Path) -> ConfigurationError:
     """Say why a file cannot be opened, and what to do about it."""
-    reasons = {
-        "SQLITE_NOTADB": "it is no SQLite file",
-        "SQLITE_CORRUPT": "it is damaged or cut off: put it back from a copy",
-        "SQLITE_READONLY": "it may not be written to: give yourself the right to write to the "
-        "file and to its directory",
-        "SQLITE_CANTOPEN": "the system refuses: you need the right to write to the file and to "
-        "its directory, where SQLite puts two files beside it",
-        "SQLITE_FULL": "the disk is full",
-        "SQLITE_BUSY": "another program has locked it",
-    }
-    name = getattr(error, "sqlite_errorname", "")
-    why = next((why for start, why in reasons.items() if name.startswith(start)), str(error))
-    return ConfigurationError(f"{path} cannot be opened: {why} (SQLite: {error}).")
+    return ConfigurationError(f"{path} cannot be opened: {why(error)}. Nothing was changed.")

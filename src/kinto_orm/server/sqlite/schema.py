@@ -70,6 +70,17 @@ MIGRATIONS: Migrations = (
             ON access_control_entries (principal, permission, object_id)
         """,
     ),
+    # Which fields of a list have an index: that of number 7 is called field_index_7.
+    (
+        """
+        CREATE TABLE field_indexes (
+            number INTEGER PRIMARY KEY,
+            resource INTEGER NOT NULL,
+            field TEXT NOT NULL,
+            UNIQUE (resource, field)
+        )
+        """,
+    ),
 )
 VERSION = len(MIGRATIONS)
 SECRET = "userid_hmac_secret"  # noqa: S105

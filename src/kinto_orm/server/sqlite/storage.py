@@ -20,7 +20,7 @@ from kinto.core.storage import (
 from pyramid.config import Configurator
 from pyramid.settings import asbool
 
-from kinto_orm.server.sqlite import conditions, times
+from kinto_orm.server.sqlite import conditions, indexes, times
 from kinto_orm.server.sqlite.conditions import Fields, Sql
 from kinto_orm.server.sqlite.transactions import Within, Work, work_of
 from kinto_orm.server.sqlite.values import decode, encode
@@ -64,6 +64,7 @@ class Storage(StorageBase):  # type: ignore[misc]
     def flush(self) -> None:
         """Delete all objects, and the times of their lists."""
         with self.work.writing(commit=True) as connection:
+            indexes.drop_all(connection)
             connection.execute("DELETE FROM objects")
             connection.execute("DELETE FROM resources")
 
@@ -118,6 +119,7 @@ class Storage(StorageBase):  # type: ignore[misc]
             given = made.get(modified_field)
             resource, now = times.tick(connection, parent_id, resource_name, given)
             connection.execute(_CREATE, (resource, made[id_field], now, data))
+            _keep_indexes(connection, resource_name, parent_id, made[id_field], made)
         made[modified_field] = now
         return made
 
@@ -137,9 +139,9 @@ class Storage(StorageBase):  # type: ignore[misc]
         """
         with self.work.reading() as connection:
             row = _get(connection, resource_name, parent_id, object_id)
-        if not row:
-            raise exceptions.ObjectNotFoundError(object_id)
-        return _object(object_id, row, id_field, modified_field)
+            if not row:
+                raise exceptions.ObjectNotFoundError(object_id)
+            return _object(object_id, row, id_field, modified_field)
 
     @deprecate_kwargs({"collection_id": "resource_name", "record": "obj"})  # type: ignore[untyped-decorator]
     def update(
@@ -157,6 +159,7 @@ class Storage(StorageBase):  # type: ignore[misc]
             given = obj.get(modified_field)
             resource, now = times.tick(connection, parent_id, resource_name, given)
             connection.execute(_PUT, (resource, object_id, now, data))
+            _keep_indexes(connection, resource_name, parent_id, object_id, obj)
         return {**obj, id_field: object_id, modified_field: now}
 
     @deprecate_kwargs({"collection_id": "resource_name"})  # type: ignore[untyped-decorator]
@@ -190,6 +193,7 @@ class Storage(StorageBase):  # type: ignore[misc]
                 connection.execute(times.BURY, (now, encode({deleted_field: True}), number))
             else:
                 connection.execute("DELETE FROM objects WHERE number = ?", (number,))
+            _keep_indexes(connection, resource_name, parent_id, object_id, {})
         return {modified_field: now, id_field: object_id, deleted_field: True}
 
     @deprecate_kwargs({"collection_id": "resource_name"})  # type: ignore[untyped-decorator]
@@ -208,14 +212,15 @@ class Storage(StorageBase):  # type: ignore[misc]
     ) -> list[Object]:
         """Delete the objects that fit, and leave tombstones unless told otherwise."""
         fields = Fields(id_field or self.id_field, modified_field or self.modified_field)
-        chosen = conditions.where(resource_name, parent_id, fields, filters, pagination_rules)
-        query = conditions.selected(
-            "o.number, o.id, o.last_modified, r.parent_id, r.resource_name",
-            chosen,
-            conditions.order(sorting or (), fields),
-            min(self._max_fetch_size, limit) if limit else self._max_fetch_size,
-        )
         with self.work.writing() as connection:
+            way = indexes.way(connection, resource_name, parent_id, fields, filters, sorting or ())
+            query = conditions.selected(
+                "o.number, o.id, o.last_modified, r.parent_id, r.resource_name",
+                way.where(filters, pagination_rules),
+                conditions.order(sorting or (), way.fields),
+                min(self._max_fetch_size, limit) if limit else self._max_fetch_size,
+                way.objects,
+            )
             rows = connection.execute(*query).fetchall()
             if not with_deleted:
                 numbers = [(number,) for number, *_ in rows]
@@ -223,6 +228,8 @@ class Storage(StorageBase):  # type: ignore[misc]
                 gone = [(object_id, modified) for _, object_id, modified, *_ in rows]
             else:
                 gone = times.bury(connection, rows, encode({deleted_field: True}))
+            for _, object_id, _, parent_id, resource_name in rows:
+                _keep_indexes(connection, resource_name, parent_id, object_id, {})
         return [
             {fields.id: object_id, fields.modified: modified, deleted_field: True}
             for object_id, modified in gone
@@ -278,23 +285,25 @@ class Storage(StorageBase):  # type: ignore[misc]
     ) -> list[Object]:
         """Read the objects that fit, in order."""
         fields = Fields(id_field, modified_field)
-        chosen = conditions.where(
-            resource_name,
-            parent_id,
-            fields,
-            filters,
-            pagination_rules,
-            include_deleted=include_deleted,
-        )
-        query = conditions.selected(
-            "o.id, o.last_modified, o.data",
-            chosen,
-            conditions.order(sorting or (), fields),
-            min(self._max_fetch_size + 1, limit) if limit else self._max_fetch_size,
-        )
         with self.work.reading() as connection:
+            way = indexes.way(
+                connection,
+                resource_name,
+                parent_id,
+                fields,
+                filters,
+                sorting or (),
+                include_deleted=include_deleted,
+            )
+            query = conditions.selected(
+                "o.id, o.last_modified, o.data",
+                way.where(filters, pagination_rules),
+                conditions.order(sorting or (), way.fields),
+                min(self._max_fetch_size + 1, limit) if limit else self._max_fetch_size,
+                way.objects,
+            )
             rows = connection.execute(*query).fetchall()
-        return [_object(row[0], row[1:], id_field, modified_field) for row in rows]
+            return [_object(row[0], row[1:], id_field, modified_field) for row in rows]
 
     def count_all(
         self,
@@ -309,15 +318,18 @@ class Storage(StorageBase):  # type: ignore[misc]
         """Count the objects that fit."""
         fields = Fields(id_field, modified_field)
         everything = not filters and not include_deleted
-        chosen = conditions.where(
-            resource_name,
-            parent_id,
-            fields,
-            filters,
-            include_deleted=include_deleted or everything,
-        )
-        counted = f"SELECT count(*) FROM {conditions.OBJECTS} WHERE {chosen.text}"
         with self.work.reading() as connection:
+            way = indexes.way(
+                connection,
+                resource_name,
+                parent_id,
+                fields,
+                filters,
+                None,
+                include_deleted=include_deleted or everything,
+            )
+            chosen = way.where(filters)
+            counted = f"SELECT count(*) FROM {way.objects} WHERE {chosen.text}"
             (count,) = connection.execute(counted, chosen.values).fetchone()
             if everything:  # counting the tombstones, too, takes two indexes and no table
                 buried = connection.execute(f"{counted} AND o.deleted", chosen.values)
@@ -342,6 +354,14 @@ class Storage(StorageBase):  # type: ignore[misc]
         )
         with self.work.writing() as connection:
             return connection.execute(trim, (*chosen.values, max_objects)).rowcount
+
+
+def _keep_indexes(
+    connection: sqlite3.Connection, resource_name: str, parent_id: str, object_id: str, obj: Object
+) -> None:
+    """Let the records of a collection have the indexes that it asks for, once it has changed."""
+    if resource_name == "collection":
+        indexes.keep(connection, parent_id, object_id, obj.get("schema"))
 
 
 def _data(obj: Object, id_field: str, modified_field: str) -> str:

@@ -22,7 +22,7 @@ def time_of(connection: sqlite3.Connection, parent_id: str, resource_name: str) 
 
 def start(connection: sqlite3.Connection, parent_id: str, resource_name: str) -> int:
     """Read the time of a list, which is now when it never had one."""
-    return _resource(connection, parent_id, resource_name, utils.msec_time())[1]
+    return resource_of(connection, parent_id, resource_name, utils.msec_time())[1]
 
 
 def tick(
@@ -39,7 +39,7 @@ def tick(
     if now is None or now == last:
         now = max(utils.msec_time(), last + 1)
     if not found:
-        return _resource(connection, parent_id, resource_name, now)
+        return resource_of(connection, parent_id, resource_name, now)
     if now > last:
         connection.execute("UPDATE resources SET last_modified = ? WHERE key = ?", (now, found[0]))
     return found[0], now
@@ -56,15 +56,16 @@ def bury(connection: sqlite3.Connection, rows: Iterable[Any], data: str) -> list
 
 
 def forget_empty(connection: sqlite3.Connection, those: Sql) -> None:
-    """Forget the times of lists with nothing in them, not even a tombstone."""
+    """Forget the times of lists with nothing in them, not even a tombstone, nor an index."""
     connection.execute(
         "DELETE FROM resources WHERE key IN (SELECT r.key FROM resources AS r "
-        f"WHERE {those.text} AND NOT EXISTS (SELECT 1 FROM objects WHERE resource = r.key))",
+        f"WHERE {those.text} AND NOT EXISTS (SELECT 1 FROM objects WHERE resource = r.key) "
+        "AND NOT EXISTS (SELECT 1 FROM field_indexes WHERE resource = r.key))",
         those.values,
     )
 
 
-def _resource(
+def resource_of(
     connection: sqlite3.Connection, parent_id: str, resource_name: str, now: int
 ) -> tuple[int, int]:
     """Find a list's number and its time, or make it with the time that is given."""

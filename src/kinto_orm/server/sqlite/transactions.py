@@ -6,14 +6,20 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from json import JSONDecodeError
 from typing import Any
 
 import transaction
+from kinto.core.errors import ERRORS, http_error
 from kinto.core.storage import exceptions
+from kinto.core.views import errors as views
 from pyramid.config import Configurator
+from pyramid.httpexceptions import HTTPInternalServerError, HTTPServiceUnavailable
+from pyramid.security import NO_PERMISSION_REQUIRED
 from pyramid.settings import asbool
 from pyramid.tweens import EXCVIEW
 
+from kinto_orm.server.sqlite import files
 from kinto_orm.server.sqlite.database import BUSY_SECONDS, Database, open_database
 from kinto_orm.server.sqlite.files import path_of
 
@@ -169,8 +175,36 @@ def _as_kinto_says() -> Iterator[None]:
         yield
     except sqlite3.IntegrityError as error:
         raise exceptions.IntegrityError(original=error) from error
-    except (sqlite3.Error, OverflowError) as error:
+    except sqlite3.Error as error:
+        raise FileError(original=error) from error
+    except OverflowError as error:
         raise exceptions.BackendError(original=error) from error
+    except JSONDecodeError as error:  # nobody wrote that
+        raise FileError(original=files.damaged("what is stored is no JSON")) from error
+
+
+class FileError(exceptions.BackendError):  # type: ignore[misc]
+    """Something is wrong with the file, or with its disk."""
+
+
+def _say_why(error: FileError, request: Any) -> Any:
+    """Answer with what is wrong: Kinto would only say that it is overloaded.
+
+    With 503, which clients try again, where that may help; else with 500. The path is nothing that
+    everybody should know.
+    """
+    is_lasting = files.is_lasting(error.original)
+    views.logger.critical(error.original, exc_info=error)
+    kind = HTTPInternalServerError if is_lasting else HTTPServiceUnavailable
+    message = f"The file of this Kinto: {files.why(error.original)}."
+    answer = http_error(kind(), errno=ERRORS.BACKEND, message=message)
+    return (
+        views.error(answer, request) if is_lasting else views.service_unavailable(answer, request)
+    )
+
+
+def _add_view(config: Configurator) -> None:
+    config.add_view(_say_why, context=FileError, permission=NO_PERMISSION_REQUIRED)
 
 
 def work_of(config: Configurator, prefix: str) -> Work:
@@ -185,6 +219,7 @@ def work_of(config: Configurator, prefix: str) -> Work:
     """
     settings: Mapping[str, Any] = config.get_settings()
     joined = asbool(settings.get("transaction_per_request", False))
+    config.include(_add_view)
     if joined:
         config.include(_add_tween)
     database = open_database(

@@ -22,6 +22,9 @@ _ALL = (1 << 64) - 1
 _NULL, _TEXT, _NUMBER, _FALSE, _TRUE, _ARRAY, _OBJECT = (bytes([rank]) for rank in range(7))
 _BIG = 2**53  # integers up to it are floats without loss
 _MISSING = object()
+_ALONE = {0x3A3: "\u03c3", 0x130: "i"}  # the great sigma, and the great i with a dot
+# What is missing is greater than all that is there.
+MISSING_KEY = bytes([7])
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 # Kinto's own parser gets the last digit of some floats wrong.
@@ -40,7 +43,11 @@ def encode(value: Any) -> str:
 
 
 def key(value: Any) -> bytes:
-    """Make bytes that compare as the value does among JSON values; equal ones have equal bytes."""
+    """Make bytes that compare as the value does among JSON values; equal ones have equal bytes.
+
+    Indexes in the files have these bytes in them: where others are to be made of a value, a
+    migration has to build those indexes anew.
+    """
     if value is None:
         return _NULL
     if isinstance(value, str):
@@ -105,11 +112,12 @@ def _decoded(data: str) -> Any:
 
 
 @lru_cache(maxsize=256)
-def _names(field: str) -> tuple[str, ...]:
-    return tuple(field.split("."))
+def _names(field: str | bytes) -> tuple[str, ...]:
+    text = field if isinstance(field, str) else field.decode()
+    return tuple(text.split("."))
 
 
-def _find(data: str, field: str) -> Any:
+def _find(data: str, field: str | bytes) -> Any:
     """Find the value of a field, `address.city` for one inside of an object."""
     value = _decoded(data)
     for name in _names(field):
@@ -119,9 +127,9 @@ def _find(data: str, field: str) -> Any:
     return value
 
 
-def _key_of(data: str, field: str) -> bytes | None:
+def _key_of(data: str, field: str | bytes) -> bytes:
     value = _find(data, field)
-    return None if value is _MISSING else key(value)
+    return MISSING_KEY if value is _MISSING else key(value)
 
 
 def _like(data: str, field: str, pattern: str) -> bool:
@@ -133,15 +141,20 @@ def _like(data: str, field: str, pattern: str) -> bool:
 
 def fits(text: object, pattern: str) -> bool:
     """Whether a text fits a pattern of SQL's LIKE, upper and lower case being the same."""
-    return _compiled(pattern).fullmatch(str(text)) is not None
+    return _compiled(pattern).fullmatch(_lower(str(text))) is not None
 
 
 @lru_cache(maxsize=64)
 def _compiled(pattern: str) -> re.Pattern[str]:
-    parts = re.findall(r"\\.|.", pattern, re.DOTALL)
+    parts = re.findall(r"\\.|.", _lower(pattern), re.DOTALL)
     wild = {"%": ".*", "_": "."}
     found = (wild.get(part) or re.escape(part[-1]) for part in parts)
-    return re.compile("".join(found), re.IGNORECASE | re.DOTALL)
+    return re.compile("".join(found), re.DOTALL)
+
+
+def _lower(text: str) -> str:
+    """Make small letters, each by itself; Python looks at what stands beside a sigma."""
+    return text.translate(_ALONE).lower()
 
 
 def _contains(data: str, field: str, wanted: str) -> bool:
