@@ -165,6 +165,11 @@ def told_kind(*, awaits: bool) -> Iterator[None]:
     _is_awaited.reset(before)
 
 
+def blocking_from_here() -> None:
+    """Let `do` call verbs that block, where no fixture says which session the test has."""
+    _is_awaited.set(False)
+
+
 def same_kind(context: Context) -> None:
     """Let `do` do the same in another context as in this one."""
     context.run(_is_awaited.set, _is_awaited.get())

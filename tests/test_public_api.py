@@ -25,11 +25,11 @@ PUBLIC = {
         Everyone Failure Forbidden Group HistoryEntry Interrupted InvalidData KeyNotFound
         KeyValues KeyVersion KeysAt KintoError Link ModelError MultipleFound NotFound
         NotLoaded Outcome Page PathError PermissionEntry Permissions Query Record RenderBusy
-        RenderLimit Reply RequestEvent ResponseError Retry SchemaChange SchemaPlan
-        ServerError ServerInfo Session SessionMiddleware Summary SyncChange SyncPlan Template
-        TemplateError TemplateSyntaxError Timeout Tombstone TransportError Unauthorized
-        UndefinedVariable Unsupported Updated __version__ any_of col field http_status
-        retry_on_conflict
+        RenderLimit Reply RequestEvent ResponseError RestorePlan Retry SchemaChange
+        SchemaPlan ServerError ServerInfo Session SessionMiddleware Summary SyncChange
+        SyncPlan Template TemplateError TemplateSyntaxError Timeout Tombstone TransportError
+        Unauthorized UndefinedVariable Unsupported Updated __version__ any_of col field
+        http_status retry_on_conflict
     """,
     "kinto_orm.server": """
         EmbeddedServer LoopbackServer ProcessServer open_local open_memory open_sqlite

@@ -64,12 +64,14 @@ if TYPE_CHECKING:
     from kinto_orm.models.history import HistoryEntry, PermissionEntry
     from kinto_orm.models.links import Link
     from kinto_orm.models.permissions import Authenticated, Everyone, Permissions
+    from kinto_orm.models.planning import SyncChange
+    from kinto_orm.models.putting_back import RestorePlan
     from kinto_orm.models.record import Record
     from kinto_orm.models.rereading import retry_on_conflict
     from kinto_orm.models.restoring import Deletion
     from kinto_orm.models.schema import SchemaChange, SchemaPlan
     from kinto_orm.models.structure import Bucket, Collection, Group
-    from kinto_orm.models.syncing import SyncChange, SyncPlan
+    from kinto_orm.models.syncing import SyncPlan
     from kinto_orm.queries.conditions import Column, Condition, any_of, col, field
     from kinto_orm.queries.marks import Change, Created, Deleted, Updated
     from kinto_orm.queries.pager import Page
@@ -134,6 +136,7 @@ __all__ = [
     "Reply",
     "RequestEvent",
     "ResponseError",
+    "RestorePlan",
     "Retry",
     "SchemaChange",
     "SchemaPlan",
@@ -209,6 +212,7 @@ _LATER = {
     "Deleted": "queries.marks",
     "Updated": "queries.marks",
     "Deletion": "models.restoring",
+    "RestorePlan": "models.putting_back",
     "HistoryEntry": "models.history",
     "PermissionEntry": "models.history",
     "AsyncKeyValues": "kv.twins",
@@ -229,7 +233,7 @@ _LATER = {
     "retry_on_conflict": "models.rereading",
     "SchemaChange": "models.schema",
     "SchemaPlan": "models.schema",
-    "SyncChange": "models.syncing",
+    "SyncChange": "models.planning",
     "SyncPlan": "models.syncing",
     "ServerInfo": "wire.serverinfo",
     "Reply": "wire.messages",

@@ -14,8 +14,9 @@ from collections.abc import (
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
+from kinto_orm.bulk.jobs import checked_objects
 from kinto_orm.errors import ConfigurationError
-from kinto_orm.session import EMBEDDED, Session, checked_objects
+from kinto_orm.session import EMBEDDED, Session
 from kinto_orm.wire.attempts import AnyRetry, Retry
 from kinto_orm.wire.awaiting import arun, arun_each, awaiting
 from kinto_orm.wire.clock import Timeouts
@@ -282,12 +283,17 @@ class AsyncSession(Scope):
         return syncing.plan
 
     async def get_many(
-        self, model: type[M], ids: Iterable[str], *, on_invalid: OnInvalid[M] = "raise"
+        self,
+        model: type[M],
+        ids: Iterable[str],
+        *,
+        on_invalid: OnInvalid[M] = "raise",
+        prefetch: object = (),
     ) -> dict[str, M]:
         """`Session.get_many`, awaited."""
-        from kinto_orm.queries.many import getting_many
+        from kinto_orm.queries.many import asked_for, getting_many
 
-        query = checked_model(model).find(session=self).on_invalid(on_invalid)
+        query = asked_for(checked_model(model).find(session=self), on_invalid, prefetch)
         return await arun(self, getting_many(query, ids))
 
     # Key values and the account

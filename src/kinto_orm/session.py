@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
+from kinto_orm.bulk.jobs import checked_objects
 from kinto_orm.errors import ConfigurationError
 from kinto_orm.wire.attempts import AnyRetry, Retry
 from kinto_orm.wire.authentication import Auth
@@ -334,7 +335,12 @@ class Session(Scope):
         return syncing.plan
 
     def get_many(
-        self, model: type[M], ids: Iterable[str], *, on_invalid: OnInvalid[M] = "raise"
+        self,
+        model: type[M],
+        ids: Iterable[str],
+        *,
+        on_invalid: OnInvalid[M] = "raise",
+        prefetch: object = (),
     ) -> dict[str, M]:
         """Fetch objects by their ids, a hundred with each request (`GET ?in_id=...`).
 
@@ -342,13 +348,14 @@ class Session(Scope):
             model: Their class.
             ids: Their ids.
             on_invalid: What becomes of records that do not fit the model; see `Query.on_invalid`.
+            prefetch: Fields whose links are followed, as in `Query.prefetch`; or one of them.
 
         Returns:
             The objects by id; ids of which there is none, or one that is left out, are missing.
         """
-        from kinto_orm.queries.many import getting_many
+        from kinto_orm.queries.many import asked_for, getting_many
 
-        query = checked_model(model).find(session=self).on_invalid(on_invalid)
+        query = asked_for(checked_model(model).find(session=self), on_invalid, prefetch)
         return run(self, getting_many(query, ids))
 
     # Key values and the account
@@ -428,18 +435,6 @@ class Session(Scope):
         from kinto_orm.models.history import permission_entries
 
         return run_each(self, permission_entries(self))
-
-
-def checked_objects(*objects: Resource) -> tuple[Resource, ...]:
-    """The same objects, if all of them can be saved.
-
-    Raises:
-        TypeError: One of them is something else, such as a list.
-    """
-    from kinto_orm.bulk.jobs import storable
-
-    storable(*objects)
-    return objects
 
 
 def _open_embedded(url: str, auth: Any, options: Options) -> Connection:

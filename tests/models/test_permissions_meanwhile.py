@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from feeding import NOW, body, feed, is_there, no_answer, nowhere, object_of, refuses, shows
 from kinto_orm import Collection, Conflict, InvalidData, Record, Timeout
 from kinto_orm.models.permitting import clearing_permissions, sending_permissions
+from kinto_orm.models.refreshing import refreshing
 from kinto_orm.models.saving import saving
 from kinto_orm.wire.flows import Flow
 from kinto_orm.wire.messages import Reply, Request
@@ -155,6 +156,38 @@ def test_they_are_cleared() -> None:
 
     now = shows(object_of(todo.id, NOW + 1, title="x"), {"write": ["me"]})
     meanwhile(clearing_permissions(todo), act, now)
+    assert paths(todo) == [("add", "read/late")]
+
+
+def refreshing_permissions(todo: Todo) -> Flow[Any]:
+    return todo.permissions.refreshing()
+
+
+def refreshing_all(todo: Todo) -> Flow[Any]:
+    return refreshing(todo, SCOPE, whole=True)
+
+
+@pytest.mark.parametrize("act", [refreshing_permissions, refreshing_all])
+@pytest.mark.parametrize("known", [True, False])
+def test_they_are_refreshed(act: Callable[[Todo], Flow[Any]], known: bool) -> None:
+    """What was unsaved before is dropped, what came meanwhile is not."""
+    there = {"read": ["b"], "write": ["me"]}
+    todo = saved(there if known else None)
+    todo.permissions.grant("read", "before", "both")
+    now = shows(object_of(todo.id, NOW + 1, title="x"), there)
+
+    def late() -> None:
+        todo.permissions.grant("read", "late").revoke("read", "b")
+
+    meanwhile(act(todo), late, now)
+    assert paths(todo) == [("add", "read/late"), ("remove", "read/b")]
+
+
+def test_an_object_is_refreshed_whose_permissions_nobody_asked_for() -> None:
+    """The first grant comes while it is awaited."""
+    todo = saved(None)
+    now = shows(object_of(todo.id, NOW + 1, title="x"), {"write": ["me"]})
+    meanwhile(refreshing_all(todo), lambda: todo.permissions.grant("read", "late"), now)
     assert paths(todo) == [("add", "read/late")]
 
 

@@ -143,8 +143,10 @@ async def test_restoring_how_it_was(session: AnySession) -> None:
 async def test_what_is_there_is_not_restored(session: AnySession) -> None:
     """Without a time nothing says what it should become."""
     await do(Todo(id="a", title="x").save)
-    with pytest.raises(Conflict, match=r"Todo\.a?restore\(id, at=\.\.\.\)"):
+    with pytest.raises(Conflict, match=r"Todo\.a?restore\(id, at=\.\.\.\)") as refused:
         await do(Todo.restore, "a")
+    assert refused.value.remote.title == "x"
+    assert not (await do(refused.value.merge().refresh)).diff()
     with pytest.raises(NotFound):
         await do(Todo.restore, "nobody")
 

@@ -21,6 +21,7 @@ from feeding import (
     no_answer,
     nowhere,
     object_of,
+    refuses,
     requests_of,
     root,
     says,
@@ -264,6 +265,20 @@ def test_replacing_by_the_same() -> None:
     assert not todo.is_new
 
 
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_replacing_is_not_what_was_there(elsewhere: bool) -> None:
+    """An answer that shows what was there before is an old one, though it has all that is sent."""
+    there = raw(n=0, theirs=1)
+    todo = new()
+    if elsewhere:
+        feed(upsert(todo, "update"), is_missing(), shows(raw(NOW - 5), status=201))
+    flow = upserting(todo, SCOPE.scoped(bucket="c" if elsewhere else "b"), "replace")
+    error, _ = fails(flow, BadReply, shows(there), shows(there))
+    assert "repeat an old answer" in str(error)
+    flow = upserting(new(), SCOPE, "replace")
+    assert feed(flow, shows(there), shows(raw(NOW + 1)))[0] == "updated"
+
+
 def test_skipping() -> None:
     """What is there is left alone, and the object, too."""
     todo = new()
@@ -278,6 +293,8 @@ def test_skipping_what_came_meanwhile() -> None:
     lost = after_loss(is_there(raw()))
     error, _ = fails(upsert(new(), "skip"), Conflict, is_missing(), lost)
     assert error.unconfirmed
+    error, _ = fails(upsert(new(), "skip"), Conflict, is_missing(), refuses(412, 114))
+    assert not error.unconfirmed  # it shows nothing that is there
 
 
 # Many

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import unquote
 
+import pytest
+
 from feeding import NOW, asked, fails, feed, is_missing, nowhere, object_of, requests_of, says
-from kinto_orm import BadReply, Link, NotFound, Record
+from kinto_orm import BadReply, InvalidData, Link, NotFound, Record
 from kinto_orm.models.links import fetching
+from kinto_orm.queries.many import asked_for, getting_many
 from kinto_orm.queries.pager import reading_all
 from kinto_orm.queries.prefetching import prefetching
 from kinto_orm.wire.messages import Reply
@@ -112,6 +115,41 @@ def test_an_answer_about_others() -> None:
     query = Note.find(session=SCOPE).prefetch("author")
     assert feed(requests_of(reading_all(query)), page, authors("bob"))[0][0].author.loaded is None
     fails(requests_of(reading_all(query)), BadReply, page, says(200, {"data": "x"}))
+
+
+UNFIT = says(200, {"data": [object_of("ada", NOW, name="Ada"), object_of("bob", NOW, name=5)]})
+PAGE = says(200, {"data": [note("a", "ada"), note("b", "bob", "x")]})
+
+
+def test_what_is_linked_does_not_fit() -> None:
+    """It is an error, or none is loaded, or what a function gives."""
+    query = Note.find(session=SCOPE)
+    strict = query.on_invalid("skip").prefetch("author")
+    error, _ = fails(requests_of(reading_all(strict)), InvalidData, PAGE, UNFIT)
+    assert "Author" in str(error)
+    left_out = query.prefetch("author", on_invalid="skip")
+    (a, b), _ = feed(requests_of(reading_all(left_out)), PAGE, UNFIT)
+    assert (a.author.loaded.name, b.author.loaded) == ("Ada", None)
+
+    def mended(raw: dict[str, Any], error: InvalidData) -> Author:
+        return Author(id=raw["id"], name=str(raw["name"]))
+
+    both = query.prefetch("author", on_invalid=mended).prefetch(Note.topics)
+    (a, b), sent = feed(requests_of(reading_all(both)), PAGE, UNFIT, topics("x"))
+    assert (b.author.loaded.name, b.topics[0].loaded.title) == ("5", "x")
+    assert len(asked(sent)) == 3
+    last = query.prefetch("author", on_invalid=mended).prefetch("author")
+    fails(requests_of(reading_all(last)), InvalidData, PAGE, UNFIT)
+    with pytest.raises(TypeError, match="on_invalid takes"):
+        query.prefetch("author", on_invalid="ignore")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("links", ["author", Note.author, ["author"], [Note.author]])
+def test_many_with_what_they_link_to(links: Any) -> None:
+    """By their ids, in the same way."""
+    query = asked_for(Note.find(session=SCOPE), "raise", links)
+    found, _ = feed(requests_of(getting_many(query, ["a", "b"])), PAGE, authors("ada"))
+    assert (found["a"].author.loaded.name, found["b"].author.loaded) == ("Ada", None)
 
 
 def test_a_missing_collection_is_an_error() -> None:

@@ -78,7 +78,8 @@ class Laboratory:
 
     def cells(self, operation: Operation) -> Iterator[Cell]:
         """All cells of an operation."""
-        received = self.plain(operation).received[:MOST_REQUESTS]
+        first = operation.skips
+        received = self.plain(operation).received[first : first + MOST_REQUESTS]
         for fault in FAULTS:
             if fault.cancels and self.face.name == "Session":
                 continue
@@ -86,7 +87,7 @@ class Laboratory:
                 continue
             if operation.excused.keys() & {fault.name, fault.other}:
                 continue
-            for number, request in enumerate(received, 1):
+            for number, request in enumerate(received, first + 1):
                 if fault.only(request):
                     yield Cell(operation, fault, number)
 

@@ -33,8 +33,11 @@ class Operation:
         appends: Whether doing it twice stores twice, so that after an error it is not done again
             when it was done.
         takes: Whether it removes what is there by then, and gives it.
+        makes: Whether it makes its object when there is none, also one that another deleted.
+        undoes: Whether doing it again takes what others did since for what is to be undone.
         keeps: Whether the object keeps changes that are not saved.
         steps: Whether it writes one object in several steps, so that an error may come between.
+        skips: How many of its first requests meet no fault: other operations have the same.
         personal: Whether it works in the user's personal bucket.
         excused: Faults, or what other writers may do, that are left out, and why.
     """
@@ -47,8 +50,11 @@ class Operation:
     claims: Callable[[Any], bool] = lambda result: True
     appends: bool = False
     takes: bool = False
+    makes: bool = False
+    undoes: bool = False
     keeps: bool = False
     steps: bool = False
+    skips: int = 0
     personal: bool = False
     excused: Mapping[str, str] = field(default_factory=dict)
 

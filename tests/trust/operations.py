@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from trust import keys, many, records  # noqa: F401  (each adds its own)
+from trust import (  # noqa: F401  (each adds its own)
+    keys,
+    linked,
+    many,
+    past,
+    records,
+    upserts,
+)
 from trust.operation import OPERATIONS, Operation
 
 __all__ = ["OPERATIONS", "Operation"]

@@ -15,6 +15,7 @@ from trust.cells import Cell, Laboratory
 from trust.faults import Fault
 from trust.operations import OPERATIONS, Operation
 from trust.proxy import Exchange
+from trust.share import share_of
 
 _IDS = st.sampled_from(["one", "t1", "a", "page", "somebody-else", "", "0"])
 _SCALARS = st.one_of(
@@ -174,7 +175,13 @@ def _say(status: int, body: bytes, headers: dict[str, str], exchange: Exchange) 
     exchange.answer(status, body, headers)
 
 
-@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: each.name)
+# What a session makes of an odd answer is the same for many operations: half of them do.
+_HALF = share_of((each.name for each in OPERATIONS), 2)
+
+
+@pytest.mark.parametrize(
+    "operation", [each for each in OPERATIONS if each.name in _HALF], ids=lambda each: each.name
+)
 def test_only_documented_errors_come_out(operation: Operation, laboratory: Laboratory) -> None:
     """One answer, or all from one on, are random; some of them nearly what Kinto says."""
     requests = len(laboratory.plain(operation).received)

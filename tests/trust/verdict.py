@@ -218,9 +218,9 @@ class Judge:
 
     def _may_make_anew(self) -> bool:
         """Whether the operation makes its object when there is none."""
-        return not self.plain.before.get(self.operation.target) or (
-            "/kv/" in self.operation.target and self.operation.target in self.plain.after
-        )
+        if self.operation.makes or not self.plain.before.get(self.operation.target):
+            return True
+        return "/kv/" in self.operation.target and self.operation.target in self.plain.after
 
     def _has_effect(self, now: Any) -> bool:
         """Whether an object has all that the operation changes in it."""
@@ -240,9 +240,11 @@ class Judge:
             yield from self._believes(each)
 
     def _believes(self, resource: Resource) -> Iterator[str]:
+        if resource.is_new or resource.is_partial:
+            return
         inside = resource.uri.split("/", 3)[-1]
         actual = self.world.direct.read(self.world.bucket, inside)
-        if actual is None or resource.is_new or resource.is_partial:
+        if actual is None:
             return
         if not self.operation.keeps and resource.diff():
             yield f"diff() of {resource.id} is {resource.diff()!r:.100}"
@@ -274,6 +276,8 @@ class Judge:
         """Doing it again keeps what the other writer did, too."""
         # Whoever prefers the local object to a deleted one makes it again.
         if self.operation.overwrites or (merged and self.fault.other == "deleted"):
+            return
+        if self.operation.undoes:
             return
         if self.operation.takes and _is_theirs(result):
             return

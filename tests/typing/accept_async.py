@@ -26,6 +26,7 @@ from kinto_orm import (
     Query,
     Record,
     Reply,
+    RestorePlan,
     SchemaPlan,
     ServerInfo,
     Session,
@@ -122,6 +123,7 @@ async def of_session() -> None:
         assert_type(await session.save_all(todos(), workers=8), Summary)
         assert_type(await session.save_all(todos(), existing="update"), Summary)
         assert_type(await session.sync(Todo, todos(), dry_run=True), SyncPlan)
+        assert_type(await (await Bucket.aget("work")).arestore(5, dry_run=True), RestorePlan)
         assert_type(await session.sync(Todo, [{"id": "x"}], delete_missing=True), SyncPlan)
         assert_type(await session.delete_all(Todo.find()), Summary)
 

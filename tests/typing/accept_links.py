@@ -59,6 +59,7 @@ async def awaited() -> None:
 
 assert_type(Article.find().prefetch(Article.author, Article.reviewers), Query[Article])
 assert_type(Article.find().prefetch("author"), Query[Article])
+assert_type(Article.find().prefetch(Article.author, on_invalid="skip"), Query[Article])
 
 Article.find(Article.author == ada, Article.author != "ada", Article.author == article.author)
 assert_type(col(Article.author) == ada, Condition)

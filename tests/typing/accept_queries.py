@@ -62,6 +62,7 @@ assert_type(late.on_invalid("skip"), Query[Todo])
 assert_type(late.on_invalid("raise").on_invalid(mended), Query[Todo])
 assert_type(late.on_invalid(lambda raw, error: print(raw["id"], error)), Query[Todo])
 assert_type(Session("memory://").get_many(Todo, ["a"], on_invalid=mended), dict[str, Todo])
+assert_type(Session("memory://").get_many(Todo, ["a"], prefetch=["author"]), dict[str, Todo])
 
 # Methods of a column; an Optional field is the column of its type.
 assert_type(col(Todo.title), Column[str])

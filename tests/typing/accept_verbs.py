@@ -15,6 +15,7 @@ from kinto_orm import (
     Record,
     Reply,
     RequestEvent,
+    RestorePlan,
     Retry,
     ServerInfo,
     Session,
@@ -170,6 +171,10 @@ def restoring(session: Session) -> None:
     for deletion in Todo.deleted(session=session):
         assert_type(deletion.object, Todo | None)
     assert_type(Todo.restore("x", at=5), Todo)
+    restored = Bucket.get("work").restore(5, dry_run=True, workers=2)
+    assert_type(restored, RestorePlan)
+    assert_type(restored.changes, list[SyncChange])
+    assert_type(restored.unknown, list[str])
     assert_type(list(session.kv.history("a/b")), list[KeyVersion])
     assert_type(session.kv.at(5)["a"], JsonValue)
     assert_type(session.kv.revert("a", 5), JsonValue)

@@ -31,6 +31,7 @@ print(article.author.name)  # refused: mypy pyright
 print(article.author.loaded.name)  # refused: mypy pyright
 print(article.editor.id)  # refused: mypy pyright
 Author.find().prefetch(Article.titel)  # refused: mypy pyright
+Article.find().prefetch(Article.author, on_invalid="ignore")  # refused: mypy pyright
 Article.find(col(Article.author).in_([team]))  # refused: mypy pyright
 Article.find(col(Article.reviewers).has(team))  # refused: mypy pyright
 article.editor = team  # refused: mypy pyright

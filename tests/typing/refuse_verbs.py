@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from kinto_orm import Conflict, Session
+from kinto_orm import Bucket, Conflict, Session
 from models import Address, Todo
 
 session = Session("memory://")
@@ -34,6 +34,8 @@ session.sync(Todo, [Address(city="Lyon")])  # refused: mypy pyright
 session.sync(Todo, [todo], True)  # refused: mypy pyright
 session.sync(Todo, [todo], existing="skip")  # refused: mypy pyright
 print(session.sync(Todo, [todo]).create)  # refused: mypy pyright
+Bucket.get("work").restore("yesterday")  # refused: mypy pyright
+Bucket.get("work").restore(5, True)  # refused: mypy pyright
 Todo.restore(3)  # refused: mypy pyright
 Todo.restore("x", at="yesterday")  # refused: mypy pyright
 print([each.object.title for each in Todo.deleted()])  # refused: mypy pyright

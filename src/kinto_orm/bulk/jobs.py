@@ -120,6 +120,12 @@ def storable(*objects: object) -> tuple[Storable, ...]:
     return objects  # type: ignore[return-value]
 
 
+def checked_objects(*objects: T) -> tuple[T, ...]:
+    """The same objects, if all of them can be saved; see `storable`."""
+    storable(*objects)
+    return objects
+
+
 def _require(objects: Sequence[object], verbs: Sequence[str]) -> None:
     for each in objects:
         if isinstance(each, type) or not all(hasattr(each, verb) for verb in verbs):

@@ -265,7 +265,7 @@ def _sub_replies(reply: Reply, jobs: Sequence[Job]) -> list[Reply]:
         )
     return [
         # Only what loads an object reads the bytes.
-        _sub_reply(each, reply, as_bytes=job.outcome.act in ("get", "refresh"))
+        _sub_reply(each, reply, as_bytes=job.request is not None and job.request.method == "GET")
         for each, job in zip(answers, jobs, strict=True)
     ]
 

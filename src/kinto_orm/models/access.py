@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from kinto_orm.errors import InvalidData
+
 JsonPatch = list[dict[str, Any]]
 Edit = tuple[str, str, frozenset[str]]
 """An act of `EDITS`, a permission by the server's name, principals."""
@@ -157,3 +159,24 @@ def _operation(op: str, name: str, principal: str) -> dict[str, Any]:
     escaped = principal.replace("~", "~0").replace("/", "~1")
     operation: dict[str, Any] = {"op": op, "path": f"/permissions/{name}/{escaped}"}
     return {**operation, "value": {}} if op == "add" else operation
+
+
+def principals_in(principals: Iterable[str]) -> frozenset[str]:
+    """The principals that a call is given one by one.
+
+    Raises:
+        InvalidData: One is no text, such as a list of them.
+    """
+    given = tuple(principals)
+    for each in given:
+        if isinstance(each, list | tuple | set | frozenset | Mapping):
+            raise InvalidData(
+                f"principals are given one by one, not as a {type(each).__name__}: write "
+                "*principals, as in grant('read', *principals)"
+            )
+        if not isinstance(each, str) or not each:
+            raise InvalidData(
+                f"a principal is a text such as 'account:alice' (.principal of a group or an "
+                f"account), not {each!r:.80}"
+            )
+    return frozenset(given)

@@ -7,12 +7,12 @@ from typing import Any, Literal
 
 from kinto_orm.errors import BadReply, Conflict, InvalidData, ResponseError
 from kinto_orm.models.asking import from_raw
-from kinto_orm.models.contents import dump_of
+from kinto_orm.models.contents import dump_of, raw_of
 from kinto_orm.models.merging import Merged, Path, put_together
 from kinto_orm.models.permissions import Permissions, unknown, wished
 from kinto_orm.models.pristine import changes_of, pristine_of, reload
 from kinto_orm.models.state import bound, is_new, known_stamp, set_state, state_of
-from kinto_orm.models.stored import Stored
+from kinto_orm.models.stored import NOT_DATA, Stored
 from kinto_orm.wire.messages import is_object
 from kinto_orm.wire.places import Place
 
@@ -68,6 +68,19 @@ def conflict_of(
             _tell(conflict, put_together(local, remote, _own_names(local)))
     conflict.unconfirmed = conflict.lost = unconfirmed
     return conflict
+
+
+def conflict_with(stored: Stored, message: str, place: Place) -> Conflict:
+    """What to raise of an object that is there, as it was read, and should not be so.
+
+    Args:
+        stored: The object.
+        message: What was being done.
+        place: Where it lives.
+    """
+    own = {name: getattr(stored, name) for name in NOT_DATA}
+    error = ResponseError(message, status=412, details={"existing": {**raw_of(stored), **own}})
+    return conflict_of(stored, message, error, place)
 
 
 def existing_of(local: Stored, error: ResponseError) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
+from itertools import islice
 from typing import ClassVar, NoReturn, TypeVar
 
 from pydantic import BaseModel, Field, JsonValue, TypeAdapter, ValidationError
@@ -14,18 +15,22 @@ from kinto_orm.models.contents import name_of
 from kinto_orm.models.pristine import adopt
 from kinto_orm.models.resource import Resource
 from kinto_orm.models.state import State, own_state, set_state, state_of
-from kinto_orm.queries.conditions import col
+from kinto_orm.queries.conditions import Column, col
 from kinto_orm.queries.pager import reading_all
 from kinto_orm.queries.positions import next_position
 from kinto_orm.queries.query import Query
 from kinto_orm.wire.clock import milliseconds
-from kinto_orm.wire.flows import Flow, ask
+from kinto_orm.wire.flows import ANEW, Flow, ask, side_by_side
 from kinto_orm.wire.messages import Reply, Request, is_object
 from kinto_orm.wire.parents import Parents
 from kinto_orm.wire.places import Place, require
 from kinto_orm.wire.scope import Scope
 
 R = TypeVar("R", bound=Resource)
+
+_ENTRIES_IN_A_PAGE = 100
+# Paths are long, and some servers take no URL of more than 4,000 characters.
+_PATHS_IN_A_REQUEST = 20
 
 
 class HistoryEntry(Resource):
@@ -118,6 +123,42 @@ def history_in(place: Place) -> Flow[History]:
     return history_of_bucket(place.scope, place.path.split("/")[2])
 
 
+def modified_at() -> Column[int]:
+    """The timestamp of the object that an entry shows, for conditions.
+
+    An entry's own one is some milliseconds later, or earlier.
+    """
+    return col(HistoryEntry.target)["data"]["last_modified"]
+
+
+def newest_of(history: Query[HistoryEntry], uris: Iterable[str]) -> Flow[dict[str, HistoryEntry]]:
+    """The newest entry of each of these objects that is no deletion, by the object's path.
+
+    Args:
+        history: In which entries.
+        uris: Of the objects.
+    """
+    parts = yield from side_by_side(_newest_of(history, each) for each in _groups(uris))
+    return {uri: entry for part in parts for uri, entry in part.items()}
+
+
+def _newest_of(history: Query[HistoryEntry], uris: list[str]) -> Flow[dict[str, HistoryEntry]]:
+    found: dict[str, HistoryEntry] = {}
+    these = history.where(HistoryEntry.action != "delete", col(HistoryEntry.object_uri).in_(uris))
+    pages = yield from these.page_size(_ENTRIES_IN_A_PAGE).opening()
+    while pages.has_more and not found.keys() >= set(uris):
+        for each in pages.take((yield from pages.fetching())):
+            found.setdefault(each.object_uri, each)
+        yield ANEW
+    return found
+
+
+def _groups(items: Iterable[str]) -> Iterator[list[str]]:
+    rest = iter(items)
+    while group := list(islice(rest, _PATHS_IN_A_REQUEST)):
+        yield group
+
+
 def _place_of(resource: Resource, given: Scope | None) -> Flow[Place]:
     """The place of an object, which from now on knows where it lives."""
     place = yield from place_of(resource, given)
@@ -155,9 +196,7 @@ def as_it_was(
     if when is None:
         entries = entries.where(HistoryEntry.action != "delete")
     else:
-        # An entry's own timestamp is some milliseconds later than the object's.
-        modified = col(HistoryEntry.target)["data"]["last_modified"]
-        entries = entries.where(modified <= milliseconds(when))
+        entries = entries.where(modified_at() <= milliseconds(when))
     found = yield from reading_all(entries.limit(1))
     if not found or found[0].action == "delete":
         then = "in the history" if when is None else f"there at {when}"

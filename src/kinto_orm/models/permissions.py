@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from kinto_orm.errors import ConfigurationError, InvalidData, NotLoaded
-from kinto_orm.models.access import EDITS, Access, Edit, JsonPatch
+from kinto_orm.models.access import EDITS, Access, Edit, JsonPatch, principals_in
 from kinto_orm.wire.awaiting import arun
 from kinto_orm.wire.driving import run
 from kinto_orm.wire.flows import Flow
@@ -119,7 +119,7 @@ class Permissions(BaseModel):
         Raises:
             InvalidData: The object has no such permission, or a principal is no text.
         """
-        self._edit("grant", self._server_name(name), _principals(principals))
+        self._edit("grant", self._server_name(name), principals_in(principals))
         return self
 
     def revoke(self, name: str, *principals: str) -> Self:
@@ -130,7 +130,7 @@ class Permissions(BaseModel):
         Raises:
             InvalidData: The object has no such permission, or a principal is no text.
         """
-        self._edit("revoke", self._server_name(name), _principals(principals))
+        self._edit("revoke", self._server_name(name), principals_in(principals))
         return self
 
     def save(self) -> Self:
@@ -144,9 +144,12 @@ class Permissions(BaseModel):
         return self
 
     def refresh(self) -> Self:
-        """Fetch them from the server (`GET` of the object); unsaved changes are dropped."""
+        """Fetch them from the server (`GET` of the object); unsaved changes are dropped.
+
+        What another thread or task grants and revokes while they are fetched stays to be saved.
+        """
         scope = self._owner.__kinto_lives_in__()
-        self.take(run(scope, self._owner.__kinto_fetching_permissions__()))
+        run(scope, self.refreshing())
         return self
 
     def delete(self) -> Self:
@@ -165,7 +168,7 @@ class Permissions(BaseModel):
     async def arefresh(self) -> Self:
         """`refresh`, awaited."""
         scope = self._owner.__kinto_lives_in__()
-        self.take(await arun(scope, self._owner.__kinto_fetching_permissions__()))
+        await arun(scope, self.refreshing())
         return self
 
     async def adelete(self) -> Self:
@@ -173,6 +176,11 @@ class Permissions(BaseModel):
         scope = self._owner.__kinto_lives_in__()
         await arun(scope, self._owner.__kinto_clearing_permissions__())
         return self
+
+    def refreshing(self) -> Flow[None]:
+        """Become what the server has; see `refresh`."""
+        before = self.snapshot()
+        self.settle((yield from self._owner.__kinto_fetching_permissions__()), before)
 
     # What a batch needs of what it saves.
 
@@ -415,28 +423,17 @@ def loaded(
     if not stored:
         hidden = Access({}, None, None if stored is None else as_of, [])
         return Permissions().restored(hidden).bind(owner, kind)
-    known = {name: set(who) for name, who in stored.items() if name in _PYTHON_NAMES}
+    known = {name: set(who) for name, who in known_to(stored).items()}
     sets = Permissions.model_validate(known).snapshot().sets
     return Permissions().restored(Access(sets, known, as_of, [])).bind(owner, kind)
+
+
+def known_to(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the server's permissions that are known here."""
+    return {name: who for name, who in stored.items() if name in _PYTHON_NAMES}
 
 
 def wished(value: Permissions | Mapping[str, Iterable[str]]) -> Permissions:
     """Permissions for an object to be created, from a Permissions or a dict."""
     given = value.wanted() if isinstance(value, Permissions) else dict(value)
     return Permissions.model_validate(given)
-
-
-def _principals(principals: Iterable[str]) -> frozenset[str]:
-    given = tuple(principals)
-    for each in given:
-        if isinstance(each, list | tuple | set | frozenset | Mapping):
-            raise InvalidData(
-                f"principals are given one by one, not as a {type(each).__name__}: write "
-                "*principals, as in grant('read', *principals)"
-            )
-        if not isinstance(each, str) or not each:
-            raise InvalidData(
-                f"a principal is a text such as 'account:alice' (.principal of a group or an "
-                f"account), not {each!r:.80}"
-            )
-    return frozenset(given)

@@ -20,6 +20,7 @@ from kinto_orm.models.state import (
     own_state,
     renewed,
     state_of,
+    wished_permissions,
 )
 from kinto_orm.models.stored import Stored
 from kinto_orm.wire.flows import Flow
@@ -47,7 +48,7 @@ def refreshing(
     place = yield from place_of(stored, given)
     place = place.explaining(loaded=not is_new(stored))
     headers = {} if whole else _precondition(stored, keep_changes=keep_changes)
-    known = known_stamp(stored)
+    known, asked = known_stamp(stored), wished_permissions(stored)
     request = Request("GET", path_of(stored, place), headers=headers)
     doing = f"refresh {name_of(stored)} in {place.path}"
     reply = yield from ask_about(type(stored), request, doing, place.parents)
@@ -62,7 +63,9 @@ def refreshing(
     state = state_of(fresh)
     answered: Any = state.permissions
     become(stored, fresh, state.replaced(permissions=state_of(stored).permissions), keep)
-    permissions = renewed(stored, answered, stored.last_modified, keep=keep_changes)
+    # What was granted and revoked while it was awaited is kept, whatever becomes of the rest.
+    keeps, since = keep_changes or asked is None, None if keep_changes else asked
+    permissions = renewed(stored, answered, stored.last_modified, keep=keeps, sent=since)
     own_state(stored).permissions = permissions
     return stored
 

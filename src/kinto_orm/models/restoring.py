@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
 from typing import Generic, TypeVar
 
 from kinto_orm.errors import Conflict
 from kinto_orm.models.asking import home_of
-from kinto_orm.models.conflicts import conflict_of
+from kinto_orm.models.conflicts import conflict_with
 from kinto_orm.models.getting import getting_or_none
-from kinto_orm.models.history import HistoryEntry, as_it_was, history_in, shown_by
+from kinto_orm.models.history import HistoryEntry, as_it_was, history_in, newest_of, shown_by
 from kinto_orm.models.pristine import adopt
 from kinto_orm.models.resource import Resource
 from kinto_orm.models.saving import creating_again
@@ -28,8 +27,6 @@ from kinto_orm.wire.scope import Scope
 R = TypeVar("R", bound=Resource)
 
 _DELETIONS_IN_A_PAGE = 100
-# Paths are long, and some servers take no URL of more than 4,000 characters.
-_PATHS_IN_A_REQUEST = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,18 +101,8 @@ class _DeletionPages(Generic[R]):
 
     def _before(self, place: Place, gone: list[HistoryEntry]) -> Flow[dict[str, HistoryEntry]]:
         """The last entry of each before it was deleted, by the object's path."""
-        found: dict[str, HistoryEntry] = {}
-        for uris in _groups((each.object_uri for each in gone), _PATHS_IN_A_REQUEST):
-            history = yield from history_in(place)
-            entries = history.where(
-                HistoryEntry.action != "delete", col(HistoryEntry.object_uri).in_(uris)
-            )
-            pages = yield from entries.page_size(_DELETIONS_IN_A_PAGE).opening()
-            while pages.has_more and not found.keys() >= set(uris):
-                for each in pages.take((yield from pages.fetching())):
-                    found.setdefault(each.object_uri, each)
-                yield ANEW
-        return found
+        history = yield from history_in(place)
+        return (yield from newest_of(history, (each.object_uri for each in gone)))
 
     def _deletion(
         self, place: Place, entry: HistoryEntry, before: HistoryEntry | None
@@ -135,12 +122,6 @@ def _id_in(entry: HistoryEntry, place: Place) -> str | None:
     return id if plural == place.path else None
 
 
-def _groups(items: Iterable[str], size: int) -> Iterator[list[str]]:
-    rest = iter(items)
-    while group := list(islice(rest, size)):
-        yield group
-
-
 def restoring(model: type[R], scope: Scope, id: str, when: int | datetime | None) -> Flow[R]:
     """Bring back an object, or make it what it was at a time; see Record.restore.
 
@@ -154,7 +135,7 @@ def restoring(model: type[R], scope: Scope, id: str, when: int | datetime | None
     place = yield from home_of(model, scope)
     there = yield from getting_or_none(model, scope, id)
     if there is not None and when is None:
-        raise _is_there(there)
+        raise _is_there(there, place)
     name = f"{model.__name__} {id!r}"
     old = yield from as_it_was(model, place, model.__kinto_id_of__(id), when, name)
     if there is None:
@@ -165,10 +146,11 @@ def restoring(model: type[R], scope: Scope, id: str, when: int | datetime | None
     return there
 
 
-def _is_there(stored: Resource) -> Conflict:
+def _is_there(stored: Resource, place: Place) -> Conflict:
     name = f"{type(stored).__name__}"
-    return conflict_of(
+    return conflict_with(
         stored,
         f"{stored.__kinto_name__} is there, and was not deleted. To make it what it was at a time "
         f"give that: {call_of(stored, f'{name}.restore(id, at=...)')}. Nothing was sent.",
+        place,
     )

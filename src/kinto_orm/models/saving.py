@@ -32,12 +32,14 @@ from kinto_orm.models.contents import Changes, dump_of, fits, has_name, name_of,
 from kinto_orm.models.links import lead_elsewhere
 from kinto_orm.models.loading import without
 from kinto_orm.models.naming import names_of, refuse_reserved
+from kinto_orm.models.permissions import Permissions
 from kinto_orm.models.permitting import pending_permissions, sending_permissions
 from kinto_orm.models.pristine import adopt, changes_of, plan, settle_unchanged
 from kinto_orm.models.readback import refuse_unreadable
 from kinto_orm.models.state import (
     Doubting,
     State,
+    bound,
     call_of,
     is_new,
     known_stamp,
@@ -122,7 +124,8 @@ def _move(stored: Stored, scope: Scope, asked: Mapping[str, int], *, force: bool
     moved = copy.copy(stored)
     plural = yield from plural_in(stored, scope)
     doubt = state_of(stored).doubt
-    set_state(moved, State(scope, plural, None, known_id=True, doubt=doubt))
+    seen = state_of(stored).seen
+    set_state(moved, State(scope, plural, None, known_id=True, doubt=doubt, seen=seen))
     place = yield from place_of(moved, scope)
     saved = yield from put(moved, place, {} if force else if_none_match(), asked, data)
     stamp(stored, moved.__dict__)
@@ -132,17 +135,24 @@ def _move(stored: Stored, scope: Scope, asked: Mapping[str, int], *, force: bool
     return saved
 
 
-def creating_again(stored: Stored, place: Place, last_modified: int | None = None) -> Flow[Saved]:
+def creating_again(
+    stored: Stored,
+    place: Place,
+    last_modified: int | None = None,
+    permissions: Permissions | None = None,
+) -> Flow[Saved]:
     """Create an object that was there once, with all that is known of it (`PUT`).
 
     Args:
         stored: The object; the history shows it, or it was deleted since it was loaded.
         place: Where it was.
         last_modified: The timestamp to be stored, instead of the server's own.
+        permissions: What it is to have; None for what the server gives to who creates.
     """
     data = data_to_send(stored)
     asked = stamp_to_send(last_modified)
-    set_state(stored, State(place.scope, place.path, None, known_id=True))
+    held = bound(stored, permissions) if permissions is not None else None
+    set_state(stored, State(place.scope, place.path, None, known_id=True, permissions=held))
     with Doubting(stored):
         return (yield from put(stored, place, if_none_match(), asked, data))
 
@@ -281,7 +291,10 @@ def put(
     if wanted:
         body["permissions"] = wanted
     own = has_own_id(stored)
-    written = Written(place, data, data, known_stamp(stored), own=own, access=sent)
+    seen, known = state_of(stored).seen, known_stamp(stored)
+    # Each write gets a later timestamp than what was there.
+    later = known if seen is None else max(known or 0, seen + 1)
+    written = Written(place, data, data, later, own=own, access=sent)
     request = Request(
         "PUT",
         path_of(stored, place),

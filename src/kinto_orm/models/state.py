@@ -27,6 +27,7 @@ class State:
         "planned",
         "plural",
         "scope",
+        "seen",
         "shared",
         "source",
     )
@@ -45,6 +46,7 @@ class State:
         known_id: bool = False,
         past: bool = False,
         planned: dict[str, Any] | None = None,
+        seen: int | None = None,
     ) -> None:
         self.scope = scope
         self.plural = plural
@@ -61,6 +63,8 @@ class State:
         self.known_id = known_id
         # What the object was written as when its save was planned.
         self.planned = planned
+        # The timestamp of what was seen under its id, and is to be overwritten.
+        self.seen = seen
 
     def replaced(self, **changes: Any) -> State:
         """A copy of its own with other values."""

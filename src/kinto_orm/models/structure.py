@@ -25,7 +25,9 @@ from kinto_orm.wire.places import bucket_id
 from kinto_orm.wire.scope import Scope, check_kind
 
 if TYPE_CHECKING:
+    from kinto_orm.bulk.summary import OnError, Progress
     from kinto_orm.kv.twins import AsyncKeyValues
+    from kinto_orm.models.putting_back import PuttingBack, RestorePlan
 
 
 class Bucket(Resource):
@@ -62,6 +64,73 @@ class Bucket(Resource):
         """`history`, awaited."""
         return await arun(scope_of(self, session), _history_of(self, session))
 
+    def restore(
+        self,
+        when: int | datetime,
+        *,
+        dry_run: bool = False,
+        workers: int = 1,
+        on_error: OnError = "collect",
+        progress: Progress | None = None,
+        session: Scope | None = None,
+    ) -> RestorePlan:
+        """Put all of the bucket back to what it was at a time, by its history.
+
+        The bucket itself, its groups, collections and records become what they were, with their
+        permissions; what was deleted since is created again, and what was created since is
+        deleted. What is as it was is not written. Hooks of models are not called.
+
+        Each write has a precondition: what somebody else changes while this goes on stays, and is
+        a Conflict in `failed`. The paths of what was changed since are kept in memory, the
+        objects are not.
+
+        Args:
+            when: Milliseconds, as in `last_modified`, or a datetime.
+            dry_run: Only say what would be done.
+            workers: As in `save_all`.
+            on_error: As in `save_all`.
+            progress: As in `save_all`.
+            session: Which session to use.
+
+        Returns:
+            What was done, or would be. Print it.
+
+        Raises:
+            NotFound: The bucket was not there at that time.
+            Unsupported: The server lacks the history plugin.
+            Interrupted: Ctrl-C; it has the summary of what was done until then.
+        """
+        from kinto_orm.bulk.many import in_chunks
+
+        scope = scope_of(self, session)
+        options: Any = {"workers": workers, "on_error": on_error, "progress": progress}
+        restoring = _restoring(self, session, when, dry_run=dry_run, **options)
+        run(scope, restoring.opening())
+        for objects, bulk in restoring.parts():
+            in_chunks(scope, objects, bulk)
+        return restoring.plan
+
+    async def arestore(
+        self,
+        when: int | datetime,
+        *,
+        dry_run: bool = False,
+        workers: int = 1,
+        on_error: OnError = "collect",
+        progress: Progress | None = None,
+        session: Scope | None = None,
+    ) -> RestorePlan:
+        """`restore`, awaited."""
+        from kinto_orm.bulk.twins import in_chunks
+
+        scope = scope_of(self, session)
+        options: Any = {"workers": workers, "on_error": on_error, "progress": progress}
+        restoring = _restoring(self, session, when, dry_run=dry_run, **options)
+        await arun(scope, restoring.opening())
+        for objects, bulk in restoring.parts():
+            await in_chunks(scope, objects, bulk)
+        return restoring.plan
+
     @property
     def kv(self) -> KeyValues:
         """The JSON values of this bucket by key path; nothing is sent yet."""
@@ -97,6 +166,15 @@ class Bucket(Resource):
 def _history_of(bucket: Bucket, given: Scope | None) -> Flow[History]:
     scope = (yield from place_of(bucket, given)).scope
     return (yield from history_of_bucket(scope, (yield from bucket_id(scope, bucket.id))))
+
+
+def _restoring(
+    bucket: Bucket, given: Scope | None, when: int | datetime, **options: Any
+) -> PuttingBack:
+    from kinto_orm.models.putting_back import PuttingBack
+
+    models = {each.__kinto_kind__: each for each in (Bucket, Group, Collection, Record)}
+    return PuttingBack(bucket, given, when, models, **options)
 
 
 class _InBucket(Resource):

@@ -7,53 +7,29 @@ the end. Of a dry run each flow goes on until it would write.
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from kinto_orm.bulk.jobs import Existing, Job, Outcome
-from kinto_orm.bulk.summary import Bulk, OnError, Progress, Summary, Upserts
+from kinto_orm.bulk.summary import Bulk, OnError, Progress, Upserts
 from kinto_orm.errors import ConfigurationError, InvalidData
 from kinto_orm.models.asking import home_of, is_foreign
 from kinto_orm.models.contents import name_of
 from kinto_orm.models.making import of_fields
-from kinto_orm.models.naming import names_of
+from kinto_orm.models.planning import Plan, SyncChange, noting
 from kinto_orm.models.resource import Resource
 from kinto_orm.models.saving import plural_in
 from kinto_orm.models.state import state_of
 from kinto_orm.queries.pager import Pager
 from kinto_orm.queries.query import Query
 from kinto_orm.wire.flows import ANEW, Flow
-from kinto_orm.wire.messages import Request
 from kinto_orm.wire.scope import Scope
-
-_SHOWN = 100
-_SIGNS = {"create": "+", "update": "~", "delete": "-"}
-
-
-@dataclass(frozen=True, slots=True)
-class SyncChange:
-    """One object that is not as it should be.
-
-    Attributes:
-        action: "create", "update" or "delete".
-        id: The object's id.
-        fields: Of an update, the fields that differ.
-    """
-
-    action: Literal["create", "update", "delete"]
-    id: str
-    fields: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        said = f"{_SIGNS[self.action]} {self.id}"
-        return f"{said}: {', '.join(self.fields)}" if self.fields else said
 
 
 @dataclass(slots=True)
-class SyncPlan(Summary):
+class SyncPlan(Plan):
     """What was done to make a collection equal to an iterable, or would be done. Print it.
 
     It has the counts of a Summary, and of what changes the ids.
@@ -67,21 +43,11 @@ class SyncPlan(Summary):
     """
 
     model: str = ""
-    dry_run: bool = False
-    changes: list[SyncChange] = field(default_factory=list)
     kept: int | None = None
 
     def __str__(self) -> str:
-        head = f"{self.model}: {Summary.__str__(self)}"
-        if self.dry_run:
-            head += " (a dry run: nothing was written)"
-        lines = [f"  {each}" for each in self.changes[:_SHOWN]]
-        left = len(self.changes) - len(lines)
-        if left:
-            lines.append(f"  and {left} more")
-        if self.kept:
-            lines.append(f"  {self.kept} not deleted, because something failed")
-        return "\n".join([head, *lines])
+        kept = [f"{self.kept} not deleted, because something failed"] if self.kept else []
+        return self.shown(self.model, kept)
 
 
 class Syncing:
@@ -212,7 +178,11 @@ class _Saves(Upserts):
         if self._ids is not None:
             self._ids.add(target.id)
         flow = super().flow(target, there)
-        return _noting(self._plan, target, flow, self._checking(target))
+        return self._noted(target, flow)
+
+    def _noted(self, target: Resource, flow: Flow[Any]) -> Flow[Any]:
+        yield from self._checking(target)
+        return (yield from noting(self._plan, target.id, type(target), flow))
 
     def _checking(self, target: Resource) -> Flow[None]:
         """Refuse what would be written into another collection."""
@@ -267,47 +237,3 @@ def _refuse_new_id(stored: Resource) -> None:
             "create it once more: give it an id, such as one that follows from its data. Nothing "
             "was sent."
         )
-
-
-def _noting(plan: SyncPlan, stored: Resource, flow: Flow[Any], before: Flow[None]) -> Flow[Any]:
-    """Run a flow, and note what it writes; in a dry run it ends before that."""
-    yield from before
-    names: list[str] = []
-    action: Literal["create", "update"] | None = None
-    answer: Any = None
-    try:
-        step = next(flow)
-        while True:
-            if action is None and isinstance(step, Request) and step.method in ("PUT", "PATCH"):
-                action = "create" if "If-None-Match" in step.headers else "update"
-                names = _names_in(step) if action == "update" else []
-                if plan.dry_run:
-                    flow.close()
-                    break
-            try:
-                answer = yield step
-            except BaseException as error:  # noqa: BLE001  (the flow knows what it means)
-                step = flow.throw(error)
-            else:
-                step = flow.send(answer)
-    except StopIteration as end:
-        saved = end.value
-    else:
-        saved = f"{action}d"
-    if action is not None:
-        fields = names_of(type(stored))
-        changed = tuple(fields.get(name, name) for name in names)
-        plan.changes.append(SyncChange(action, stored.id, changed))
-    return saved
-
-
-def _names_in(request: Request) -> list[str]:
-    """The stored names of what a request changes."""
-    body = json.loads(request.body or b"{}")
-    if isinstance(body, dict):
-        return [*body.get("data", {})]
-    pointers = [operation["path"].split("/")[1:3] for operation in body]
-    return [
-        name.replace("~1", "/").replace("~0", "~") if place == "data" else place
-        for place, name in pointers
-    ]

@@ -38,7 +38,7 @@ from kinto_orm.models.saving import (
     plural_in,
     refuse_partial,
 )
-from kinto_orm.models.state import is_new, set_state, state_of
+from kinto_orm.models.state import is_new, own_state, set_state, state_of
 from kinto_orm.models.stored import NOT_DATA, Stored
 from kinto_orm.queries.columns import IDS_IN_A_REQUEST, Column
 from kinto_orm.queries.pager import Asked, Listing, Pager, reading_all
@@ -184,7 +184,9 @@ class _Write:
             again = creating_again(self.stored, place, self.last_modified)
             return (yield from around_save(self.stored, self.given, again))
         except Conflict as conflict:
-            if existing != "skip" or conflict.unconfirmed:
+            # Only what is shown is there: a proxy may refuse in Kinto's words.
+            shown = "existing" in conflict.details
+            if existing != "skip" or conflict.unconfirmed or not shown:
                 raise
             return "skipped"
 
@@ -195,6 +197,7 @@ class _Write:
         """
         names = self._own_and_others()
         if names is None:
+            own_state(self.stored).seen = (self.found.raw or {}).get("last_modified")
             return (yield from self.saving(force=True))
         return (yield from self.updating(names))
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from kinto_orm.errors import InvalidData
 from kinto_orm.queries.columns import IDS_IN_A_REQUEST, Column
 from kinto_orm.queries.filters import compile_conditions
 from kinto_orm.queries.pager import Asked, Listing, Page, Pager, Read
+from kinto_orm.queries.unfit import OnInvalid, handler_of
 from kinto_orm.wire.flows import ANEW, Flow, side_by_side
 from kinto_orm.wire.messages import segment
 from kinto_orm.wire.scope import Scope
 
 M = TypeVar("M")
+
+Followed: TypeAlias = tuple[str, OnInvalid[Any]]
+"""The Python name of a field, and what becomes of what it links to and does not fit."""
 
 
 class Target(Protocol):
@@ -61,16 +66,17 @@ class Prefetching(Generic[M]):
     Args:
         pager: Of the objects.
         model: Their class.
-        names: The Python names of the fields whose links are followed.
+        links: The Python names of the fields whose links are followed, each with what becomes of
+            linked objects that do not fit their class.
         scope: Where the classes of what is linked do not say where it lives, this says.
     """
 
     def __init__(
-        self, pager: Readable[M], model: type[Holding], names: Sequence[str], scope: Scope
+        self, pager: Readable[M], model: type[Holding], links: Sequence[Followed], scope: Scope
     ) -> None:
         self._pager = pager
         self._model = model
-        self._names = names
+        self._links = _grouped(links)
         self._scope = scope
 
     @property
@@ -86,7 +92,8 @@ class Prefetching(Generic[M]):
         reply = yield from self._pager.fetching()
         read = self._pager.read(reply)
         yield ANEW
-        yield from prefetching(self._model.__kinto_links__(read[0], self._names), self._scope)
+        found = ((self._model.__kinto_links__(read[0], names), what) for names, what in self._links)
+        yield from side_by_side(prefetching(each, self._scope, what) for each, what in found)
         return reply, read
 
     def take(self, answer: tuple[Any, Read[M]], /) -> Page[M]:
@@ -94,18 +101,35 @@ class Prefetching(Generic[M]):
         return self._pager.settle(*answer)
 
 
-def prefetching(links: Iterable[Leading], scope: Scope) -> Flow[None]:
+def _grouped(links: Iterable[Followed]) -> list[tuple[list[str], OnInvalid[Any]]]:
+    """The names of the fields, those together with which the same is done."""
+    groups: list[tuple[list[str], OnInvalid[Any]]] = []
+    for name, what in links:
+        names = next((names for names, other in groups if other == what), None)
+        if names is None:
+            groups.append(([name], what))
+        else:
+            names.append(name)
+    return groups
+
+
+def prefetching(
+    links: Iterable[Leading], scope: Scope, on_invalid: OnInvalid[Any] = "raise"
+) -> Flow[None]:
     """Fetch what is linked (`GET ?in_id=...`), side by side; what there is none of is None.
 
     Args:
         links: Several to one object are given the same one.
         scope: Where the classes do not say where it lives, this says.
+        on_invalid: What becomes of what does not fit its class.
     """
     wanted: dict[type[Target], dict[str, list[Leading]]] = {}
     for link in links:
         wanted.setdefault(link.model, {}).setdefault(link.id, []).append(link)
     parts = [(model, ids) for model, each in wanted.items() for ids in _groups(each)]
-    pages = yield from side_by_side(_fetching(model, ids, scope) for model, ids in parts)
+    pages = yield from side_by_side(
+        _fetching(model, ids, scope, on_invalid) for model, ids in parts
+    )
     found = {
         (model, each.id): each
         for (model, _), page in zip(parts, pages, strict=True)
@@ -132,9 +156,12 @@ def _can_be(id: str) -> bool:
     return True
 
 
-def _fetching(model: type[Target], ids: list[str], scope: Scope) -> Flow[list[Any]]:
+def _fetching(
+    model: type[Target], ids: list[str], scope: Scope, on_invalid: OnInvalid[Any]
+) -> Flow[list[Any]]:
     """The objects with these ids, as far as there are any."""
     listing = yield from model.__kinto_listing__(scope, None)
+    listing = replace(listing, on_invalid=handler_of(on_invalid, model))
     asked = Asked(
         filters=(compile_conditions([Column[str](("id",)).in_(ids)]),),
         sort="id",

@@ -22,7 +22,7 @@ from kinto_orm.queries.merging import Merged
 from kinto_orm.queries.options import positive
 from kinto_orm.queries.pager import Asked, Known, Listing, Page, Pager, Pages, reading_all
 from kinto_orm.queries.positions import check_position
-from kinto_orm.queries.prefetching import Prefetching
+from kinto_orm.queries.prefetching import Followed, Prefetching
 from kinto_orm.queries.twins import AsyncVerbs
 from kinto_orm.queries.unfit import OnInvalid, checked_on_invalid, handler_of
 from kinto_orm.queries.updating import Updating
@@ -57,7 +57,7 @@ class Query(Explainable, AsyncVerbs[M], Generic[M]):
     fields: frozenset[str] | None = None
     size: int | None = None
     position: str | None = None
-    links: tuple[str, ...] = ()
+    links: tuple[Followed, ...] = ()
     invalid: OnInvalid[M] = "raise"
 
     # By id no object is skipped or repeated while others write.
@@ -110,7 +110,7 @@ class Query(Explainable, AsyncVerbs[M], Generic[M]):
         names = {self._field_name(each) for each in fields}
         return self._with(fields=frozenset(names | {"id", "last_modified"}))
 
-    def prefetch(self, *links: object) -> Self:
+    def prefetch(self, *links: object, on_invalid: OnInvalid[Any] = "raise") -> Self:
         """Fetch what these fields link to, too: one request for each hundred ids of a page.
 
         What is linked is `loaded` then, or None where there is none. Fields that `only` leaves
@@ -118,6 +118,8 @@ class Query(Explainable, AsyncVerbs[M], Generic[M]):
 
         Args:
             *links: Such as `Todo.author`, or the names of fields; lists of links serve too.
+            on_invalid: What becomes of linked records that do not fit their class, as in
+                `on_invalid`. The link of one that is left out has None `loaded`.
 
         Raises:
             InvalidData: One holds no links.
@@ -125,7 +127,8 @@ class Query(Explainable, AsyncVerbs[M], Generic[M]):
         names = [self._field_name(each, "prefetch") for each in links]
         for each in names:
             self.model.__kinto_check_link__(each)
-        return self._with(links=tuple(dict.fromkeys((*self.links, *names))))
+        added = dict.fromkeys(names, checked_on_invalid(on_invalid))
+        return self._with(links=tuple((dict(self.links) | added).items()))
 
     def page_size(self, size: int) -> Self:
         """Fetch so many objects with one request; the server may have a lower limit."""

@@ -1,0 +1,155 @@
+"""What was done in a bucket since a time, and what was there then: by its history.
+
+Entries are read from the newest to the oldest, so that what others write meanwhile is not met.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from kinto_orm.errors import BadReply
+from kinto_orm.models.history import HistoryEntry, history_of_bucket, modified_at, newest_of
+from kinto_orm.queries.conditions import Condition, col
+from kinto_orm.queries.pager import Page, Pages, reading_all
+from kinto_orm.wire.flows import ANEW, Flow
+from kinto_orm.wire.scope import Scope
+
+_ENTRIES_IN_A_PAGE = 500
+
+
+@dataclass(slots=True)
+class Trace:
+    """One object to which something was done since a time.
+
+    Attributes:
+        kind: "bucket", "group", "collection" or "record".
+        was_there: Whether it was there at the time.
+        is_there: Whether it is there now, by the history.
+        last_modified: The object's timestamp by its last entry, in milliseconds.
+        seen_at: The timestamp of that entry; all entries of a bucket share one clock.
+        emptied_at: The same of the last deletion of a collection; None where there was none.
+    """
+
+    kind: str
+    was_there: bool
+    is_there: bool
+    last_modified: int
+    seen_at: int
+    emptied_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Then:
+    """A bucket at a time.
+
+    Attributes:
+        scope: Where.
+        bucket: Its real id.
+        when: Milliseconds.
+    """
+
+    scope: Scope
+    bucket: str
+    when: int
+
+    @property
+    def path(self) -> str:
+        """The path of the bucket."""
+        return f"/buckets/{self.bucket}"
+
+    def tracing(self) -> Flow[dict[str, Trace]]:
+        """Find what was done since, by the path of the object.
+
+        The deletion of a collection takes its records with it, and the history says so of the
+        collection only: what was in it is looked for.
+
+        Raises:
+            Unsupported: The server lacks the history plugin.
+        """
+        traces: dict[str, Trace] = {}
+        pages = yield from self._entries(modified_at() > self.when)
+        while pages.has_more:
+            for entry in pages.take((yield from pages.fetching())):
+                _note(traces, entry)
+            yield ANEW
+        for uri in [uri for uri, each in traces.items() if each.emptied_at is not None]:
+            yield from self._finding_records(traces, uri)
+        return traces
+
+    def _finding_records(self, traces: dict[str, Trace], collection: str) -> Flow[None]:
+        """Find the records that a collection had, which was deleted since."""
+        emptied = traces[collection]
+        were_there = yield from self._records_of(collection) if emptied.was_there else _nothing()
+        inside = f"{collection}/records/"
+        for uri, each in traces.items():
+            if uri.startswith(inside):
+                each.was_there = were_there.pop(uri, False)
+                each.is_there = each.is_there and each.seen_at > (emptied.emptied_at or 0)
+        for uri, was_there in were_there.items():
+            if was_there:
+                traces[uri] = Trace("record", True, False, 0, 0)
+
+    def _records_of(self, collection: str) -> Flow[dict[str, bool]]:
+        """Whether each record was there, by its path; of those that the history shows by then."""
+        made = yield from self._last_made(collection)
+        inside = f"{collection}/records/"
+        path = col(HistoryEntry.object_uri)
+        pages = yield from self._entries(self._until(), path.like(f"{inside}*"))
+        found: dict[str, bool] = {}
+        while pages.has_more:
+            page = pages.take((yield from pages.fetching()))
+            for entry in page:
+                if entry.object_uri.startswith(inside) and (entry.last_modified or 0) > made:
+                    found.setdefault(entry.object_uri, entry.action != "delete")
+            if page and (page[-1].last_modified or 0) <= made:
+                break  # what is older went with an earlier collection of this id
+            yield ANEW
+        return found
+
+    def _last_made(self, collection: str) -> Flow[int]:
+        """The timestamp of the last creation of a collection until then; 0 where none is known."""
+        created = HistoryEntry.action == "create"
+        this = HistoryEntry.object_uri == collection
+        history = yield from history_of_bucket(self.scope, self.bucket)
+        found = yield from reading_all(history.where(this, created, self._until()).limit(1))
+        return (found[0].last_modified or 0) if found else 0
+
+    def last_entries(self, uris: Iterable[str]) -> Flow[dict[str, HistoryEntry]]:
+        """The last entry of each of these objects until then, by its path."""
+        history = yield from history_of_bucket(self.scope, self.bucket)
+        return (yield from newest_of(history.where(self._until()), uris))
+
+    def _until(self) -> Condition:
+        return modified_at() <= self.when
+
+    def _entries(self, *conditions: Condition) -> Flow[Pages[Page[HistoryEntry]]]:
+        history = yield from history_of_bucket(self.scope, self.bucket)
+        return (yield from history.where(*conditions).page_size(_ENTRIES_IN_A_PAGE).opening())
+
+
+def _nothing() -> Flow[dict[str, bool]]:
+    yield from ()
+    return {}
+
+
+def _note(traces: dict[str, Trace], entry: HistoryEntry) -> None:
+    """Note an entry; those that were noted are newer."""
+    uri, seen_at = entry.object_uri, entry.last_modified or 0
+    trace = traces.get(uri)
+    if trace is None:
+        kind, is_there = entry.resource_name, entry.action != "delete"
+        trace = traces[uri] = Trace(kind, False, is_there, _stamp_of(entry), seen_at)
+    # What was done first says whether there was something before.
+    trace.was_there = entry.action != "create"
+    if entry.action == "delete" and trace.kind == "collection":
+        trace.emptied_at = trace.emptied_at or seen_at
+
+
+def _stamp_of(entry: HistoryEntry) -> int:
+    """The timestamp of the object that an entry shows."""
+    data = entry.target.get("data")
+    found = data.get("last_modified") if isinstance(data, dict) else None
+    if type(found) is not int:
+        raise BadReply(f"the history does not show {entry.object_uri} in the entry {entry.id!r}")
+    return found

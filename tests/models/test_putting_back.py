@@ -1,0 +1,409 @@
+"""Putting a whole bucket back to what it was at a time."""
+
+from __future__ import annotations
+
+from itertools import count
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bare import bare_session
+from both import AnySession, Place, blocking_from_here, do, either, entered, in_a_bucket
+from conftest import Backend
+from faults import FaultyServer, answer_lost, at_write, gateway, passed_on
+from kinto_orm import (
+    Bucket,
+    Conflict,
+    Everyone,
+    HistoryEntry,
+    NotFound,
+    Record,
+    RestorePlan,
+    ServerError,
+    Session,
+    TransportError,
+    Unsupported,
+)
+
+# On both sessions.
+session = either
+
+Shown = dict[str, Any]
+_numbers = count(1)
+
+
+class Todo(Record, collection="todos", extra="allow"):
+    title: str = ""
+
+
+async def everything(bucket: Bucket) -> Shown:
+    """All that is in a bucket, by its path, with the permissions; without timestamps."""
+    found: list[Any] = [await do(type(bucket).get, bucket.id)]
+    found += await do(bucket.groups.find())
+    for collection in await do(bucket.collections.find()):
+        found += [collection, *await do(collection.records.find())]
+    return {each.uri: await _shown(each) for each in found}
+
+
+async def _shown(each: Any) -> Any:
+    await do(each.permissions.refresh)
+    data = each.model_dump(mode="json", exclude={"last_modified"})
+    data.pop("schema", None)  # of a record: the timestamp of its collection
+    return data, each.permissions.wanted()
+
+
+async def titles() -> dict[str, str]:
+    """The titles of all todos, by id."""
+    return {each.id: each.title for each in await do(Todo.find())}
+
+
+async def now_in(bucket: Bucket) -> int:
+    """A time after all that was done in a bucket until now."""
+    page = await do((await do(bucket.history)).limit(1).all)
+    shown: Any = page[0].target["data"]
+    return int(shown["last_modified"])
+
+
+async def bucket_of(session: AnySession) -> Bucket:
+    return await do(Bucket.get, session.bucket)  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+async def changed(session: AnySession) -> tuple[Bucket, int, Shown]:
+    """A bucket in which much was changed; a time before that, and what there was then."""
+    await do(session.sync_schema, Todo)
+    bucket = await bucket_of(session)
+    group = await do(bucket.groups.new(id="writers", members=["account:a"]).save)
+    todos = [Todo(id=name, title=name, deep={"a": 1}) for name in ("changed", "gone", "same")]
+    await do(session.save_all, todos)
+    shared = Todo(id="shared", permissions={"read": [Everyone], "write": ["account:b"]})
+    await do(shared.save)
+    await do(Todo(id="gone2", permissions={"read": ["account:b"]}).save)
+    when, before = await now_in(bucket), await everything(bucket)
+
+    bucket["note"] = "new"
+    await do(bucket.save)
+    await do(group.delete)
+    await do(bucket.groups.new(id="new", members=[]).save)
+    todos[0].title, todos[0]["more"] = "other", [1]
+    del todos[0]["deep"]
+    await do(todos[0].save)
+    await do(todos[1].delete)
+    await do((await do(Todo.get, "gone2")).delete)
+    shared.permissions.revoke("read", Everyone).grant("write", "account:c")
+    await do(shared.save)
+    await do(Todo(id="new").save)
+    await do((await do(Todo(id="fleeting").save)).delete)
+    other = await do(bucket.collections.new(id="other", sort="x").save)
+    await do(other.records.new(id="r", n=1).save)
+    return bucket, when, before
+
+
+PLAN = """\
+{bucket} at {when}: 3 created, 3 updated, 4 deleted
+  ~ : note
+  + groups/writers
+  - collections/other/records/r
+  ~ collections/todos/records/changed: title, deep, more
+  + collections/todos/records/gone
+  + collections/todos/records/gone2
+  - collections/todos/records/new
+  ~ collections/todos/records/shared: permissions
+  - collections/other
+  - groups/new"""
+
+
+async def test_all_of_it_is_what_it_was(changed: tuple[Bucket, int, Shown]) -> None:
+    """The bucket, its groups, collections, records, and who may do what."""
+    bucket, when, before = changed
+    plan = await do(bucket.restore, when)
+    assert isinstance(plan, RestorePlan)
+    assert not plan.failed
+    first, *lines = str(plan).splitlines()
+    expected = PLAN.format(bucket=bucket.id, when=when).splitlines()
+    assert (first, sorted(lines)) == (expected[0], sorted(expected[1:]))
+    assert await everything(bucket) == before
+    again = await do(bucket.restore, when)
+    assert str(again) == f"{bucket.id} at {when}: 6 unchanged"
+    assert await everything(bucket) == before
+
+
+async def test_a_dry_run_says_the_same(changed: tuple[Bucket, int, Shown]) -> None:
+    """And writes nothing."""
+    bucket, when, _ = changed
+    there = await everything(bucket)
+    plan = await do(bucket.restore, when, dry_run=True)
+    first, *lines = str(plan).splitlines()
+    expected = PLAN.format(bucket=bucket.id, when=when).splitlines()
+    assert first == f"{expected[0]} (a dry run: nothing was written)"
+    assert lines == expected[1:]
+    assert plan.dry_run
+    assert await everything(bucket) == there
+    done = await do(bucket.restore, when)
+    assert (done.created, done.updated, done.deleted) == (3, 3, 4)
+
+
+async def test_a_collection_with_all_of_its_records(session: AnySession) -> None:
+    """Its deletion took them along without a word in the history; it is made again with them."""
+    bucket = await bucket_of(session)
+    await do(session.save_all, [Todo(id=f"t{n:03}", title=str(n)) for n in range(130)])
+    await do((await do(Todo.get, "t001")).delete)
+    when, before = await now_in(bucket), await titles()
+    await do((await do(bucket.collections.get, "todos")).delete)
+    assert (await do(bucket.restore, when, dry_run=True)).created == 130
+    assert str(await do(bucket.restore, when)).startswith(f"{bucket.id} at {when}: 130 created")
+    assert await titles() == before
+
+
+async def test_a_collection_that_was_made_anew(session: AnySession) -> None:
+    """What an earlier collection of this id had is not what this one has; in both directions."""
+    bucket = await bucket_of(session)
+    await do(Todo(id="first").save)
+    await do((await do(bucket.collections.get, "todos")).delete)
+    await do(bucket.collections.new(id="todos").save)
+    await do(Todo(id="a", title="1").save)
+    await do(Todo(id="b", title="1").save)
+    when, before = await now_in(bucket), await everything(bucket)
+    await do((await do(bucket.collections.get, "todos")).delete)
+    await do(bucket.collections.new(id="todos").save)
+    await do(Todo(id="a", title="2").save)
+    await do(Todo(id="c", title="2").save)
+    plan = await do(bucket.restore, when)
+    assert (plan.created, plan.updated, plan.deleted, plan.failed) == (1, 1, 1, [])
+    assert await everything(bucket) == before
+
+
+async def test_what_is_older_than_the_history(session: AnySession) -> None:
+    """It is left as it is, and named."""
+    bucket = await bucket_of(session)
+    old = await do(Todo(id="old", title="1").save)
+    deleted = await do(Todo(id="deleted", title="1").save)
+    when = await now_in(bucket)
+    history = await do(bucket.history)
+    assert await do(history.where(HistoryEntry.resource_name == "record").delete) == 2
+    old.title = "2"
+    await do(old.save)
+    await do(deleted.delete)
+    await do(Todo(id="new").save)
+    plan = await do(bucket.restore, when)
+    assert sorted(plan.unknown) == [f"collections/todos/records/{n}" for n in ("deleted", "old")]
+    assert (plan.skipped, plan.deleted, plan.total) == (2, 1, 3)
+    assert str(plan).endswith(
+        "left as it is, for the history does not reach back so far: "
+        "collections/todos/records/deleted, collections/todos/records/old"
+    )
+    assert await titles() == {"old": "2"}
+
+
+async def test_what_somebody_changes_meanwhile(session: AnySession, place: Place) -> None:
+    """It stays, and is a Conflict; the rest is done."""
+    bucket = await bucket_of(session)
+    group = await do(bucket.groups.new(id="g", members=[]).save)
+    todos = [await do(Todo(id=name, title="1").save) for name in ("a", "b", "gone", "left")]
+    when = await now_in(bucket)
+    await do(group.delete)
+    for each in todos:
+        each.title = "2"
+        await do(each.save)
+    await do(todos[3].delete)
+    await do(Todo(id="new").save)
+    await do(bucket.collections.new(id="made").save)
+
+    def meanwhile(summary: object) -> None:
+        """When the group was made again, before the records are looked at."""
+        auth = {"auth": ("tests", "s3cret")} if place.name == "http" else {}
+        with Session(place.url, bucket=session.bucket, **auth) as other:
+            if Todo.get("b").title == "2":
+                Todo.get("b").assign(title="theirs").save()
+                Todo.get("new").assign(title="theirs").save()
+                Todo.get("gone").delete()
+                Todo(id="left", title="theirs").save()
+                other.scoped(collection="made").save(Record(id="r", n=1))
+
+    plan = await do(bucket.restore, when, progress=meanwhile)
+    records = [f"collections/todos/records/{name}" for name in ("b", "gone", "left", "new")]
+    assert sorted(each.target for each in plan.failed) == ["collections/made", *records]
+    assert all(isinstance(each.error, Conflict) for each in plan.failed)
+    assert "stays as it is" in str(plan.failed[0].error)
+    assert (plan.created, plan.updated, plan.deleted) == (1, 1, 0)
+    assert await titles() == {"a": "1", "b": "theirs", "left": "theirs", "new": "theirs"}
+    made = await do(bucket.collections.get, "made")
+    assert [each.id for each in await do(made.records.find())] == ["r"]
+
+    plan = await do(bucket.restore, when)
+    assert not plan.failed
+    assert await titles() == dict.fromkeys(("a", "b", "gone", "left"), "1")
+
+
+async def test_permissions_that_are_not_shown(place: Place) -> None:
+    """Who may write a bucket restores what others wrote; the permissions there stay as they are."""
+    async with (
+        in_a_bucket(place, auth=("alice", "s3cret")) as alice,
+        entered(place.session(bucket=alice.bucket, auth=("bob", "s3cret"))) as bob,
+    ):
+        bucket = await do(Bucket.get, alice.bucket, session=alice)
+        name = (await do(bob.server_info)).user["id"]
+        await do(bucket.permissions.grant("write", name).save)
+        theirs = Todo(id="a", title="1", permissions={"read": [Everyone]})
+        await do(theirs.save, session=bob)
+        when = await now_in(bucket)
+        theirs.title = "2"
+        theirs.permissions.revoke("read", Everyone)
+        await do(theirs.save)
+        plan = await do(bucket.restore, when)
+        assert plan.changes[0].fields == ("title",)
+        back = await do(Todo.get, "a", session=bob)
+        assert (back.title, back.permissions.read) == ("1", set())
+
+
+async def test_no_time_of_the_bucket(session: AnySession) -> None:
+    """It was not there, or what is given is no time."""
+    bucket = await bucket_of(session)
+    with pytest.raises(NotFound, match=f"the bucket '{bucket.id}' was not there at 5"):
+        await do(bucket.restore, 5)
+    for wrong in ("yesterday", None, True):
+        with pytest.raises(TypeError, match="is no time"):
+            await do(bucket.restore, wrong)
+    with pytest.raises(ValueError, match="workers"):
+        await do(bucket.restore, 5, workers=0)
+
+
+async def test_another_place(session: AnySession, place: Place) -> None:
+    """A bucket is restored where it lives."""
+    bucket = await bucket_of(session)
+    async with in_a_bucket(place) as elsewhere:
+        plan = await do(bucket.restore, await now_in(bucket), session=elsewhere)
+        assert (plan.bucket, plan.total) == (session.bucket, 0)
+    async with entered(place.session(bucket="default", collection="mine")) as personal:
+        await do(Record(id="a", n=1).save, session=personal)
+        mine = await do(Bucket.get, "default", session=personal)
+        when = await now_in(mine)
+        await do(Record(id="b", n=1).save, session=personal)
+        assert (await do(mine.restore, when, session=personal)).deleted == 1
+
+
+@pytest.mark.parametrize("lost", [gateway(502), at_write(answer_lost), at_write(gateway(503))])
+async def test_what_fails_is_done_by_the_next(served: str, lost: Any) -> None:
+    """The history cannot be read any more, an answer is lost, or the server is busy."""
+    blocking_from_here()
+    auth = ("tests", "s3cret")
+    with (
+        FaultyServer(upstream=served) as proxy,
+        Session(proxy.url, auth=auth, bucket=f"lost{next(_numbers)}", retry=None) as session,
+    ):
+        bucket = Bucket(id=session.bucket).save()
+        bucket.collections.new(id="todos").save()
+        todo = Todo(id="a", title="1").save()
+        when = await now_in(bucket)
+        todo.assign(title="2").save()
+        session.server_info()
+        proxy.answers.extend([passed_on, lost])
+        plan = bucket.restore(when)
+        assert [each.target for each in plan.failed] == ["collections/todos/records/a"]
+        assert isinstance(plan.failed[0].error, TransportError | ServerError)
+        again = bucket.restore(when)
+        assert (again.updated + again.unchanged, again.failed) == (1, [])
+        assert await titles() == {"a": "1"}
+
+
+def test_a_server_without_history() -> None:
+    """The capability is named."""
+    with bare_session() as session:
+        bucket = Bucket(id=session.bucket).save(session=session)
+        with pytest.raises(Unsupported, match="history"):
+            bucket.restore(5, session=session)
+
+
+# Any history
+
+
+KEYS = ("title", "more")
+steps = st.one_of(
+    st.tuples(st.just("put"), st.sampled_from("ab"), st.sampled_from("xyz"), st.sampled_from(KEYS)),
+    st.tuples(st.just("delete"), st.sampled_from("ab"), st.sampled_from("xyz")),
+    st.tuples(st.just("grant"), st.sampled_from("ab"), st.sampled_from("xyz"), st.booleans()),
+    st.tuples(st.just("drop"), st.sampled_from("ab")),
+    st.tuples(st.just("group"), st.booleans()),
+)
+
+
+def step(session: Session, what: Any, number: int) -> None:
+    """Do one thing in a bucket, if it can be done."""
+    bucket = Bucket.get(session.bucket)
+    act, *rest = what
+    if act == "group":
+        there = bucket.groups.find().first()
+        if there is None:
+            bucket.groups.new(id="g", members=[f"account:{number}"]).save()
+        elif rest[0]:
+            there.delete()
+        else:
+            there.assign(members=[f"account:{number}"]).save()
+        return
+    collection = bucket.collections.find(Record.id == rest[0]).first()
+    if collection is None:
+        collection = bucket.collections.new(id=rest[0]).save()
+    if act == "drop":
+        collection.delete()
+        return
+    record = collection.records.find(Record.id == rest[1]).first()
+    if act == "put":
+        record = record or collection.records.new(id=rest[1])
+        record[rest[2]] = number
+        record.save()
+    elif record is not None and act == "delete":
+        record.delete()
+    elif record is not None:
+        change = record.permissions.grant if rest[2] else record.permissions.revoke
+        change("read", Everyone)
+        record.permissions.save()
+
+
+async def any_history(url: str, bucket: str, before: list[Any], after: list[Any]) -> None:
+    with Session(url, bucket=bucket) as session:
+        made = Bucket(id=bucket).save()
+        for number, what in enumerate(before):
+            step(session, what, number)
+        when, then = await now_in(made), await everything(made)
+        for number, what in enumerate(after, len(before)):
+            step(session, what, number)
+        promised = made.restore(when, dry_run=True)
+        plan = made.restore(when)
+        assert (plan.failed, plan.unknown) == ([], [])
+        assert sorted(map(str, promised.changes)) == sorted(map(str, plan.changes))
+        assert await everything(made) == then
+        assert made.restore(when).total == made.restore(when).unchanged
+
+
+@given(before=st.lists(steps, max_size=10), after=st.lists(steps, max_size=10))
+@settings(max_examples=20)
+async def test_any_history(before: list[Any], after: list[Any]) -> None:
+    """Whatever was done, a bucket becomes what it was, and what a dry run says is done."""
+    blocking_from_here()
+    await any_history("memory://tests", f"any{next(_numbers)}", before, after)
+
+
+async def test_a_long_history(backend: Backend) -> None:
+    """On each backend."""
+    random = Random(12)
+    chosen = [steps_like(random, number) for number in range(40)]
+    blocking_from_here()
+    await any_history(backend.url, backend.new_id("p"), chosen[:20], chosen[20:])
+
+
+def steps_like(random: Random, number: int) -> Any:
+    """One step, as `steps` has them."""
+    where = random.choice("ab"), random.choice("xyz")
+    return random.choice(
+        [
+            ("put", *where, random.choice(KEYS)),
+            ("put", *where, random.choice(KEYS)),
+            ("delete", *where),
+            ("grant", *where, random.random() < 0.7),
+            ("drop", where[0]),
+            ("group", random.random() < 0.3),
+        ]
+    )
