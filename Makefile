@@ -6,7 +6,7 @@ BASE := $(VENV)/.base
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: install demo test everywhere coverage trust explore lint types layers record docs bench against wheel check clean
+.PHONY: install demo test everywhere coverage trust explore lint types layers record docs page bench against wheel check clean
 
 install: $(READY)
 
@@ -70,6 +70,10 @@ record: install
 docs: install
 	$(BIN)/python docs/draw_rooms.py
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+
+# What the commands of the page on the command line print, into that page; a test compares them.
+page: install
+	$(BIN)/python docs/run_commands.py
 
 bench: install
 	for script in $(filter-out bench/against.py,$(wildcard bench/[a-z]*.py)); do \

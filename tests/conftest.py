@@ -39,11 +39,11 @@ os.environ.pop("KINTO_ORM_SERVER", None)
 os.environ.pop("KINTO_ORM_AUTH", None)
 os.environ["NO_PROXY"] = "127.0.0.1"
 
-# The fixtures of tests that run on both sessions.
-pytest_plugins = ["both"]
+# The fixtures of tests that run on both sessions, and of the program's.
+pytest_plugins = ["both", "program"]
 
 # The rooms whose tests ask what a store answers run on a file, too.
-_ON_THREE = {"bulk", "kv", "queries", "server", "sqlite", "trust"}
+_ON_THREE = {"bulk", "kv", "queries", "server", "sqlite", "trust", "cli"}
 # These ask what the client makes of what a server says, or of a model, whichever the store is.
 _ON_MEMORY = {
     "test_account.py",

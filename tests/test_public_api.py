@@ -29,7 +29,7 @@ PUBLIC = {
         SchemaPlan ServerError ServerInfo Session SessionMiddleware Summary SyncChange
         SyncPlan Template TemplateError TemplateSyntaxError Timeout Tombstone TransportError
         Unauthorized UndefinedVariable Unsupported Updated __version__ any_of col field
-        http_status retry_on_conflict
+        http_status read_condition read_conditions read_order retry_on_conflict
     """,
     "kinto_orm.server": """
         EmbeddedServer LoopbackServer ProcessServer open_local open_memory open_sqlite

@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from kinto_orm.queries.marks import Change, Created, Deleted, Updated
     from kinto_orm.queries.pager import Page
     from kinto_orm.queries.query import Query
+    from kinto_orm.queries.written import read_condition, read_conditions, read_order
     from kinto_orm.session import Session
     from kinto_orm.templates.template import Template
     from kinto_orm.wire.attempts import Retry
@@ -162,6 +163,9 @@ __all__ = [
     "col",
     "field",
     "http_status",
+    "read_condition",
+    "read_conditions",
+    "read_order",
     "retry_on_conflict",
 ]
 
@@ -228,6 +232,9 @@ _LATER = {
     "Link": "models.links",
     "Page": "queries.pager",
     "Query": "queries.query",
+    "read_condition": "queries.written",
+    "read_conditions": "queries.written",
+    "read_order": "queries.written",
     "Record": "models.record",
     "Tombstone": "models.deleting",
     "retry_on_conflict": "models.rereading",

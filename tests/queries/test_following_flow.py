@@ -236,6 +236,18 @@ def test_the_mark_before_the_first_pass() -> None:
     assert len(requests) == 4
 
 
+def test_from_now_on() -> None:
+    """What is there is not told, and not read but for what is as new as a late commit may be."""
+    told, requests = run(
+        follower("now"),
+        head(),
+        page([row("a", NOW - 1)]),
+        page([row("a", NOW - 1), row("b", NOW + 1)], NOW + 1),
+    )
+    assert what(told) == [("Updated", "b")]
+    assert all("_since" in each or "HEAD" in str(each) for each in map(str, requests[1:]))
+
+
 def test_a_token_for_each_change() -> None:
     """From each of them the rest is told, and nothing twice."""
     rows = [row(each, NOW + n) for n, each in enumerate("abc", 1)]

@@ -742,6 +742,21 @@ def test_a_server_process_answers_until_it_is_closed():
         http.get("/")
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"kinto.includes": "kinto_orm.server.kvp", "kinto.kvp_api_keys": "a:b"}, "has a colon"),
+        ({"kinto.includes": "no_such_plugin"}, "no_such_plugin"),
+    ],
+)
+def test_settings_that_kinto_refuses_are_refused(settings, message):
+    """In this process as in another one; the message is Kinto's, or its plugin's."""
+    with pytest.raises(ConfigurationError, match=message):
+        open_memory(settings=settings)
+    with pytest.raises(ConfigurationError, match=message):
+        serve_process("memory://", settings=settings)
+
+
 def test_a_killed_server_process_stops_answering():
     """kill() is what a crash looks like to clients."""
     with serve_process("memory://") as served:
@@ -766,6 +781,26 @@ def test_a_server_process_does_not_outlive_its_parent():
             return probe.connect_ex(("127.0.0.1", port)) != 0
 
     assert eventually(is_closed)
+
+
+def test_a_server_process_has_the_port_that_it_is_given():
+    """A port that was free before is its own, and is refused while somebody has it."""
+    with serve_process("memory://") as served:
+        port = int(served.url.split(":")[2].split("/")[0])
+        with pytest.raises(OSError, match="in use"):
+            serve_process("memory://", port=port)
+    with serve_process("memory://", port=port) as again:
+        assert again.url == served.url
+        assert over_sockets(again).get("/").ok
+
+
+def test_it_can_be_waited_for_the_end_of_a_server_process(tmp_path):
+    """While all of them go on there is nothing to wait for; one that crashes is noticed."""
+    with serve_process(f"sqlite:///{tmp_path / 'app.db'}", processes=2) as served:
+        assert served.wait(0.1) is False
+        os.kill(served.pids[1], signal.SIGKILL)
+        assert served.wait() is True
+        assert over_sockets(served).get("/").ok
 
 
 @pytest.mark.parametrize(

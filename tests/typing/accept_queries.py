@@ -21,6 +21,9 @@ from kinto_orm import (
     any_of,
     col,
     field,
+    read_condition,
+    read_conditions,
+    read_order,
 )
 from models import Color, Level, Shirt, Size, Todo, Urgent
 
@@ -51,6 +54,12 @@ assert_type(Todo.find(session=Session("memory://")), Query[Todo])
 assert_type(any_of(Todo.prio == 3, col(Todo.due) < now), Condition)
 Todo.find(any_of(Todo.done == False, [Todo.prio > 3, col(Todo.tags).has("x")]), Todo.title != "")
 Todo.find().where(any_of((Todo.prio == 1, Todo.title == "x"), any_of(Todo.prio == 2)))
+
+
+# Conditions as texts.
+assert_type(read_condition("prio>=3", Todo), Condition)
+Record.find(*read_conditions("prio>=3 done=false")).order_by(*read_order("-prio"))
+Todo.find().follow("now")
 
 
 # What does not fit.

@@ -24,6 +24,7 @@ from kinto_orm import (
     Tombstone,
     retry_on_conflict,
 )
+from kinto_orm.server import serve_process
 from models import Todo, Urgent
 
 
@@ -179,3 +180,9 @@ def restoring(session: Session) -> None:
     assert_type(session.kv.at(5)["a"], JsonValue)
     assert_type(session.kv.revert("a", 5), JsonValue)
     assert_type(session.kv.uri("a"), str)
+
+
+def serving() -> None:
+    with serve_process("sqlite:///a.db", processes=2, port=8888) as server:
+        assert_type(server.wait(), bool)
+        assert_type(server.wait(1.5), bool)

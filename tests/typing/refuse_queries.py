@@ -2,7 +2,16 @@
 
 from datetime import datetime
 
-from kinto_orm import Record, Session, any_of, col, field
+from kinto_orm import (
+    Record,
+    Session,
+    any_of,
+    col,
+    field,
+    read_condition,
+    read_conditions,
+    read_order,
+)
 from models import Shirt, Todo
 
 Todo.find(Todo.titel == "x")  # refused: mypy pyright
@@ -47,6 +56,10 @@ Todo.find(any_of(Todo.title))  # refused: mypy pyright
 Todo.find(any_of(Todo.prio == 1, "x"))  # refused: mypy pyright
 any_of([Todo.title])  # refused: mypy pyright
 print(any_of(Todo.prio == 1).find())  # refused: mypy pyright
+
+Todo.find(read_conditions("prio>=3"))  # refused: mypy pyright
+read_condition(Todo.prio >= 3)  # refused: mypy pyright
+read_order(["prio"])  # refused: mypy pyright
 
 Todo.find().on_invalid("ignore")  # refused: mypy pyright
 Todo.find().on_invalid(lambda raw: None)  # refused: mypy pyright

@@ -33,6 +33,7 @@ M = TypeVar("M")
 
 # Milliseconds.
 LOOK_BACK = 2000
+NOW = "now"
 _PAGE = 100
 
 Params = list[tuple[str, str]]
@@ -44,7 +45,7 @@ class Follower(Generic[M]):
     Args:
         listing: Finds where the objects are.
         name: What is followed, for messages.
-        since: A token, or None for everything from the beginning.
+        since: A token; None for everything from the beginning, "now" for what comes from now on.
         size: How many entries to fetch with one request, at most 100.
     """
 
@@ -56,7 +57,8 @@ class Follower(Generic[M]):
         self._name = name
         # The history is asked for all ids of a page, and a URL has its limits.
         self._size = min(size or _PAGE, _PAGE)
-        self._mark = Mark.of(since) if since is not None else None
+        self._skips = since == NOW
+        self._mark = None if since in (None, NOW) else Mark.of(since)
         self._etag: int | None = None
 
     def once(self) -> Iterator[Flow[list[AnyChange[M]]]]:
@@ -112,7 +114,7 @@ class Follower(Generic[M]):
             mark = dataclasses.replace(mark, seen=seen, witness=witness or mark.witness)
             if len(old) < len(page.objects):
                 break
-        self._mark = mark
+        self._mark = dataclasses.replace(mark, after=None) if self._skips else mark
         return []
 
     def note(self, page: Reply) -> None:

@@ -272,7 +272,7 @@ class Query(Explainable, AsyncVerbs[M], Generic[M]):
 
         Args:
             since: The token of the last change that was dealt with; None for everything that
-                there is.
+                there is, "now" for what comes from now on.
 
         Raises:
             CollectionReset: The collection was emptied or made anew since the token.

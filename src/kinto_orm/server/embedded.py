@@ -197,7 +197,7 @@ def open_memory(*, settings: Mapping[str, str] | None = None) -> EmbeddedServer:
             `kinto.includes` adds plugins to its own.
 
     Raises:
-        ConfigurationError: The extra `server` is not installed.
+        ConfigurationError: The extra `server` is not installed, or Kinto refuses the settings.
     """
     with extra():
         from kinto_orm.server.application import MEMORY
@@ -223,14 +223,22 @@ def build(backends: Mapping[str, Any], secret: str, given: Mapping[str, str]) ->
         backends: The settings that say where the data is.
         secret: Kinto's `userid_hmac_secret`: user ids derive from it.
         given: The caller's settings, as `plain` returns them.
+
+    Raises:
+        ConfigurationError: Kinto, or a plugin that the settings name, refuses them.
     """
     with extra():
+        from pyramid.exceptions import ConfigurationError as Refused
+
         from kinto_orm.server.application import Application
     settings = {**_SETTINGS, **backends, "userid_hmac_secret": secret, **given}
     plugins = f"{_SETTINGS['includes']} {given.get('includes', '')}".split()
     settings["includes"] = " ".join(dict.fromkeys(plugins))
-    with _building, hushed():
-        return Application(settings, ":".join(own_user(secret)))
+    try:
+        with _building, hushed():
+            return Application(settings, ":".join(own_user(secret)))
+    except (Refused, ModuleNotFoundError) as error:
+        raise ConfigurationError(f"Kinto refuses these settings: {error}") from error
 
 
 def plain(settings: Mapping[str, str] | None) -> dict[str, str]:

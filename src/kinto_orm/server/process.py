@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -29,19 +30,23 @@ class ProcessServer:
         pids: The process ids, one for each process.
     """
 
-    def __init__(self, url: str, *, processes: int, threads: int, settings: dict[str, str]) -> None:
+    def __init__(
+        self, url: str, *, processes: int, port: int, threads: int, settings: dict[str, str]
+    ) -> None:
         """Use `serve_process` instead; the arguments are the same."""
         self._process = os.getpid()
         task = {"url": url, "threads": threads, "settings": settings}
         self._children: list[subprocess.Popen[str]] = []
         try:
             # Listening before any process runs: none of them finds the port closed.
-            with listen(0) as port:
-                self.url = url_of(port)
-                self._children = [_start(port, task) for _ in range(processes)]
+            with listen(port) as listening:
+                self.url = url_of(listening)
+                for _ in range(processes):
+                    self._children.append(_start(listening, task))
             answers = [_first_line(child) for child in self._children]
         except BaseException:
-            self.kill()
+            # Not killed: a PostgreSQL that they are starting has to be stopped by them.
+            self.close()
             raise
         self.auth: tuple[str, str] = tuple(answers[0]["auth"])
         self.pids = [child.pid for child in self._children]
@@ -76,6 +81,19 @@ class ProcessServer:
                 child.kill()
             _reap(child)
 
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until one of the processes ends, which it does by itself only when it fails.
+
+        Args:
+            seconds: How long to wait at most; None for as long as all of them go on.
+
+        Returns:
+            Whether one has ended. The others go on: close the server.
+        """
+        # A process has nothing more to say after its start: its pipe can be read when it ends.
+        outputs = [child.stdout for child in self._children if child.stdout is not None]
+        return bool(select.select(outputs, [], [], seconds)[0])
+
     def __enter__(self) -> Self:
         return self
 
@@ -87,7 +105,12 @@ class ProcessServer:
 
 
 def serve_process(
-    url: str, *, processes: int = 1, threads: int = 4, settings: Mapping[str, str] | None = None
+    url: str,
+    *,
+    processes: int = 1,
+    port: int = 0,
+    threads: int = 4,
+    settings: Mapping[str, str] | None = None,
 ) -> ProcessServer:
     """Serve an embedded Kinto on 127.0.0.1 from processes of its own, and wait until it answers.
 
@@ -96,12 +119,14 @@ def serve_process(
     Args:
         url: `memory://`, `sqlite:///file.db` or `local:///directory`.
         processes: How many share the port; one with `memory://`.
+        port: The port; 0 takes a free one.
         threads: How many requests each answers at a time.
         settings: Kinto's settings, as `open_memory` and the others take them.
 
     Raises:
         ConfigurationError: The URL is another one, `memory://` is to have several processes,
             or a process could not open its server; the message says why.
+        OSError: The port is taken.
     """
     scheme = urlsplit(url).scheme
     if scheme not in ("memory", "sqlite", "local"):
@@ -112,7 +137,9 @@ def serve_process(
         raise ConfigurationError(
             "memory:// is one process's memory: use sqlite:///file.db or local:///directory"
         )
-    return ProcessServer(url, processes=processes, threads=threads, settings=dict(settings or {}))
+    return ProcessServer(
+        url, processes=processes, port=port, threads=threads, settings=dict(settings or {})
+    )
 
 
 def main() -> None:

@@ -1,0 +1,5 @@
+"""`python -m kinto_orm.cli` is `kinto-orm`."""
+
+from kinto_orm.cli import main
+
+main()

@@ -1,0 +1,99 @@
+"""The program: its options, and its commands by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+from typer import Context, Exit, Option, Typer
+
+from kinto_orm import __version__
+from kinto_orm.cli import (
+    browsing,
+    completing,
+    copying,
+    doctor,
+    finding,
+    granting,
+    info,
+    keys,
+    login,
+    objects,
+    putting,
+    removing,
+    restoring,
+    serving,
+    templating,
+    watching,
+)
+from kinto_orm.cli.commands import Command, Commands
+from kinto_orm.cli.settings import Settings
+
+app = Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_COMMANDS: dict[str, Callable[..., None]] = {
+    "ls": objects.ls,
+    "get": objects.get,
+    "find": finding.find,
+    "put": putting.put,
+    "patch": putting.patch,
+    "rm": removing.rm,
+    "cp": copying.cp,
+    "mv": copying.mv,
+    "perms": granting.perms,
+    "watch": watching.watch,
+    "history": restoring.history,
+    "diff": restoring.diff,
+    "restore": restoring.restore,
+}
+
+for name, command in _COMMANDS.items():
+    app.command(name, cls=Command)(command)
+
+app.command("serve", epilog=serving.EXAMPLES)(serving.serve)
+app.command("browse", epilog=browsing.EXAMPLES)(browsing.browse)
+app.command("login", epilog=login.EXAMPLES)(login.login)
+app.command("info", epilog=info.INFO_EXAMPLES)(info.info)
+app.command("account", epilog=info.ACCOUNT_EXAMPLES)(info.account)
+app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
+app.add_typer(keys.app, name="kv")
+app.add_typer(templating.app, name="template")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"kinto-orm {__version__}")
+        raise Exit
+
+
+@app.callback()
+def options(
+    ctx: Context,
+    server: Annotated[str | None, Option(help="URL: https://host/v1, sqlite:///file.db")] = None,
+    auth: Annotated[str | None, Option(help="user:password, or 'Bearer token'")] = None,
+    bucket: Annotated[
+        str | None,
+        Option(help="The bucket of short targets", autocompletion=completing.buckets),
+    ] = None,
+    collection: Annotated[
+        str | None,
+        Option(help="The default collection", autocompletion=completing.collections),
+    ] = None,
+    profile: Annotated[
+        str | None,
+        Option(help="A name in ~/.config/kinto-orm.toml", autocompletion=completing.profiles),
+    ] = None,
+    as_json: Annotated[bool, Option("--json", help="One JSON value in each line")] = False,
+    version: Annotated[
+        bool,
+        Option("--version", callback=_version, is_eager=True, help="Print the version"),
+    ] = False,
+) -> None:
+    """See, change, move and check data in a Kinto server."""
+    ctx.obj = Settings(server, auth, bucket, collection, profile, as_json)

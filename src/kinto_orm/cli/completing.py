@@ -1,0 +1,77 @@
+"""What a shell offers when Tab is pressed, beside commands and options.
+
+Nobody waits long for it, and it says nothing: where the server does not answer at once, or wants a
+password that is not kept, there is nothing to offer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import islice
+
+from typer import Context
+
+from kinto_orm import Bucket, Collection, KintoError, Session, Template
+from kinto_orm.cli.profiles import Profile, Profiles
+from kinto_orm.cli.settings import Settings
+
+_MOST = 50
+_TIMEOUT = (0.5, 1.5)
+# Others are opened by a request only when they run already: starting a Kinto takes too long.
+_SCHEMES = ("http://", "https://", "kvp+")
+
+
+def profiles(incomplete: str) -> list[str]:
+    """The profiles that `login` has kept."""
+    with suppress(KintoError):
+        return [each for each in Profiles.read().named if each.startswith(incomplete)]
+    return []
+
+
+def buckets(ctx: Context, incomplete: str) -> list[str]:
+    """The buckets that the user may read."""
+    return _offered(ctx, incomplete, lambda _: (each.id for each in Bucket.find()))
+
+
+def collections(ctx: Context, incomplete: str) -> list[str]:
+    """The collections of the bucket."""
+    return _offered(ctx, incomplete, lambda _: (each.id for each in Collection.find()))
+
+
+def keys(ctx: Context, incomplete: str) -> list[str]:
+    """The root keys that begin so."""
+    return _offered(ctx, incomplete, lambda session: iter(session.kv.keys(incomplete)))
+
+
+def templates(ctx: Context, incomplete: str) -> list[str]:
+    """The templates by name."""
+    return _offered(ctx, incomplete, lambda _: (each.name for each in Template.find()))
+
+
+def _offered(ctx: Context, incomplete: str, list_: Callable[[Session], Iterator[str]]) -> list[str]:
+    with suppress(KintoError):
+        given = ctx.find_root().params
+        settings = Settings(
+            given.get("server"),
+            given.get("auth"),
+            given.get("bucket"),
+            profile=given.get("profile"),
+        )
+        found = settings.found()
+        if found is not None and found.server.startswith(_SCHEMES):
+            with _session(settings, found) as session:
+                fitting = (each for each in list_(session) if each.startswith(incomplete))
+                return list(islice(fitting, _MOST))
+    return []
+
+
+def _session(settings: Settings, found: Profile) -> Session:
+    auth = settings.auth or (found.auth.get_secret_value() if found.auth else None)
+    return Session(
+        found.server,
+        auth=auth if auth and (":" in auth or " " in auth) else None,
+        bucket=settings.bucket or found.bucket or "default",
+        timeout=_TIMEOUT,
+        retry=None,
+    )

@@ -1,0 +1,68 @@
+"""`info` and `account`: which server, and who one is there."""
+
+from __future__ import annotations
+
+from pydantic import JsonValue
+from typer import Context
+
+from kinto_orm import Session
+from kinto_orm.cli.commands import examples
+from kinto_orm.cli.settings import settings_of
+
+INFO_EXAMPLES = examples(
+    "kinto-orm info --server https://kinto.example/v1",
+    "kinto-orm info --json | jq .capabilities",
+)
+ACCOUNT_EXAMPLES = examples(
+    "kinto-orm account",
+    "kinto-orm account --server kvp+https://api.kvp.io --json | jq .reads",
+)
+
+
+def info(ctx: Context) -> None:
+    """Say which server it is, its version, who you are there, and what it can do."""
+    settings = settings_of(ctx)
+    with settings.session() as session:
+        told = _of_kvp(session) if session.dialect == "kvp" else _of_kinto(session)
+        settings.output.facts({"server": session.server_url, **told})
+
+
+def account(ctx: Context) -> None:
+    """Say who you are: your principals and bucket, and on a kvp.io server your reads and size."""
+    settings = settings_of(ctx)
+    with settings.session() as session:
+        settings.output.facts(who(session))
+
+
+def who(session: Session) -> dict[str, JsonValue]:
+    """What the server says of the user.
+
+    Raises:
+        Unauthorized: It recognises nobody.
+    """
+    found = session.account()
+    names = ("id", "principals", "bucket", "email", "reads", "size")
+    told = {name: getattr(found, name) for name in names}
+    return told | {"principals": _sorted(found.principals)}
+
+
+def _sorted(names: JsonValue | list[str]) -> JsonValue:
+    """Names in one order: a server that is started anew has another one."""
+    return [*sorted(map(str, names))] if isinstance(names, list) else None
+
+
+def _of_kinto(session: Session) -> dict[str, JsonValue]:
+    found = session.server_info()
+    user = found.user or {}
+    return {
+        "version": found.version or None,
+        "user": user.get("id"),
+        "principals": _sorted(user.get("principals")),
+        "bucket": user.get("bucket"),
+        "settings": dict(sorted(found.settings.items())),
+        "capabilities": list[JsonValue](sorted(found.capabilities)),
+    }
+
+
+def _of_kvp(session: Session) -> dict[str, JsonValue]:
+    return {"speaks": "the protocol of kvp.io", "user": session.account().id}

@@ -1,0 +1,157 @@
+"""`ls` and `get`: what is there."""
+
+from __future__ import annotations
+
+from itertools import chain, islice
+from typing import Annotated, Any
+
+from pydantic import JsonValue
+from typer import Argument, Context, Option
+
+from kinto_orm import Bucket, Collection, KintoError, Query, Session
+from kinto_orm.cli.printing import Output, moment, tell
+from kinto_orm.cli.settings import settings_of
+from kinto_orm.cli.targets import (
+    TARGET_HELP,
+    Stored,
+    Target,
+    TargetText,
+    inside,
+    model_of,
+    single,
+    stored,
+    target_of,
+)
+
+# A reader is shown so many fields, of those that so many records have.
+_COLUMNS, _LOOK = 4, 50
+
+
+def ls(
+    ctx: Context,
+    target: Annotated[str | None, Argument(metavar="TARGET", help=TARGET_HELP)] = None,
+    limit: Annotated[int | None, Option(min=1, help="At most so many")] = None,
+    count: Annotated[bool, Option(help="Count what is inside of each")] = True,
+) -> None:
+    """List what is in TARGET: the buckets, a bucket's collections, a collection's records.
+
+    Without TARGET: the records of the default collection, else the collections of the default
+    bucket, else all buckets. A bucket's groups are in /buckets/BUCKET/groups.
+
+    Examples:
+        kinto-orm ls /                          all buckets
+        kinto-orm ls /buckets/blog              the collections of a bucket
+        kinto-orm ls /buckets/blog/groups       its groups
+        kinto-orm ls articles --limit 10        records of a collection
+        kinto-orm ls articles --json | jq .id   each as a line of JSON
+    """
+    settings = settings_of(ctx)
+    with settings.session() as session:
+        listed = inside(_by_default(session) if target is None else target_of(target, session))
+        model, scope = model_of(listed, session)
+        found: Query[Any] = scope.find(model)
+        listing = found if limit is None else found.limit(limit)
+        if settings.as_json or not (count and listed.kind in ("buckets", "collections")):
+            show(settings.output, listing)
+        else:
+            _show_counted(settings.output, listing)
+        if settings.output.is_terminal and listed.kind == "collections":
+            _tell_groups(listed, scope)
+
+
+def get(
+    ctx: Context,
+    target: TargetText,
+    permissions: Annotated[
+        bool, Option("--permissions", help="Print the permissions, too")
+    ] = False,
+) -> None:
+    """Print an object as JSON.
+
+    With --permissions it is {"data": ..., "permissions": ...}; the server shows the permissions
+    to those only who may write the object, others see {}.
+
+    Examples:
+        kinto-orm get articles/first
+        kinto-orm get /buckets/blog/groups/writers
+        kinto-orm get articles --permissions    the collection itself, and who may do what
+        kinto-orm get articles/first > a.json   then change it, and: kinto-orm put articles/first -
+    """
+    settings = settings_of(ctx)
+    with settings.session() as session:
+        wanted = single(target_of(target, session))
+        model, scope = model_of(wanted, session)
+        found = scope.get(model, wanted.id or "")
+        settings.output.value(whole(found) if permissions else stored(found))
+
+
+def whole(found: Stored) -> dict[str, JsonValue]:
+    """An object's data and its permissions, as the server writes them."""
+    told: dict[str, Any] = found.permissions.wanted()
+    return {"data": stored(found), "permissions": told}
+
+
+def show(output: Output, found: Query[Any], columns: tuple[str, ...] = ()) -> None:
+    """Print what a query finds as it comes.
+
+    Args:
+        output: Where.
+        found: The query.
+        columns: The fields that a reader is shown; by default those that most of the first
+            objects have.
+    """
+    rows = (stored(each) for each in found)
+    if output.as_json:
+        output.rows(rows, ())
+        return
+    first = list(islice(rows, _LOOK))
+    names = columns or _names_in(first)
+    cells = (
+        [row["id"], moment(row["last_modified"]), *(row.get(name) for name in names)]
+        for row in chain(first, rows)
+    )
+    output.table(cells, ("id", "last_modified", *names))
+
+
+def _names_in(rows: list[dict[str, Any]]) -> tuple[str, ...]:
+    """The fields to be shown: of many rows rather than few, simple ones rather than large ones."""
+    seen: dict[str, int] = {}
+    for row in rows:
+        for name, value in row.items():
+            weight = 1 if isinstance(value, list | dict) else 1000
+            seen[name] = seen.get(name, 0) + weight
+    for name in ("id", "last_modified", "schema"):
+        seen.pop(name, None)
+    chosen = set(sorted(seen, key=lambda name: -seen[name])[:_COLUMNS])
+    return tuple(name for name in seen if name in chosen)
+
+
+def _show_counted(output: Output, found: Query[Any]) -> None:
+    """Print buckets or collections, and how much is inside of each."""
+    what = "collections" if found.model is Bucket else "records"
+    cells = ([each.id, moment(each.last_modified), _count(each)] for each in found)
+    output.table(cells, ("id", "last_modified", what))
+
+
+def _count(parent: Bucket | Collection) -> int | None:
+    """How much is inside; None where one may not look."""
+    inside = parent.collections if isinstance(parent, Bucket) else parent.records
+    try:
+        return inside.find().count()
+    except KintoError as error:
+        tell(f"{parent.id} is not counted: {error}")
+        return None
+
+
+def _by_default(session: Session) -> Target:
+    """What a session's options speak of: its collection, its bucket, or all buckets."""
+    if session.collection is not None:
+        return Target((("buckets", session.bucket), ("collections", session.collection)))
+    return Target((("buckets", None if session.bucket == "default" else session.bucket),))
+
+
+def _tell_groups(listed: Target, scope: Session) -> None:
+    bucket = Bucket(id=scope.bucket)
+    groups = bucket.groups.find().count()
+    if groups:
+        tell(f"and {groups} groups: kinto-orm ls /buckets/{scope.bucket}/groups")

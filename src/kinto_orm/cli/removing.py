@@ -1,0 +1,142 @@
+"""`rm`: objects deleted, and what is inside of them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import groupby, islice
+from typing import Annotated, Any
+
+import typer
+from typer import Argument, Context, Exit, Option
+
+from kinto_orm import NotFound, Session
+from kinto_orm.cli.failing import REFUSED, Misuse, failure_of
+from kinto_orm.cli.printing import complain, tell
+from kinto_orm.cli.settings import settings_of
+from kinto_orm.cli.targets import TARGET_HELP, Stored, Target, inside_of, model_of, real, target_of
+
+_AT_ONCE = 100
+
+
+def rm(
+    ctx: Context,
+    target: Annotated[
+        list[str], Argument(metavar="TARGET", help=f"{TARGET_HELP}; - reads them, one a line")
+    ],
+    yes: Annotated[bool, Option("--yes", "-y", help="Do not ask")] = False,
+    force: Annotated[
+        bool, Option("--force", help="Delete what somebody else has changed meanwhile, too")
+    ] = False,
+) -> None:
+    """Delete objects.
+
+    It asks before it deletes a bucket or a collection that is not empty, with all that is inside.
+    --yes says yes; where nobody can be asked, it has to be given. A path that ends in /records
+    means all records of a collection, which itself stays.
+
+    What is not there, or was changed meanwhile, is said at the end with the exit status 1; the
+    others are deleted. What the history has can be brought back: kinto-orm restore.
+
+    Examples:
+        kinto-orm rm todos/first todos/second
+        kinto-orm rm todos --yes
+        kinto-orm rm /buckets/blog/collections/todos/records
+        kinto-orm find todos 'done=true' --json | jq -r '"todos/" + .id' | kinto-orm rm -
+    """
+    settings = settings_of(ctx)
+    with settings.session() as session:
+        removal = _Removal(session, yes=yes, force=force)
+        try:
+            for kind, targets in groupby(_targets(target, session), _where):
+                removal.of(kind, targets)
+        finally:
+            tell(f"deleted {removal.deleted}")
+    if removal.status:
+        raise Exit(removal.status)
+
+
+class _Removal:
+    """Deletes what lives in one place together, and counts it.
+
+    Attributes:
+        deleted: How many objects are gone; without what was inside of them.
+        status: The exit status.
+    """
+
+    def __init__(self, session: Session, *, yes: bool, force: bool) -> None:
+        self._session = session
+        self._yes = yes
+        self._force = force
+        self.deleted = 0
+        self.status = 0
+
+    def of(self, plural: Target, targets: Iterable[Target]) -> None:
+        """Delete objects that live in one place."""
+        model, scope = model_of(plural, self._session)
+        rest = iter(targets)
+        while chunk := list(islice(rest, _AT_ONCE)):
+            ids = [each.id for each in chunk if each.id is not None]
+            if len(ids) < len(chunk):
+                self._all_of(plural, scope.find(model))
+            self._some_of(model, scope, dict.fromkeys(ids))
+
+    def _all_of(self, plural: Target, found: Any) -> None:
+        count = found.count()
+        if count and self._may(
+            f"delete all {count} {plural.kind} of {plural.parent or 'the server'}"
+        ):
+            self.deleted += found.delete()
+
+    def _some_of(self, model: type[Stored], scope: Session, ids: Iterable[str]) -> None:
+        there = scope.get_many(model, ids)
+        for id in ids:
+            if id not in there:
+                self._failed(NotFound(f"there is no {model.__name__} {id!r} to be deleted"))
+        wanted = [each for each in there.values() if self._is_meant(each)]
+        summary = scope.delete_all(wanted, force=self._force)
+        self.deleted += summary.deleted
+        for failure in summary.failed:
+            self._failed(failure.error)
+
+    def _is_meant(self, found: Stored) -> bool:
+        inside = _inside(found)
+        return not inside or self._may(f"delete {found.uri} with its {inside}")
+
+    def _may(self, act: str) -> bool:
+        """Whether something is to be done; whoever can be asked is."""
+        if self._yes:
+            return True
+        if not sys.stdin.isatty():
+            raise Misuse(f"this would {act}: give --yes. It was not done")
+        agreed = typer.confirm(f"Really {act}?", err=True)
+        if not agreed:
+            complain("not deleted")
+            self.status = max(self.status, REFUSED)
+        return agreed
+
+    def _failed(self, error: Exception) -> None:
+        status = failure_of(error)
+        if status is None:
+            raise error
+        self.status = max(self.status, status)
+
+
+def _inside(found: Stored) -> str:
+    """What is inside of an object, in words; nothing for an empty one."""
+    counts = {name: each.count() for name, each in inside_of(found).items()}
+    return " and ".join(f"{count} {name}" for name, count in counts.items() if count)
+
+
+def _targets(given: list[str], session: Session) -> Iterator[Target]:
+    for each in given:
+        if each == "-":
+            lines = (line.strip() for line in sys.stdin)
+            yield from (real(target_of(line, session), session) for line in lines if line)
+        else:
+            yield real(target_of(each, session), session)
+
+
+def _where(target: Target) -> Target:
+    """All of the kind that live where a target lives."""
+    return Target((*target.steps[:-1], (target.kind, None)))

@@ -1,0 +1,126 @@
+"""Which server, who, and where: from the options, the profile and the environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from typer import Context
+
+from kinto_orm import Session
+from kinto_orm.cli.asking import ask_secret
+from kinto_orm.cli.failing import Misuse
+from kinto_orm.cli.printing import Output
+from kinto_orm.cli.profiles import Profile, Profiles
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a command is told of where it works.
+
+    Attributes:
+        server: The server's URL.
+        auth: "user:password", "Bearer token", or a user alone, whose password is asked for.
+        bucket: The default bucket's id.
+        collection: The default collection's id.
+        profile: A name in the profile file.
+        as_json: Whether the output is for a script.
+    """
+
+    server: str | None = None
+    auth: str | None = None
+    bucket: str | None = None
+    collection: str | None = None
+    profile: str | None = None
+    as_json: bool = False
+
+    @property
+    def output(self) -> Output:
+        """Where what is asked for goes."""
+        return Output(as_json=self.as_json)
+
+    def resolved(self) -> Settings:
+        """The same with what the profile and the environment say besides.
+
+        An option counts most, then the profile that is named, then the variables KINTO_ORM_SERVER
+        and KINTO_ORM_AUTH, then the default profile. Credentials go with their server only.
+
+        Raises:
+            Misuse: No server is given, or the profile cannot be used.
+        """
+        found = self.found()
+        if found is None:
+            raise Misuse(
+                "no server: give --server URL, --profile NAME, or the variable KINTO_ORM_SERVER; "
+                "`kinto-orm login` keeps one, `kinto-orm serve` starts one"
+            )
+        secret = found.auth.get_secret_value() if found.auth else None
+        return replace(
+            self,
+            server=found.server,
+            auth=_with_password(self.auth or secret),
+            bucket=self.bucket or found.bucket,
+            collection=self.collection or found.collection,
+        )
+
+    def found(self) -> Profile | None:
+        """The server that is meant, and what is known of it; None when nothing names one.
+
+        Raises:
+            Misuse: The profile cannot be used.
+        """
+        profiles = Profiles.read()
+        if self.server is not None and self.profile is not None:
+            raise Misuse("--server and --profile both name a server: give one")
+        by_environment = _of_environment()
+        if self.server is not None:
+            known = [each for each in (by_environment, profiles.of_server(self.server)) if each]
+            same = (each for each in known if each.is_of(self.server))
+            return next(same, Profile(server=self.server))
+        if self.profile is not None:
+            return profiles.get(self.profile)
+        if by_environment is None and profiles.default is not None:
+            return profiles.get(profiles.default)
+        return by_environment
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """The session that these settings mean, as the current one.
+
+        Raises:
+            Misuse: No server is given, or the profile cannot be used.
+        """
+        told = self.resolved()
+        with Session(
+            told.server, auth=told.auth, bucket=told.bucket or "default", collection=told.collection
+        ) as session:
+            yield session
+
+
+def settings_of(ctx: Context) -> Settings:
+    """What the options of the program say."""
+    settings = ctx.find_object(Settings)
+    if settings is None:
+        raise LookupError("the program's options were not read")
+    return settings
+
+
+def _of_environment() -> Profile | None:
+    server = os.environ.get("KINTO_ORM_SERVER")
+    if not server:
+        return None
+    return Profile.model_validate(
+        {"server": server, "auth": os.environ.get("KINTO_ORM_AUTH") or None}
+    )
+
+
+def _with_password(auth: str | None) -> str | None:
+    """The credentials, with the password asked for at the terminal when it is missing."""
+    if auth is None or ":" in auth or " " in auth:
+        return auth
+    if not sys.stdin.isatty():
+        raise Misuse("no password: give --auth user:password; at a terminal it is asked for")
+    return f"{auth}:{ask_secret(f'Password of {auth}: ')}"
