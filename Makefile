@@ -6,7 +6,7 @@ BASE := $(VENV)/.base
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: install demo test everywhere coverage trust explore lint types layers record docs page bench against wheel check clean
+.PHONY: install demo test browser everywhere coverage trust explore lint types layers record docs page bench against wheel check clean
 
 install: $(READY)
 
@@ -26,6 +26,12 @@ demo: $(BASE)
 
 test: install
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+# The page in a real browser, which is installed where that may be done; else it says how. What its
+# screens look like is in build/browser.
+browser: install
+	CHROMIUM=$(CHROMIUM) $(BIN)/python tests/browser/chromium.py
+	CHROMIUM=$(CHROMIUM) $(BIN)/python -m pytest tests/browser
 
 # What `make test` runs of src, in all of its processes: build/coverage has it line by line.
 coverage: install
@@ -87,10 +93,10 @@ wheel: install
 	rm -rf dist build/wheel-test
 	$(BIN)/python -m build --outdir dist >/dev/null
 	$(PYTHON) -m venv build/wheel-test
-	build/wheel-test/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt "$$(echo dist/*.whl)[server]"
+	build/wheel-test/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt "$$(echo dist/*.whl)[server,web]"
 	cd build && wheel-test/bin/python -W error ../tests/wheel/smoke.py
 
-check: lint types layers test docs wheel
+check: lint types layers test browser docs wheel
 
 clean:
 	rm -rf $(VENV) build dist docs/_build .coverage*

@@ -43,7 +43,7 @@ os.environ["NO_PROXY"] = "127.0.0.1"
 pytest_plugins = ["both", "program"]
 
 # The rooms whose tests ask what a store answers run on a file, too.
-_ON_THREE = {"bulk", "kv", "queries", "server", "sqlite", "trust", "cli"}
+_ON_THREE = {"bulk", "kv", "queries", "server", "sqlite", "trust", "cli", "web_page"}
 # These ask what the client makes of what a server says, or of a model, whichever the store is.
 _ON_MEMORY = {
     "test_account.py",

@@ -61,6 +61,13 @@ async def test_what_was_deleted(session: AnySession) -> None:
     assert newest.user_id == (await do(session.server_info)).user["id"]
 
 
+async def test_nothing_was_deleted(session: AnySession) -> None:
+    """Where nothing was ever deleted there is nothing to ask about, and nothing is found."""
+    assert await deleted() == []
+    await do(Todo(id="a", title="kept").save)
+    assert await deleted() == []
+
+
 async def test_what_is_there_again_was_not_deleted(session: AnySession) -> None:
     """And what was deleted twice is found once."""
     for title in ("1", "2"):

@@ -9,6 +9,7 @@ from importlib.resources import files
 
 import kinto_orm
 from kinto_orm import Record, Session
+from kinto_orm.web import app
 
 
 class Todo(Record, collection="todos"):
@@ -25,6 +26,9 @@ def main() -> None:
         sys.exit(f"not the installed wheel: {package}")
     if not package.joinpath("py.typed").is_file():
         sys.exit("py.typed is missing from the wheel")
+    for file in ("web/templates/base.html", "web/static/page.css", "web/static/page.js"):
+        if not package.joinpath(file).is_file():
+            sys.exit(f"{file} is missing from the wheel")
     if version("kinto-orm") != kinto_orm.__version__:
         sys.exit("the version of the wheel is not the version of the package")
     if metadata("kinto-orm")["License-Expression"] != "Apache-2.0":
@@ -35,6 +39,7 @@ def main() -> None:
         todo.save()
         if not Todo.get(todo.id).done or Todo.find(Todo.title == "Write the report").count() != 1:
             sys.exit("the record was not stored")
+    app("memory://")
     print("ok")
 
 

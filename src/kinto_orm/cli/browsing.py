@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import importlib
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -66,16 +65,11 @@ def run_page(server: str | None, *, port: int, option: str, **options: Any) -> N
         **options: What `kinto_orm.web.run` takes besides.
 
     Raises:
-        Misuse: The extra `web` is missing, or the port is taken.
+        ConfigurationError: The extra `web` is missing.
+        Misuse: The port is taken.
     """
-    try:
-        # When it is asked for: what it needs is an extra of its own.
-        web = importlib.import_module("kinto_orm.web")
-    except ImportError as error:
-        raise Misuse(
-            f"the page needs packages that are not installed ({error}): "
-            "pip install 'kinto-orm[web]'"
-        ) from None
+    from kinto_orm import web
+
     try:
         web.run(server, port=port, **options)
     except OSError as error:

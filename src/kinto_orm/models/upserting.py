@@ -381,7 +381,9 @@ def looking_for(
 
 
 def reading(model: type[Stored], place: Place, ids: list[str]) -> Flow[list[Found]]:
-    """Look which of these ids are there (`GET ?in_id=...`), a hundred at most."""
+    """Look which of these ids are there (`GET ?in_id=...`), a hundred at most; of none, nothing."""
+    if not ids:
+        return []
 
     def load(reply: Reply, _: object) -> list[Found]:
         rows = model.__kinto_read__(reply).objects
