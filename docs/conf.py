@@ -1,19 +1,48 @@
 """How Sphinx builds the documentation; see `make docs`."""
 
+import os
+from html import escape
+from urllib.parse import urljoin, urlsplit
+
+from docutils import nodes
+
 from kinto_orm import __version__
 
 project = "kinto-orm"
 author = "the kinto-orm contributors"
 release = version = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["_build"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.intersphinx",
+    "sphinx_copybutton",
+    "sphinx_inline_tabs",
+]
+exclude_patterns = ["_build", "inventories"]
 
 html_theme = "furo"
+html_favicon = "_static/favicon.svg"
+html_show_copyright = False
 html_title = f"kinto-orm {__version__}"
+# Where the pages will stand, with a slash at the end, such as https://docs.example.org/kinto-orm/.
+html_baseurl = os.environ.get("DOCS_URL", "")
+html_copy_source = False
 
-myst_enable_extensions = ["deflist"]
+myst_enable_extensions = ["deflist", "colon_fence"]
 myst_heading_anchors = 3
+
+# What is copied are the lines that one types.
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+# The inventories are in the repository, so that no build needs the network.
+intersphinx_mapping = {
+    "python": ("https://docs.python.org/3/", "inventories/python.inv"),
+    "pydantic": ("https://docs.pydantic.dev/latest/", "inventories/pydantic.inv"),
+    "requests": ("https://requests.readthedocs.io/en/latest/", "inventories/requests.inv"),
+}
 
 # Single backticks in docstrings are code.
 default_role = "literal"
@@ -26,8 +55,10 @@ napoleon_custom_sections = [("Class keywords", "params_style")]
 
 
 def setup(app):
-    """Connect what corrects the extensions."""
+    """Connect what corrects the extensions, and what describes the pages."""
     app.connect("autodoc-process-docstring", restore_first_lines_of_properties, priority=600)
+    app.connect("html-page-context", describe)
+    app.connect("html-page-context", make_links_of_lost_page_absolute)
 
 
 def restore_first_lines_of_properties(app, what, name, obj, options, lines):
@@ -36,6 +67,40 @@ def restore_first_lines_of_properties(app, what, name, obj, options, lines):
     if what == "property" and types:
         lines.remove(types[0])
         lines[0] = f"{types[0].removeprefix(':type: ')}: {lines[0]}"
+
+
+def describe(app, pagename, templatename, context, doctree):
+    """Say in the page's head what it is about, for search engines and for previews of links."""
+    if doctree is None:
+        return
+    said = {
+        "og:title": next(doctree.findall(nodes.title)).astext(),
+        "og:description": description_of(doctree),
+        "og:type": "website" if pagename == "index" else "article",
+        "og:site_name": project,
+    }
+    if html_baseurl:
+        said["og:url"] = urljoin(html_baseurl, f"{pagename}.html")
+    tags = [f'<meta name="description" content="{escape(said["og:description"])}">']
+    tags += [f'<meta property="{name}" content="{escape(text)}">' for name, text in said.items()]
+    context["metatags"] = "\n".join([context.get("metatags", ""), *tags])
+
+
+def description_of(doctree):
+    """The first paragraph of a page, up to the end of a sentence within 200 characters."""
+    paragraph = next(doctree.findall(nodes.paragraph), None)
+    text = " ".join(paragraph.astext().split()) if paragraph is not None else project
+    if len(text) <= 200:
+        return text
+    whole = text[:200].rpartition(". ")[0]
+    return f"{whole}." if whole else text[:200].rpartition(" ")[0] + " ..."
+
+
+def make_links_of_lost_page_absolute(app, pagename, templatename, context, doctree):
+    """Let the links of the page for wrong addresses begin at the top: any address shows it."""
+    if pagename == "404":
+        top = urlsplit(html_baseurl).path or "/"
+        context["metatags"] = f'<base href="{top}">\n{context.get("metatags", "")}'
 
 
 # `object` in a signature is Python's own; two classes have an attribute of that name.

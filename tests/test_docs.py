@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import tomllib
 from asyncio import Runner
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack
@@ -63,8 +64,17 @@ def directory() -> Iterator[str]:
 
 
 @pytest.fixture
-def places(server: tuple[EmbeddedServer, str], directory: str, tmp_path: Path) -> dict[str, str]:
-    """An empty server, a directory and a file, by the names that the pages have for them."""
+def places(
+    server: tuple[EmbeddedServer, str],
+    directory: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> dict[str, str]:
+    """An empty server, a directory and a file, by the names that the pages have for them.
+
+    What a page writes without saying where goes into an empty directory.
+    """
+    monkeypatch.chdir(tmp_path)
     embedded, url = server
     embedded.flush()
     kvpio = f"kvp+{url.removesuffix('/v1')}"
@@ -208,6 +218,24 @@ def test_every_error_is_explained() -> None:
     """The page on errors names each error that the library raises."""
     errors = {each for each, value in vars(kinto_orm.errors).items() if is_error(value)}
     assert errors <= set(re.findall(r"\w+", (DOCS / "errors.md").read_text()))
+
+
+def test_every_extra_is_explained() -> None:
+    """Whoever wonders what to install finds each extra on one page."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    rows = re.findall(r"^\| `(\w+)` \|", (DOCS / "extras.md").read_text(), re.MULTILINE)
+    assert set(rows) == set(project["optional-dependencies"])
+
+
+def test_every_question_has_a_short_answer_and_a_link() -> None:
+    """An answer is a line or two, and says where the long one is."""
+    text = (DOCS / "questions.md").read_text()
+    answers = re.findall(r"^\*\*.*\*\*\n((?:[: ] .*\n)+)", text, re.MULTILINE)
+    assert len(answers) >= 10
+    for answer in answers:
+        said, link = answer.splitlines()
+        assert len(said) < 200
+        assert re.fullmatch(r"  \[.*\]\([\w-]+\.md(#[\w-]+)?\)", link)
 
 
 def is_error(value: object) -> bool:
