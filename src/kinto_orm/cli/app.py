@@ -27,6 +27,10 @@ from kinto_orm.cli import (
     watching,
 )
 from kinto_orm.cli.commands import Command, Commands
+from kinto_orm.cli.dump import dump
+from kinto_orm.cli.load import load
+from kinto_orm.cli.models import models
+from kinto_orm.cli.schema import schema
 from kinto_orm.cli.settings import Settings
 
 app = Typer(
@@ -51,6 +55,9 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "history": restoring.history,
     "diff": restoring.diff,
     "restore": restoring.restore,
+    "dump": dump,
+    "load": load,
+    "models": models,
 }
 
 for name, command in _COMMANDS.items():
@@ -64,6 +71,8 @@ app.command("account", epilog=info.ACCOUNT_EXAMPLES)(info.account)
 app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
 app.add_typer(keys.app, name="kv")
 app.add_typer(templating.app, name="template")
+
+app.add_typer(schema, name="schema")
 
 
 def _version(wanted: bool) -> None:

@@ -1,0 +1,1 @@
+"""Dumps: objects of a server in a file, with their permissions, and back."""

@@ -1,0 +1,48 @@
+"""`models`: typed classes for what is in collections."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Argument, Context, Option
+
+from kinto_orm import Collection, Record, Session
+from kinto_orm.cli.modelling.schemas import shape_of
+from kinto_orm.cli.modelling.shapes import Shape
+from kinto_orm.cli.modelling.source import Module
+from kinto_orm.cli.settings import settings_of
+
+
+def models(
+    ctx: Context,
+    collections: Annotated[
+        list[str] | None, Argument(metavar="COLLECTION", help="All of the bucket by default")
+    ] = None,
+    sample: Annotated[int, Option(min=0, help="At how many records to look in each")] = 1000,
+) -> None:
+    """Print Python source: a model class for each collection, from its schema and a look at it.
+
+    kinto-orm models articles authors --bucket blog > models.py
+    """
+    settings = settings_of(ctx)
+    with settings.session() as session:
+        ids = collections or _all(session)
+        module = Module(f"Models of the bucket {session.bucket}.")
+        for each in ids:
+            _add(module, session.get(Collection, each), session, sample)
+    settings.output.line(str(module).removesuffix("\n"))
+
+
+def _all(session: Session) -> list[str]:
+    if session.collection is not None:
+        return [session.collection]
+    return sorted(each.id for each in session.find(Collection))
+
+
+def _add(module: Module, collection: Collection, session: Session, sample: int) -> None:
+    schema = collection.json_schema
+    shape = (None if schema is None else shape_of(schema)) or Shape()
+    inside = session.scoped(collection=collection.id)
+    for record in inside.find(Record).limit(sample) if sample else ():
+        shape.widen(record.model_dump(mode="json", by_alias=True))
+    module.add(collection.id, shape, has_schema=schema is not None)
