@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import doctest
 import importlib
+import logging
 import os
 import re
 import subprocess
@@ -46,6 +47,17 @@ _COMMENT = re.compile(r"<!---.*?--->", re.DOTALL)
 _HIDDEN = re.compile(r"^<!--- invisible-code-block: python\n(.*?)--->", re.MULTILINE | re.DOTALL)
 _SHOWN = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _FENCE = re.compile(r"^```(.*)$", re.MULTILINE)
+
+
+@pytest.fixture(autouse=True)
+def logs() -> Iterator[None]:
+    """What an example does to the logs ends with it."""
+    root, own = logging.getLogger(), logging.getLogger("kinto_orm")
+    before = list(root.handlers), root.level, own.level
+    yield
+    root.handlers[:], level, own_level = before
+    root.setLevel(level)
+    own.setLevel(own_level)
 
 
 @pytest.fixture(scope="module")

@@ -79,6 +79,7 @@ class AsyncSession(Scope):
         retry: How often and how long to try again; None for never.
         headers: Sent with each request.
         on_request: As `Session` takes it; a plain function.
+        dry_run: As `Session` takes it.
         verify: As `Session` takes it, like the two that follow.
         cert: The client's certificate.
         proxies: Of http and https.
@@ -102,6 +103,7 @@ class AsyncSession(Scope):
         retry: AnyRetry | None = Retry(),  # noqa: B008  (immutable)
         headers: Mapping[str, str] | None = None,
         on_request: OnRequest | None = None,
+        dry_run: bool = False,
         verify: Verify | None = None,
         cert: Cert | None = None,
         proxies: Mapping[str, str] | None = None,
@@ -115,6 +117,7 @@ class AsyncSession(Scope):
                 "retry": retry,
                 "headers": headers,
                 "on_request": on_request,
+                "dry_run": dry_run,
                 "verify": verify,
                 "cert": cert,
                 "proxies": proxies,

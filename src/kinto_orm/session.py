@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from kinto_orm.bulk.jobs import checked_objects
@@ -68,6 +67,7 @@ class Session(Scope):
         retry: How often and how long to try again; None for never.
         headers: Sent with each request.
         on_request: A function that is told of each sending, by a RequestEvent.
+        dry_run: Check and report writes, and do not send them.
         verify: Whether the server's certificate is looked at, or the path of trusted ones.
         cert: The path of the client's certificate with its key, or (certificate, key).
         proxies: URLs by scheme. These three come before what the environment says.
@@ -92,6 +92,7 @@ class Session(Scope):
         retry: AnyRetry | None = Retry(),  # noqa: B008  (immutable)
         headers: Mapping[str, str] | None = None,
         on_request: OnRequest | None = None,
+        dry_run: bool = False,
         verify: Verify | None = None,
         cert: Cert | None = None,
         proxies: Mapping[str, str] | None = None,
@@ -105,6 +106,7 @@ class Session(Scope):
                 "retry": retry,
                 "headers": headers,
                 "on_request": on_request,
+                "dry_run": dry_run,
                 "verify": verify,
                 "cert": cert,
                 "proxies": proxies,
@@ -121,12 +123,7 @@ class Session(Scope):
         self.enter()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         if self.leave():
             self.close()
 

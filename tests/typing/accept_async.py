@@ -105,7 +105,7 @@ async def queries() -> None:
 
 
 async def of_session() -> None:
-    async with AsyncSession("memory://", on_request=print, verify=False) as session:
+    async with AsyncSession("memory://", on_request=print, dry_run=True) as session:
         assert_type(await session.request("GET", "/"), Reply)
         assert_type(session, AsyncSession)
         assert_type(session.scoped(bucket="home"), AsyncSession)

@@ -75,9 +75,11 @@ Session(auth=BearerAuth("token"), timeout=None)
 def told(event: RequestEvent) -> None:
     assert_type(event.status, int | None)
     assert_type(event.error, BaseException | None)
+    assert_type(event.sent, bool)
 
 
 Session("memory://", on_request=told, verify=Path("ca.pem"), cert=("a.pem", "b.pem"))
+Session("memory://", dry_run=True)
 Session("memory://", verify=False, proxies={"https": "http://proxy.example:3128"})
 assert_type(session.request("GET", "/", query={"_limit": 1}, json={"a": [1]}), Reply)
 assert_type(session.request("GET", "/").status, int)

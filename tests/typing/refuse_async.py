@@ -4,6 +4,7 @@ from kinto_orm import AsyncSession, Template, retry_on_conflict
 from models import Address, Todo
 
 AsyncSession("memory://", auth=3)  # refused: mypy pyright
+AsyncSession("memory://", dry_run=3)  # refused: mypy pyright
 AsyncSession("memory://", timeout="5")  # refused: mypy pyright
 
 

@@ -12,6 +12,7 @@ Session("memory://", auth=3)  # refused: mypy pyright
 Session("memory://", timeout="5")  # refused: mypy pyright
 Session("memory://", retry=3)  # refused: mypy pyright
 Session("memory://", on_request=lambda: None)  # refused: mypy pyright
+Session("memory://", dry_run="yes")  # refused: mypy pyright
 Session("memory://", verify=3)  # refused: mypy pyright
 session.request("GET")  # refused: mypy pyright
 session.request("GET", "/", {"_limit": 1})  # refused: mypy pyright

@@ -23,6 +23,7 @@ from kinto_orm.errors import (
 from kinto_orm.wire.attempts import Backoff, Retry, attempts
 from kinto_orm.wire.flows import Flow, Pause, Sending, Step
 from kinto_orm.wire.messages import Reply, Request
+from kinto_orm.wire.pretence import Pretence
 from kinto_orm.wire.watching import OnRequest
 
 GET = Request("GET", "/x")
@@ -38,6 +39,7 @@ class There:
     backoff: Backoff
     url: str = "http://there/v1"
     on_request: OnRequest | None = None
+    pretence: Pretence | None = None
 
 
 def trying(

@@ -90,7 +90,7 @@ def test_parent_and_child_never_read_each_others_answers(place: tuple[str, str])
         session.get(Todo, "p")
 
         def ask(id):
-            for _ in range(200):
+            for _ in range(60):
                 todo = session.get(Todo, id)
                 assert (todo.id, todo.title) == (id, id)
 

@@ -239,6 +239,7 @@ def _batch_request(jobs: Sequence[Job]) -> Request:
         body=b'{"requests":[' + items + b"]}",
         repeatable=all(request.repeatable for request in requests),
         doing=f"send a batch of {len(requests)}",
+        carried=tuple(requests),
     )
 
 

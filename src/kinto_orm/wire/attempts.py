@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from itertools import count
 from typing import Any, Protocol, TypeVar
 
@@ -16,8 +18,10 @@ from kinto_orm.wire.clock import end_within, is_seconds
 from kinto_orm.wire.flows import Flow, Pause, Sending, Step
 from kinto_orm.wire.forking import renew_in_children
 from kinto_orm.wire.messages import Reply, Request
+from kinto_orm.wire.pretence import Pretence
+from kinto_orm.wire.pretending import may_be_sent, pretending
 from kinto_orm.wire.tracing import is_traced
-from kinto_orm.wire.watching import OnRequest, Watch, is_watched, log
+from kinto_orm.wire.watching import OnRequest, Watch, is_watched, log, tell_unsent
 
 AnyRetry = Urllib3Retry
 
@@ -137,6 +141,7 @@ class Way(Protocol):
     backoff: Backoff
     url: str
     on_request: OnRequest | None
+    pretence: Pretence | None
 
 
 def in_attempts(flow: Flow[T], first: Step, way: Way) -> Flow[T]:
@@ -154,6 +159,8 @@ def in_attempts(flow: Flow[T], first: Step, way: Way) -> Flow[T]:
                 if type(step) is Request:
                     until = end_within(way.policy.deadline)
                     sending = _traced if is_traced() else attempts
+                    if way.pretence is not None:
+                        sending = partial(_pretended, sending, way.pretence)
                     answer = yield from sending(step, way, until)
                 else:
                     answer = yield step
@@ -163,6 +170,27 @@ def in_attempts(flow: Flow[T], first: Step, way: Way) -> Flow[T]:
                 step = flow.send(answer)
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
+
+
+def _pretended(
+    sending: Callable[[Request, Way, float], Flow[Reply]],
+    pretence: Pretence,
+    request: Request,
+    way: Way,
+    until: float,
+) -> Flow[Reply]:
+    """Send what reads only, as a dry run does; see `pretending`."""
+    flow = pretending(request, pretence, partial(tell_unsent, way))
+    try:
+        asked = next(flow)
+        while True:
+            asked = flow.send((yield from sending(asked, way, until)))  # type: ignore[arg-type]
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+    except Exception as error:
+        if not may_be_sent(request):
+            error.lost = False  # type: ignore[attr-defined]
+        raise
 
 
 def _traced(request: Request, way: Way, until: float) -> Flow[Reply]:

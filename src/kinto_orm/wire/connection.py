@@ -16,6 +16,8 @@ from kinto_orm.wire.attempts import Backoff, Retry, as_retry
 from kinto_orm.wire.forking import renew_in_children
 from kinto_orm.wire.messages import Request
 from kinto_orm.wire.parents import Parents
+from kinto_orm.wire.pretence import Pretence
+from kinto_orm.wire.pretending import ReadingTransport
 from kinto_orm.wire.route import route_of
 from kinto_orm.wire.serverinfo import ServerInfo
 from kinto_orm.wire.watching import OnRequest
@@ -53,6 +55,7 @@ class Connection:
         owned: Closes what was started for it.
         server: Equal for connections to one server. By default the URL tells them apart.
         on_request: Is told of each sending.
+        pretence: What a dry run has pretended; None where writes are sent.
     """
 
     def __init__(
@@ -65,13 +68,16 @@ class Connection:
         *,
         server: object = None,
         on_request: OnRequest | None = None,
+        pretence: Pretence | None = None,
     ) -> None:
-        self.transport = transport
+        self.transport = transport if pretence is None else ReadingTransport(transport)
         self.url = url
         self.dialect = dialect
         self.policy = policy
         self.backoff = Backoff()
-        self.server = url if server is None else server
+        self.pretence = pretence
+        # What a dry run believes of its objects holds nowhere else.
+        self.server = pretence or (url if server is None else server)
         self.owned = owned
         self.on_request = on_request
         self.info: ServerInfo | None = None
@@ -251,6 +257,7 @@ def connected(
     on_request = options.get("on_request")
     if on_request is not None and not callable(on_request):
         raise ConfigurationError(f"on_request= takes a function of one event, not {on_request!r}")
+    pretence = _pretence_of(options.get("dry_run", False), dialect)
     transport = options["transport"](
         base,
         auth=auth,
@@ -259,7 +266,32 @@ def connected(
         adapter=adapter,
         route=route_of(*map(options.get, ("verify", "cert", "proxies"))),
     )
-    return Connection(transport, url, dialect, policy, owned, server=server, on_request=on_request)
+    return Connection(
+        transport,
+        url,
+        dialect,
+        policy,
+        owned,
+        server=server,
+        on_request=on_request,
+        pretence=pretence,
+    )
+
+
+def _pretence_of(dry_run: object, dialect: str) -> Pretence | None:
+    """What a dry run starts with.
+
+    Raises:
+        ConfigurationError: The server speaks a protocol that does not say what a write would do.
+    """
+    if not isinstance(dry_run, bool):
+        raise ConfigurationError(f"dry_run= takes True or False, not {dry_run!r:.80}")
+    if dry_run and dialect != "kinto":
+        raise ConfigurationError(
+            "dry_run=True works with Kinto only: kvp.io's protocol does not show what a write "
+            "would do. Try the program on a server of its own instead, such as memory://"
+        )
+    return Pretence() if dry_run else None
 
 
 _OPENERS: dict[str, Opener] = {

@@ -38,6 +38,7 @@ class Request:
         alone: True when a batch must not carry it (a list as body, a change of structure).
         repeatable: True when sending it twice does no more than sending it once.
         doing: What it is for, for who watches: "save Todo 'x'"; empty when nobody has said.
+        carried: The requests that it carries as a batch; empty for others.
     """
 
     method: str
@@ -48,6 +49,7 @@ class Request:
     alone: bool = False
     repeatable: bool = True
     doing: str = field(default="", compare=False)
+    carried: tuple[Request, ...] = field(default=(), compare=False)
 
     @property
     def target(self) -> str:

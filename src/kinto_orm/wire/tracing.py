@@ -49,7 +49,8 @@ def sending(request: Request, url: str, attempt: int) -> Iterator[tuple[Request,
     ) as span:
         headers: dict[str, str] = {}
         propagate.inject(headers)
-        yield replace(request, headers=headers | request.headers), span
+        # Without anybody who collects spans there is nothing to tell.
+        yield replace(request, headers=headers | request.headers) if headers else request, span
 
 
 def note(span: Span, reply: Reply) -> None:

@@ -1,4 +1,4 @@
-"""Seeing what is sent: a function of the program, and the logger `kinto_orm`.
+"""Seeing what is sent, or would be: a function of the program, and the logger `kinto_orm`.
 
 What nobody looks at costs a question or two for each request.
 """
@@ -20,6 +20,8 @@ log = logging.getLogger("kinto_orm")
 class RequestEvent:
     """One sending of one request; without bodies, headers and credentials.
 
+    In a dry run also one request that was not sent.
+
     Attributes:
         method: In capitals.
         path: Below the server's URL, quoted.
@@ -31,6 +33,7 @@ class RequestEvent:
         bytes_sent: Of the body.
         bytes_received: Of the answer's body, unpacked.
         error: Why there is no answer; None where there is one.
+        sent: False for a write of a dry run: the status is what the server would have answered.
     """
 
     method: str
@@ -43,6 +46,7 @@ class RequestEvent:
     bytes_sent: int
     bytes_received: int
     error: BaseException | None = None
+    sent: bool = True
 
     def __str__(self) -> str:
         target = f"{self.path}?{self.query}" if self.query else self.path
@@ -50,6 +54,8 @@ class RequestEvent:
         again = f", attempt {self.attempt}" if self.attempt > 1 else ""
         # Where it is, the path says.
         purpose = f" to {self.doing.partition(' in /')[0]}" if self.doing else ""
+        if not self.sent:
+            return f"dry run: would send {self.method} {target}{purpose}: {outcome}"
         return (
             f"{self.method} {target}{purpose}: {outcome} in {self.seconds * 1000:.1f} ms, "
             f"{self.bytes_sent} bytes sent, {self.bytes_received} received{again}"
@@ -105,6 +111,31 @@ class Watch:
         log.debug("%s", event)
         if self._way.on_request is not None:
             _call(self._way.on_request, event)
+
+
+def tell_unsent(way: Watched, request: Request, reply: Reply) -> None:
+    """Tell of a write that a dry run does not send.
+
+    Args:
+        way: Who wants to be told.
+        request: What would be sent.
+        reply: What is taken for the server's answer.
+    """
+    sizes = len(request.body or b""), len(reply.body)
+    event = RequestEvent(
+        request.method,
+        request.path,
+        request.query,
+        request.doing,
+        1,
+        reply.status,
+        0.0,
+        *sizes,
+        sent=False,
+    )
+    log.info("%s", event)
+    if way.on_request is not None:
+        _call(way.on_request, event)
 
 
 def _call(function: OnRequest, event: RequestEvent) -> None:
