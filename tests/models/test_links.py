@@ -13,6 +13,7 @@ from both import AnySession, do, either, either_wire, entered
 from conftest import Wire
 from kinto_orm import (
     Bucket,
+    ConfigurationError,
     Conflict,
     InvalidData,
     Link,
@@ -22,6 +23,7 @@ from kinto_orm import (
     Record,
     Session,
     Template,
+    any_of,
     col,
     field,
 )
@@ -488,3 +490,216 @@ async def test_placed_elsewhere(session: AnySession) -> None:
     near = await again(await do(Near(far=far).save))
     assert await do(near.far.fetch) == far
     assert (await do(Near.find().prefetch(Near.far).one)).far.loaded.uri == far.uri
+
+
+# Where a link leads, and where its id would
+
+
+async def two_places(session: AnySession) -> tuple[AnySession, Author]:
+    """Another bucket with an author of the same id as the one that is given."""
+    ada = await saved_ada(session)
+    other = session.scoped(bucket=session.bucket + "-2")
+    await do(other.sync_schema, Author, Todo, Person)
+    await do(Author(id="Ada", name="another").save, session=other)
+    return other, ada
+
+
+async def unsent(other: AnySession, ada: Author) -> list[Any]:
+    """Every way to use a link in a place where its id means another object."""
+    link = Todo(author=ada).author
+    loose = Todo(author="Ada", reviewers=["Ada"])
+    await do(loose.save, session=other)
+    assigned, mutated = copy.copy(loose), copy.deepcopy(loose)
+    assigned.author = ada
+    mutated.reviewers.append(Link.to(ada))
+    many = [ada, "x"]
+    return [
+        lambda: do(Todo(author=ada).save, session=other),
+        lambda: do(Todo(author=link).save, session=other),
+        lambda: do(Todo(author="Ada", sheet={"signer": ada}).save, session=other),
+        lambda: do(Todo(author=ada).save, session=other, force=True),
+        lambda: do(Todo(author=ada).save, session=other, existing="update"),
+        lambda: do(Todo(author=ada).save, session=other, existing="skip"),
+        lambda: do(assigned.save, existing="replace"),
+        lambda: do(assigned.save),
+        lambda: do(mutated.save),
+        lambda: do(Todo.patch, loose.id, author=ada, session=other),
+        lambda: do(Todo.find(Todo.author == ada, session=other).count),
+        lambda: do(Todo.find(Todo.author == link, session=other).all),
+        lambda: do(Todo.find(Todo.author != ada, session=other).all),
+        lambda: do(Todo.find(col(Todo.author).in_(iter(many)), session=other).all),
+        lambda: do(Todo.find(col(Todo.reviewers).has(ada), session=other).all),
+        lambda: do(Todo.find(col(Todo.reviewers).has_any([ada]), session=other).delete),
+        lambda: do(Todo.find(any_of(Todo.author == ada, Todo.title == "x"), session=other).all),
+        lambda: do(Todo.find(col(Todo.sheet)["signer"] == ada, session=other).all),
+    ]
+
+
+async def test_a_link_means_what_it_leads_to(wire: Wire) -> None:
+    """What would mean another object of the same id is refused, and nothing is written."""
+    other, ada = await two_places(wire.session)
+    for act in await unsent(other, ada):
+        wire.clear()
+        with pytest.raises(ConfigurationError, match=r"'Ada' in .*, which here means what is in "):
+            await act()
+        assert {each.method for each in wire.requests} <= {"GET"}  # existing= looks first
+
+
+async def test_many_links_to_another_place(session: AnySession) -> None:
+    """Those of a bulk write are among what failed."""
+    other, ada = await two_places(session)
+    await do(Todo(author="Ada").save, session=other)
+    summary = await do(Todo.find(session=other).update, author=ada)
+    assert [type(each.error) for each in summary.failed] == [ConfigurationError]
+    summary = await do(other.save_all, [Todo(author=ada), Todo(author="Ada")])
+    assert (summary.created, [type(e.error) for e in summary.failed]) == (1, [ConfigurationError])
+
+
+async def test_links_that_are_taken_anywhere(session: AnySession) -> None:
+    """An id, what was never saved, and what the class itself places."""
+    other, ada = await two_places(session)
+    for author in (ada.id, Link(Author, "Ada"), Author(id="Ada", name="new")):
+        todo = await do(Todo(author=author).save, session=other)
+        assert await do(Todo.find(Todo.author == author, session=other).count) >= 1
+        assert (await do(todo.author.fetch)).name == "another"
+    todo.title = "fetched from elsewhere"
+    assert await do(todo.author.fetch, session=session) == ada
+    assert (await do(todo.save)).author == "Ada"
+    moved = await do((await do(Todo(author=ada).save)).copy_to, other)
+    assert (await do(moved.author.fetch)).name == "another"
+
+
+def test_a_link_to_another_server() -> None:
+    """Both are named."""
+    with Session("memory://", bucket="x") as session, Session("memory://", bucket="x") as other:
+        session.sync_schema(Author)
+        ada = Author(name="Ada").save(session=session)
+        with pytest.raises(
+            ConfigurationError, match=r"authors/records on .*which here means .* on"
+        ):
+            Todo(author=ada).save(session=other)
+
+
+# What no link can be
+
+
+NO_IDS = ["", "bad id!", "-x", "a/b", "ä", "a\n"]
+
+
+@pytest.mark.parametrize("wrong", NO_IDS)
+def test_what_is_no_id(wrong: str) -> None:
+    """No such object can be: refused wherever a program gives it."""
+    todo = Todo(author="x")
+    acts = [
+        lambda: Todo(author=wrong),
+        lambda: Todo(author="x", reviewers=["x", wrong]),
+        lambda: Todo(author="x", sheet={"signer": wrong}),
+        lambda: Todo.model_validate({"author": wrong}),
+        lambda: setattr(todo, "author", wrong),
+        lambda: todo.assign(author=wrong),
+        lambda: todo.assign(author=wrong, title="y"),
+    ]
+    for act in acts:
+        with pytest.raises(ValidationError, match="cannot be the id of a record"):
+            act()
+    with Session("memory://"):
+        for act in (
+            lambda: Todo.patch("x", author=wrong),
+            lambda: Todo.find().update(author=wrong, title="y"),
+        ):
+            with pytest.raises(ValidationError, match="cannot be the id of a record"):
+                act()
+    for ask in (
+        lambda: Todo.author == wrong,
+        lambda: col(Todo.author).in_(["x", wrong]),
+        lambda: col(Todo.reviewers).has(wrong),
+        lambda: Link(Author, wrong),
+    ):
+        with pytest.raises(InvalidData):
+            ask()
+    assert todo.author == "x"
+
+
+async def test_what_is_no_id_and_stored(session: AnySession) -> None:
+    """What others wrote is read, leads nowhere, and is kept."""
+    await saved_ada(session)
+    scope = session.scoped(collection="todos")
+    await do(Record(id="a", author="", readBy=["bad id!"]).save, session=scope)
+    todo = await do(Todo.find().prefetch(Todo.author, Todo.reviewers).one)
+    assert (todo.author.id, todo.author.loaded, todo.diff()) == ("", None, {})
+    todo.title = "y"
+    await do(todo.save)
+    assert copy.deepcopy(pickle.loads(pickle.dumps(todo))).reviewers[0].id == "bad id!"
+    assert (await do(Todo.get, "a")).author.id == ""
+
+
+# What is put into a list
+
+
+class Album(Record, collection="todos"):
+    many: list[Link[Author]] = []
+    maybe: list[Link[Author] | None] | None = None
+    several: set[Link[Author]] = set()
+    named: dict[str, Link[Author]] = {}
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+async def test_what_is_appended_becomes_a_link(session: AnySession, *, is_new: bool) -> None:
+    """Once it is compared or saved."""
+    ada = await saved_ada(session)
+    album = Album(many=[ada], maybe=[None])
+    if not is_new:
+        await do(album.save)
+    kept = album.many
+    album.many.extend([ada, "Ada"])
+    album.maybe.append(ada)
+    album.several.update({"Ada", "Bob"})
+    album.named["first"] = ada
+    await do(album.save)
+    found = [*kept, *album.maybe[1:], *album.several, *album.named.values()]
+    assert all(isinstance(each, Link) for each in found)
+    assert album.many is kept
+    assert album.many[1].loaded is ada
+    assert await do(album.many[2].fetch) == ada
+    assert album.diff() == {}
+
+
+def test_an_object_inside_of_its_own_links() -> None:
+    """It is refused as any other that is no link."""
+    with Session("memory://", bucket="work"):
+        album = Album(many=["a"])
+        album.many.append(album)
+        with pytest.raises(InvalidData, match=r"many\.1: "):
+            album.save()
+
+
+@pytest.mark.parametrize("wrong", [Other(id="x"), 3, "bad id!", Link(Other, "x")])
+def test_what_is_appended_and_no_link(wrong: Any) -> None:
+    """The field and the place are named; nothing else of Pydantic's."""
+    album = Album(many=["a", "b"])
+    album.many.append(wrong)
+    with pytest.raises(InvalidData, match=r"Album '.*': many\.2: ") as caught:
+        album.diff()
+    assert "PydanticCustomError" not in str(caught.value)
+
+
+def test_what_to_write_instead() -> None:
+    """Habits of other mappers are met with it."""
+    with pytest.raises(AttributeError, match=r"\.fetch\(\)\.name.*\.loaded\.name"):
+        _ = Todo(author="x").author.name
+    with pytest.raises(AttributeError, match="has no 'nothing'"):
+        _ = Todo(author="x").author.nothing
+    with pytest.raises(InvalidData, match="more than one level"):
+        Todo.find().prefetch("author.mentor")
+    with pytest.raises(TypeError, match=r"order_by\(col\(Todo\.title\)\.desc\(\)\)"):
+        Todo.find().order_by("-title")
+    with pytest.raises(TypeError, match=r"order_by\(Todo\.title\)"):
+        Todo.find().order_by("title")
+
+
+def test_how_conditions_are_shown() -> None:
+    """As what is asked, without what the library needs for it."""
+    assert repr(Todo.author == "x") == '<condition eq_author="x">'
+    either = any_of(Todo.title == "x", (Todo.title == "y", Todo.author == "z"))
+    assert repr(either).startswith("any_of(")
+    assert "0x" not in repr(either)

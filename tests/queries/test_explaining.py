@@ -52,11 +52,11 @@ def test_why() -> None:
     """What is compared here, what comes first, how it is paged, and what else is fetched."""
     with Session("memory://", bucket="work"):
         query = Todo.find(col(Todo.due) < datetime(2026, 1, 1), col(Todo.title).exists())
-        said = repr(query.prefetch(Todo.author).explain())
+        said = repr(query.prefetch(Todo.author, on_invalid="skip").explain())
     assert "has_" in said
     assert "due: compared here again" in said
     assert "In pages of 1000 objects" in said
-    assert "author: then one GET for each hundred distinct ids" in said
+    assert "author: then one GET for each hundred distinct ids of a page." in said.splitlines()
 
 
 def test_nothing_to_ask() -> None:

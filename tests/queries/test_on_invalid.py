@@ -11,7 +11,18 @@ from hypothesis import strategies as st
 from pydantic import Field, model_validator
 
 from both import AnySession, do, either
-from kinto_orm import Account, Bucket, Deleted, InvalidData, Record, Updated, any_of, field
+from kinto_orm import (
+    Account,
+    Bucket,
+    ConfigurationError,
+    Conflict,
+    Deleted,
+    InvalidData,
+    Record,
+    Updated,
+    any_of,
+    field,
+)
 
 session = either
 
@@ -119,6 +130,65 @@ async def test_an_object_instead() -> None:
     assert ids(found) == IDS
     assert [each.title for each in found[1::2]] == ["instead"] * len(BAD)
     assert ids(await do(Todo.find().on_invalid(noted).limit(4))) == IDS[:4]
+
+
+@pytest.mark.usefixtures("stored")
+async def test_what_is_mended_is_saved() -> None:
+    """It is the stored object: what differs is sent, if nobody changed it since."""
+
+    def mend(raw: dict[str, Any], error: InvalidData) -> Todo:
+        return Todo(id=raw["id"], title=str(raw.get("title", "?")), prio=1)
+
+    found = await do(Todo.find().on_invalid(mend))
+    mended = dict(zip(IDS, found, strict=True))
+    assert [each.is_new for each in found] == [False] * len(IDS)
+    assert mended["r1"].diff() == {"title": (3, "3"), "prio": (None, 1)}
+    assert mended["r3"].diff() == {"title": (None, "?")}
+    assert mended["r5"].diff() == {"prio": ("many", 1)}
+    late = (await do(Todo.find(Todo.id == "r1").on_invalid(mend)))[0]
+    for each in found:
+        await do(each.save)
+        assert each.diff() == {}
+    assert [each.title for each in await do(Todo.find())] == [each.title for each in found]
+    late.title = "late"
+    with pytest.raises(Conflict) as caught:
+        await do(late.save)
+    assert caught.value.remote.title == "3"
+    assert caught.value.fields == {"title"}
+    await do(caught.value.merge(prefer="local").save)
+    assert (await do(Todo.get, "r1")).title == "late"
+
+
+@pytest.mark.usefixtures("stored")
+async def test_updating_what_is_mended() -> None:
+    """It is written with the rest; what the class does not declare stays."""
+    summary = await do(
+        Todo.find().on_invalid(lambda raw, _: Todo(id=raw["id"], title="x")).update, tags=["a"]
+    )
+    assert (summary.updated, summary.failed) == (len(IDS), [])
+    assert {tuple(each.tags) for each in await do(Todo.find())} == {("a",)}
+
+
+async def test_mending_keeps_what_is_not_declared(session: AnySession) -> None:
+    """Only what is mended changes."""
+    scope = session.scoped(collection="todos")
+    await do(Record(id="a", title=3, colour="red").save, session=scope)
+    [found] = await do(Todo.find().on_invalid(lambda raw, _: Todo(id="a", title="3")))
+    assert (found["colour"], found.diff()) == ("red", {"title": (3, "3")})
+    await do(found.save)
+    assert (await do(Todo.get, "a"))["colour"] == "red"
+
+
+@pytest.mark.usefixtures("stored")
+async def test_what_is_awaited() -> None:
+    """It is refused, at once where it can be seen."""
+
+    async def mend(raw: dict[str, Any], error: InvalidData) -> None: ...
+
+    with pytest.raises(ConfigurationError, match="plain function"):
+        Todo.find().on_invalid(mend)
+    with pytest.raises(ConfigurationError, match="plain function"):
+        await do(Todo.find().on_invalid(lambda raw, error: mend(raw, error)))
 
 
 @pytest.mark.usefixtures("stored")

@@ -26,3 +26,13 @@ for animal in Animal.find():
         assert_type(animal.lives, int)
 Cat(name="Tom")
 Owner(pet=Cat(name="Tom", kind="cat"))
+
+
+class Beast(Record, collection="zoo", discriminator="kind"):
+    kind: str
+
+
+assert_type(Beast(kind="cat"), Beast)
+assert_type(Beast.get_or_none("x"), Beast | None)
+assert_type(Beast.get_or_create("x", kind="cat", lives=3), tuple[Beast, bool])
+assert_type(Beast.patch("x", kind="cat"), Beast)

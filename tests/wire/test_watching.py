@@ -10,6 +10,7 @@ import pytest
 from both import AnySession, Place, do, either, entered
 from faults import FaultyServer, hangs_up, kinto_says, says
 from kinto_orm import (
+    BadReply,
     ConfigurationError,
     Conflict,
     InvalidData,
@@ -207,3 +208,15 @@ def test_what_may_not_be_done_twice_is_sent_once(method: str) -> None:
         session.request(method, "/x", json={})
     assert error.value.lost  # type: ignore[attr-defined]
     assert len(server.received) == 1
+
+
+def test_answers_without_a_body() -> None:
+    """What asks for the JSON of one is told why there is none."""
+    with Session("memory://", bucket="work") as session:
+        path = "/buckets/work"
+        made = session.request("PUT", path)
+        again = session.request("GET", path, headers={"If-None-Match": made.headers["ETag"]})
+        with pytest.raises(BadReply, match=r"\(304\) has no body, since nothing changed"):
+            _ = again.json
+        with pytest.raises(BadReply, match="answer to a HEAD has no body: read its headers"):
+            _ = session.request("HEAD", f"{path}/collections").json

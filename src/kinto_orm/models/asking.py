@@ -7,9 +7,10 @@ from copy import deepcopy
 from typing import Any, TypeVar
 
 from kinto_orm.errors import ConfigurationError, InvalidData, ResponseError
-from kinto_orm.models.contents import name_of
+from kinto_orm.models.contents import dump_of, name_of
 from kinto_orm.models.links import reach
-from kinto_orm.models.loading import Loader, Source, loader_of, page_of, without
+from kinto_orm.models.loading import Kept, Loader, Source, loader_of, page_of, without
+from kinto_orm.models.naming import field_names, names_of
 from kinto_orm.models.state import State, call_of, is_new, put_state, state_of
 from kinto_orm.models.stored import NOT_DATA, Stored
 from kinto_orm.models.traits import traits_of
@@ -199,15 +200,22 @@ def require_id(model: type[Stored], reply: Reply, raw: Mapping[str, Any], id: st
         reply.require_id(raw, id)
 
 
-def loaded(model: type[S], reply: Reply, place: Place, id: str) -> S:
+def loaded(model: type[S], reply: Reply, place: Place, id: str, *, in_hand: bool = False) -> S:
     """The object that an answer shows.
+
+    Args:
+        model: Its class, or that by which it was asked for.
+        reply: The answer.
+        place: Where it lives.
+        id: Its id.
+        in_hand: It is for an object of that very class (models/kinds.py).
 
     Raises:
         InvalidData: It does not fit the model.
         BadReply: It shows another one, or none.
     """
     if model.__kinto_kinds__ is not None:
-        model = model.__kinto_kinds__.class_of(reply.object["data"], model)
+        model = model.__kinto_kinds__.class_of(reply.object["data"], model, in_hand=in_hand)
     found, permissions = loader_of(model).single(reply)
     _require_stamps([found], reply)
     require_id(model, reply, found.__dict__, id)
@@ -217,14 +225,20 @@ def loaded(model: type[S], reply: Reply, place: Place, id: str) -> S:
     return found
 
 
-def from_raw(model: type[S], raw: Mapping[str, Any], place: Place) -> S:
+def from_raw(model: type[S], raw: Mapping[str, Any], place: Place, *, in_hand: bool = False) -> S:
     """The object that its JSON data shows.
+
+    Args:
+        model: Its class, or that by which it was asked for.
+        raw: The data.
+        place: Where it lives.
+        in_hand: It is for an object of that very class (models/kinds.py).
 
     Raises:
         InvalidData: It does not fit the model.
     """
     if model.__kinto_kinds__ is not None:
-        model = model.__kinto_kinds__.class_of(raw, model)
+        model = model.__kinto_kinds__.class_of(raw, model, in_hand=in_hand)
     found = loader_of(model).of(raw)
     source = source_of(model, [found], raws={found.id: dict(raw)})
     put_state(found, State(place.scope, place.path, source))
@@ -309,10 +323,39 @@ def mended_page_at(
         # What is secret is not shown to programs either.
         raws = model.__kinto_read__(reply).objects
         if len(raws) < 2:
-            return [on_invalid(deepcopy(each), error) for each in raws]
+            made = [on_invalid(deepcopy(each), error) for each in raws]
+            if only is None:
+                for stored, raw in zip(made, raws, strict=True):
+                    _put_in_its_place(stored, raw, place)
+            return made
     halves = (raws[: len(raws) // 2], raws[len(raws) // 2 :])
     pages = (page_of(*half) for half in halves)
     return [each for page in pages for each in mended_page_at(model, page, place, only, on_invalid)]
+
+
+def _put_in_its_place(made: Stored | None, raw: dict[str, Any], place: Place) -> None:
+    """Let what is used instead of a record that does not fit be as if it was loaded and mended.
+
+    That holds for a new object of the same id; another one is what it is.
+    """
+    if made is None or made.id != raw.get("id") or state_of(made).source is not None:
+        return
+    stored = without(raw, NOT_DATA)
+    known = field_names(type(made))
+    others = {name: value for name, value in stored.items() if name not in known}
+    object.__setattr__(made, "__pydantic_extra__", others | (made.__pydantic_extra__ or {}))
+    made.__dict__["last_modified"] = raw["last_modified"]
+    # A default that nobody gave is none that the function mended.
+    names = names_of(type(made))
+    defaults = {
+        name: value
+        for name, value in dump_of(made).items()
+        if names.get(name, name) not in made.__pydantic_fields_set__
+    }
+    kept = Kept(dumps={made.id: defaults | stored})
+    source = Source(raws={made.id: raw}, kept=kept)
+    put_state(made, State(place.scope, place.path, source))
+    reach([made], place.scope)
 
 
 def source_of(

@@ -10,7 +10,9 @@ from pydantic import ValidationError
 
 from kinto_orm.errors import InvalidData
 from kinto_orm.models.attributes import set_item
-from kinto_orm.models.declaring import accepted_names
+from kinto_orm.models.declaring import accepted_names, refuse_link_id
+from kinto_orm.models.kinds import kind_of, refuse_change
+from kinto_orm.models.links import complaint_of_id, links_in
 from kinto_orm.models.loading import loader_of
 from kinto_orm.models.stored import Stored
 
@@ -34,6 +36,7 @@ class Assignment:
 
     def __init__(self, model: type[Stored], values: Mapping[str, Any]) -> None:
         model.__kinto_check_names__(values)
+        self._model = model
         self._values = {_python_name(model, name): value for name, value in values.items()}
         # Validators see the fields that are declared before theirs, as in a constructor.
         self._declared = [name for name in model.model_fields if name in self._values]
@@ -43,13 +46,17 @@ class Assignment:
 
     def _refuse_wrong(self, name: str) -> None:
         try:
-            self._fields.validate_assignment({}, name, self._values[name])
+            given: Any = self._fields.validate_assignment({}, name, self._values[name])
         except ValidationError as error:
             if not {each["type"] for each in error.errors()} & _BY_VALIDATORS:
                 raise
+            return
         except LookupError:
             # A validator that looks at another field: it is asked with each object.
             return
+        for link in links_in(given[0][name]):
+            if wrong := complaint_of_id(link.model, link.id):
+                refuse_link_id(self._model, name, self._values[name], wrong)
 
     def alone(self, model: type[S], id: str) -> S:
         """An object that has these values, and no others.
@@ -80,6 +87,7 @@ class Assignment:
 
         Raises:
             pydantic.ValidationError: They are not valid together; the object is as it was.
+            InvalidData: It would be an object of another class, of several kinds.
         """
         if len(self._values) == 1:
             [(name, value)] = self._values.items()
@@ -92,6 +100,7 @@ class Assignment:
             self._put(trial)
             # The last one starts the validators of the whole model, which see all the others.
             setattr(trial, self._declared[-1], self._values[self._declared[-1]])
+        refuse_change(trial, kind_of(target))
         for slot in ("__dict__", "__pydantic_extra__", "__pydantic_private__"):
             object.__setattr__(target, slot, getattr(trial, slot))
         target.__pydantic_fields_set__.update(trial.__pydantic_fields_set__)

@@ -9,9 +9,10 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from kinto_orm.errors import ModelError, NotLoaded
+from kinto_orm.errors import InvalidData, ModelError, NotLoaded
 from kinto_orm.models.contents import extra_of, go_back, held_by, name_of
 from kinto_orm.models.declaring import suggestion
+from kinto_orm.models.kinds import kind_of, refuse_change
 from kinto_orm.models.naming import field_of
 from kinto_orm.models.state import call_of, state_of
 from kinto_orm.models.stored import NOT_DATA, Stored
@@ -46,6 +47,7 @@ def set_attribute(stored: Stored, name: str, value: Any, put: Callable[[str, Any
     Raises:
         ModelError: It is the server's to set.
         AttributeError: It is a method, or a property without a setter.
+        InvalidData: It would be an object of another class, of several kinds.
         pydantic.ValidationError: The model refuses it.
     """
     if name == "id" and state_of(stored).source is not None and value != stored.id:
@@ -61,9 +63,10 @@ def set_attribute(stored: Stored, name: str, value: Any, put: Callable[[str, Any
         _set_unchecked(stored, name, value, put)
         return
     _validating.objects.add(id(stored))
-    before = held_by(stored)
+    before, kind = held_by(stored), kind_of(stored)
     try:
         put(name, value)
+        refuse_change(stored, kind)
     except BaseException:
         # A validator of the whole model sees the new value in its place, and may refuse it.
         go_back(stored, before)
@@ -159,14 +162,20 @@ def get_item(stored: Stored, name: str) -> JsonValue:
 
 
 def set_item(stored: Stored, name: str, value: JsonValue) -> None:
-    """Set any stored field."""
+    """Set any stored field; see `set_attribute`."""
     field = field_of(type(stored), name)
     if field is not None:
         setattr(stored, field, value)
         return
     if name not in extra_of(stored):
         stored.__kinto_check_names__({name: value})
+    before, kind = held_by(stored), kind_of(stored)
     extra_of(stored)[name] = value
+    try:
+        refuse_change(stored, kind)
+    except InvalidData:
+        go_back(stored, before)
+        raise
 
 
 def delete_item(stored: Stored, name: str) -> None:

@@ -52,7 +52,7 @@ def conflict_of(
     remote = None
     if place is not None and error is not None and "existing" in error.details:
         try:
-            remote = from_raw(type(local), existing_of(local, error), place)
+            remote = from_raw(type(local), existing_of(local, error), place, in_hand=True)
         except InvalidData as unfit:
             conflict = _conflict(local, f"{message} And {unfit}", error)
             conflict.merger = None

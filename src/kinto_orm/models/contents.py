@@ -11,6 +11,7 @@ from pydantic_core import PydanticSerializationError
 
 from kinto_orm.errors import InvalidData
 from kinto_orm.models.fidelity import lossy_fields, refuse_loss
+from kinto_orm.models.links import read_items
 from kinto_orm.models.loading import without
 from kinto_orm.models.naming import names_of
 from kinto_orm.models.state import state_of
@@ -32,10 +33,13 @@ def name_of(stored: Stored) -> str:
 def dump_of(stored: Stored) -> dict[str, JsonValue]:
     """The data as JSON, by stored names.
 
+    What was put into lists of links is links from then on.
+
     Raises:
         InvalidData: It cannot be written, or less would be written than there is.
     """
     model = type(stored)
+    read_items(stored)
     if lossy_fields(model):
         refuse_loss(stored)
     try:

@@ -6,7 +6,7 @@ import copy
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origin
 
 from pydantic import (
     AliasChoices,
@@ -200,6 +200,24 @@ def link_error(model: type[BaseModel], value: object) -> PydanticCustomError:
             "article": "an" if model.__name__[0] in "AEIOU" else "a",
             "given": type(value).__name__ if type(value).__name__ != "Link" else repr(value),
         },
+    )
+
+
+def link_id_error(said: str) -> PydanticCustomError:
+    """What is wrong with a text that no object can have for its id."""
+    return PydanticCustomError("link_id", "{said}", {"said": said})
+
+
+def refuse_link_id(model: type[BaseModel], name: str, value: object, said: str) -> NoReturn:
+    """Raise the error for a field that is given a link to what cannot be.
+
+    Raises:
+        pydantic.ValidationError: Always.
+    """
+    raise ValidationError.from_exception_data(
+        model.__name__,
+        [InitErrorDetails(type=link_id_error(said), loc=(name,), input=value)],
+        hide_input=bool(model.model_config.get("hide_input_in_errors")),
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import date, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -34,8 +35,8 @@ from kinto_orm.models.declaring import (
     suggestion,
     type_name,
 )
-from kinto_orm.queries.conditions import Column
-from kinto_orm.queries.spelled import is_other
+from kinto_orm.queries.conditions import Column, Condition
+from kinto_orm.queries.spelled import Operand, is_other
 from kinto_orm.wire.jsonvalues import shown
 
 _SCALARS = (str, int, float, Decimal, date, time, timedelta, UUID, NoneType)
@@ -58,11 +59,37 @@ class LinkColumn(Column[Any]):
         """Whether it is a list of links."""
         return not self._scalar
 
+    # What it is compared with is kept: where that lives is known once the query is asked.
+
+    def _equal(self, given: Operand) -> Condition:
+        return replace(super()._equal(given), compared=(given.value,))
+
+    def in_(self, values: Iterable[Any]) -> Condition:
+        """See `Column.in_`."""
+        given = _each(values)
+        return replace(super().in_(given), compared=tuple(given))
+
+    def not_in(self, values: Iterable[Any]) -> Condition:
+        """See `Column.not_in`."""
+        given = _each(values)
+        return replace(super().not_in(given), compared=tuple(given))
+
+    def _has(self, values: Iterable[object]) -> Condition:
+        given = _each(values)
+        return replace(super()._has(given), compared=tuple(given))
+
+
+def _each(values: Iterable[Any]) -> Iterable[Any]:
+    """The values, to be gone through twice; what is none of several is as it was."""
+    return list(values) if isinstance(values, Iterator) else values
+
 
 def column(cls: Any, name: str, info: FieldInfo) -> Column[Any]:
     """The expression for a field, with the field's own way of writing values as JSON."""
-    cache = cls.__kinto_cache__
-    key = ("column", name)
+    cache, kinds = cls.__kinto_cache__, cls.__kinto_kinds__
+    # Kinds below a class may be defined at any time.
+    known = len(kinds.classes()) if kinds is not None and name == kinds.field else 0
+    key = ("column", name, known)
     if key not in cache:
         if not cls.__pydantic_fields_complete__:
             cls.model_rebuild(raise_errors=False)
@@ -77,10 +104,13 @@ def _column(
     above: tuple[str, ...], model: Any, name: str, info: FieldInfo, owner: str
 ) -> Column[Any]:
     path = (*above, stored_name(name, info))
+    kinds, annotation = getattr(model, "__kinto_kinds__", None), info.annotation
+    if kinds is not None:
+        annotation = kinds.annotation_of(model, name, annotation)
     by_value = bool(model.model_config.get("use_enum_values"))
-    choices = Choices(info.annotation, f"{model.__name__}.{name}", by_value=by_value)
+    choices = Choices(annotation, f"{model.__name__}.{name}", by_value=by_value)
     encode = _encoder(model, name, choices)
-    return _typed(path, info.annotation, encode, choices, owner, stored=not info.exclude)
+    return _typed(path, annotation, encode, choices, owner, stored=not info.exclude)
 
 
 def _typed(

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from kinto_orm.errors import Conflict, NotFound, ResponseError
 from kinto_orm.models.asking import ask_about, home_of, loaded
+from kinto_orm.models.kinds import OtherKind
 from kinto_orm.models.making import of_fields
 from kinto_orm.models.stored import Stored
 from kinto_orm.wire.flows import Flow
@@ -39,7 +40,7 @@ def getting(model: type[S], scope: Scope, id: str, plural: str | None = None) ->
 
 
 def getting_or_none(model: type[S], scope: Scope, id: str) -> Flow[S | None]:
-    """Fetch one object, or None when there is none.
+    """Fetch one object, or None when there is none, or one of another class of several kinds.
 
     Args:
         model: Its class.
@@ -51,6 +52,8 @@ def getting_or_none(model: type[S], scope: Scope, id: str) -> Flow[S | None]:
     """
     try:
         return (yield from model.__kinto_get__(scope, id))
+    except OtherKind:
+        return None
     except ResponseError as error:
         if not is_missing(model, error):
             raise

@@ -5,12 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping
 from enum import Enum
+from types import NoneType
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import JsonValue
 
 from kinto_orm.errors import InvalidData, ModelError
-from kinto_orm.models.declaring import alternatives, stored_name
+from kinto_orm.models.declaring import accepted_names, alternatives, stored_name
+from kinto_orm.models.signatures import MADE
 from kinto_orm.models.stored import Stored
 from kinto_orm.queries.conditions import Column, Condition
 
@@ -20,6 +22,11 @@ S = TypeVar("S", bound=Stored)
 _Key = tuple[type, JsonValue]
 
 UNKNOWN = ("base", "refuse")
+_SCALARS = (str, int, float, bool, NoneType)
+
+
+class OtherKind(InvalidData):
+    """An object is of another class than that by which it was asked for."""
 
 
 class Kinds:
@@ -109,6 +116,110 @@ class Kinds:
         """All values."""
         return [value for _, value in self._classes]
 
+    def class_to_make(self, model: type[S], given: Mapping[str, Any]) -> type[S]:
+        """The class of a new object; a class itself where none below it has the kind.
+
+        Args:
+            model: The class that was called.
+            given: Its fields, by any name that it takes.
+        """
+        found = self._class_with(self._given(model, given))
+        if found is None or not issubclass(found, model) or found is model:
+            return model
+        return found
+
+    def _given(self, model: type[Stored], given: Mapping[str, Any]) -> Any:
+        """The kind that a constructor is given, or has as its default."""
+        info = model.model_fields.get(self.field)
+        names = {self.field, self.stored} | (accepted_names(self.field, info) if info else set())
+        for name in names & given.keys():
+            if given[name] is not MADE:
+                return given[name]
+        return info.default if info else None
+
+    def _class_with(self, value: Any) -> type[Stored] | None:
+        """The class whose objects have a value; None when there is none."""
+        value = value.value if isinstance(value, Enum) else value
+        return self._classes.get((type(value), value)) if isinstance(value, _SCALARS) else None
+
+    def refuse_change(self, model: type[Stored], id: object, value: Any, was: Any) -> None:
+        """Refuse to make an object one of another class.
+
+        Args:
+            model: Its class.
+            id: Its id.
+            value: The kind that it is to have.
+            was: What it has, or what the server has; None where there is none.
+
+        Raises:
+            InvalidData: Another class has the one or the other.
+        """
+        value, was = (each.value if isinstance(each, Enum) else each for each in (value, was))
+        if type(value) is type(was) and value == was:
+            return
+        for each in (value, was):
+            if each is not None and not self._fits(model, each):
+                name = f"{model.__name__} {id!r}"
+                change = f"{name} cannot be changed from {was!r:.80} to {value!r:.80}"
+                raise InvalidData(f"the {self.field} of {change}: {self._whose(each, id)}")
+
+    def _fits(self, model: type[Stored], value: Any) -> bool:
+        """Whether objects of a class may have a value."""
+        found, classes = self._class_with(value), self._classes.values()
+        for each in model.__mro__:
+            if found is not None and _is_same(each, found):
+                return True
+            if each in classes:
+                return False
+        return found is None
+
+    def _whose(self, value: Any, id: object) -> str:
+        found = self._class_with(value)
+        model = found.__name__ if found else self.base.__name__
+        return (
+            f"{value!r:.80} is that of {f'a {model}' if found else 'no such class'}, and an object "
+            "keeps its class. Make one of the class that it is to be of, as in "
+            f"{model}(id={id!r}, ...).save(existing='replace')"
+        )
+
+    def is_told(self, model: type[Stored], data: Mapping[str, Any]) -> bool:
+        """Whether what is stored has to be looked at before some of an object is written.
+
+        Args:
+            model: The class by which it is written.
+            data: What is written.
+        """
+        return model is not self.base or self.stored in data
+
+    def refuse_part(
+        self, model: type[Stored], raw: Mapping[str, Any], data: Mapping[str, Any]
+    ) -> None:
+        """Refuse to write a part of an object of another class, or what makes it one.
+
+        Args:
+            model: The class by which it is written.
+            raw: What is stored.
+            data: What is written.
+
+        Raises:
+            InvalidData: It is of another class, or would be.
+        """
+        was = raw.get(self.stored)
+        found = self.class_of(raw, model)
+        self.refuse_change(found, raw.get("id"), data.get(self.stored, was), was)
+
+    def has(self, model: type[Stored], raw: Mapping[str, Any]) -> bool:
+        """Whether a stored object is one of a class."""
+        return self.base is model or raw.get(self.stored) in self.values_of(model)
+
+    def annotation_of(self, model: type[Stored], name: str, declared: Any) -> Any:
+        """The type of a field of a class: it lists the kinds of the classes below it, too."""
+        if name != self.field or not _members(declared):
+            return declared
+        below = [each for each in self.classes() if issubclass(each, model)]
+        fields = [each.model_fields[name].annotation for each in below]
+        return Literal[tuple(value for each in (declared, *fields) for value in _members(each))]
+
     def conditions(self, model: type[Stored]) -> tuple[Condition, ...]:
         """What the server is asked for, so that it finds objects of a class only."""
         if model is self.base:
@@ -116,28 +227,30 @@ class Kinds:
         column = Column[Any]((self.stored,), owner=model.__name__, scalar=True)
         return (column.in_(self.values_of(model)),)
 
-    def class_of(self, raw: Mapping[str, Any], model: type[S]) -> type[S]:
+    def class_of(self, raw: Mapping[str, Any], model: type[S], *, in_hand: bool = False) -> type[S]:
         """The class of a stored object.
 
         Args:
             raw: Its JSON data.
             model: The class by which it was asked for.
+            in_hand: It is for an object of that class, which cannot become one of another: what
+                its class does not declare is kept beside its fields.
 
         Raises:
-            InvalidData: It is of another class, or of an unknown kind that is refused.
+            OtherKind: It is of another class.
+            InvalidData: It is of an unknown kind that is refused.
         """
         value = raw.get(self.stored)
-        scalar = not isinstance(value, dict | list)
-        found: Any = self._classes.get((type(value), value)) if scalar else None
+        found: Any = self._class_with(value)
         if found is None and model is self.base:
             self._say_unknown(value, raw)
             return model
         if found is not None and issubclass(found, model):
-            return found  # type: ignore[no-any-return]
-        if found is not None and issubclass(model, found):
+            return model if in_hand else found
+        if found is not None and self._fits(model, value):
             return model
         what = f"a {found.__name__}" if found else f"of the kind {value!r:.80}"
-        raise InvalidData(
+        raise OtherKind(
             f"the stored {self.base.__name__} {raw.get('id')!r} is {what}, not a "
             f"{model.__name__}: {self.base.__name__}.get() takes all kinds",
             status=None,
@@ -161,10 +274,14 @@ class Kinds:
 
 def _literals(annotation: Any) -> Iterator[JsonValue]:
     """The values that a type allows; none when it does not say them."""
-    for each in alternatives(annotation):
-        if get_origin(each) is Literal:
-            for value in get_args(each):
-                yield value.value if isinstance(value, Enum) else value
+    for value in _members(annotation):
+        yield value.value if isinstance(value, Enum) else value
+
+
+def _members(annotation: Any) -> list[Any]:
+    """The values that a type lists, members of enums as they are."""
+    listed = [each for each in alternatives(annotation) if get_origin(each) is Literal]
+    return [value for each in listed for value in get_args(each)]
 
 
 def _is_same(one: type, other: type) -> bool:
@@ -176,6 +293,58 @@ def kinds_of(model: type[Stored]) -> Kinds | None:
     """The kinds to which a class belongs."""
     found: Kinds | None = model.__kinto_kinds__
     return found
+
+
+def kind_of(stored: Stored) -> Any:
+    """The kind that an object has now; None of one that has none."""
+    kinds = kinds_of(type(stored))
+    if kinds is None:
+        return None
+    held = stored.__dict__, stored.__pydantic_extra__ or {}
+    found = (each[name] for each in held for name in (kinds.field, kinds.stored) if name in each)
+    return next(found, None)
+
+
+def refuse_change(stored: Stored, was: Any) -> None:
+    """Refuse an object whose kind was just changed to that of another class.
+
+    Args:
+        stored: The object.
+        was: The kind that it had.
+
+    Raises:
+        InvalidData: It was.
+    """
+    kinds = kinds_of(type(stored))
+    if kinds is not None:
+        kinds.refuse_change(type(stored), stored.id, kind_of(stored), was)
+
+
+def refuse_other_kind(stored: Stored, data: Mapping[str, Any], before: Mapping[str, Any]) -> None:
+    """Refuse to write an object that would be one of another class.
+
+    Args:
+        stored: The object.
+        data: What it is to be, or the part of it that changes.
+        before: What the server has of it.
+
+    Raises:
+        InvalidData: It would be one.
+    """
+    kinds = kinds_of(type(stored))
+    if kinds is not None and kinds.stored in data:
+        value, was = data[kinds.stored], before.get(kinds.stored)
+        try:
+            kinds.refuse_change(type(stored), stored.id, value, was)
+        except InvalidData as error:
+            error.args = (f"{error}. Nothing was sent.",)
+            raise
+
+
+def all_kinds_of(model: type[S]) -> type[S]:
+    """The class whose objects are all kinds that are stored where a class's are."""
+    kinds = kinds_of(model)
+    return model if kinds is None else kinds.base  # type: ignore[return-value]
 
 
 def configure_kinds(model: type[Stored], discriminator: str | None, unknown: str | None) -> None:

@@ -7,22 +7,23 @@ is stored (what changed, conflicts, merging) sees the id, and whether it was fet
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args
+from functools import cache
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Generic, TypeGuard, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, GetCoreSchemaHandler
+from pydantic import BaseModel, GetCoreSchemaHandler, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUndefinedAnnotation
 from pydantic_core import CoreSchema, SchemaSerializer, core_schema
 
 from kinto_orm.errors import InvalidData, ModelError
-from kinto_orm.models.declaring import has_links, link_error
-from kinto_orm.models.expressions import LinkColumn
+from kinto_orm.models.declaring import alternatives, has_links, is_link, link_error, link_id_error
+from kinto_orm.models.naming import FromOutside
 from kinto_orm.models.state import state_of
 from kinto_orm.models.stored import Stored
-from kinto_orm.queries.conditions import Column, Condition
-from kinto_orm.queries.query import Query
 from kinto_orm.wire.awaiting import arun
 from kinto_orm.wire.driving import run
 from kinto_orm.wire.flows import Flow
+from kinto_orm.wire.messages import segment
 from kinto_orm.wire.scope import Scope, chosen
 
 M = TypeVar("M", bound=Stored)
@@ -33,11 +34,15 @@ class Link(Generic[M]):
     """A link to another object, which is stored as that object's id.
 
     It equals another link to the same object, that object itself, and its id as a text, as a
-    condition does.
+    condition does. Objects are the same that are stored in one place under one id, by whichever
+    of several classes the link leads there.
 
     Args:
         model: The class of the object. It says where the object lives.
-        id: The object's id. It is checked when it is used.
+        id: The object's id.
+
+    Raises:
+        InvalidData: No object can have this id.
     """
 
     __slots__ = ("_id", "_loaded", "_model", "_scope")
@@ -60,6 +65,7 @@ class Link(Generic[M]):
     _scope: Scope | None
 
     def __init__(self, model: type[M], id: str) -> None:
+        segment(id, model.__kinto_kind__)
         self.__setstate__((model, id, None))
 
     if not TYPE_CHECKING:
@@ -69,6 +75,16 @@ class Link(Generic[M]):
             if isinstance(model, type):
                 _check_target(model)
             return super().__class_getitem__(model)
+
+        def __getattr__(self, name):
+            """Say how to come to what is linked; checkers know the names by themselves."""
+            if name.startswith("_") or name not in self._model.model_fields:
+                raise AttributeError(f"a Link has no {name!r}")
+            raise AttributeError(
+                f"{self!r} is a link, and {name!r} is of what it leads to: write "
+                f".fetch().{name}, which asks the server (.afetch() with an AsyncSession), or "
+                f".loaded.{name} once it was fetched, as by prefetch()"
+            )
 
     else:
         # To checkers it is a descriptor, so that an object or an id may be assigned.
@@ -147,10 +163,14 @@ class Link(Generic[M]):
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Link):
-            return self._model is other._model and self._id == other._id
+            return self._id == other._id and _are_together(self._model, other._model)
         if isinstance(other, str):
             return self._id == other
-        return isinstance(other, self._model) and self._id == other.id
+        return (
+            isinstance(other, Stored)
+            and self._id == other.id
+            and _are_together(self._model, type(other))
+        )
 
     def __hash__(self) -> int:
         return hash(self._id)
@@ -161,8 +181,9 @@ class Link(Generic[M]):
     # The object is no part of what holds the link: a copy leads to the same one.
 
     def __copy__(self) -> Link[M]:
-        made = Link(self._model, self._id)
-        made._loaded, made._scope = self._loaded, self._scope
+        made = _made(self._model, self._id)
+        made.__kinto_take__(self._loaded)
+        made.__kinto_reached__(self._scope)
         return made
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Link[M]:
@@ -223,7 +244,14 @@ def _schema(model: type[Stored]) -> CoreSchema:
 
     def read(value: Any) -> Link[Any]:
         if isinstance(value, str):
-            return Link(model, str.__str__(value))
+            wrong = complaint_of_id(model, value)
+            if wrong:
+                raise link_id_error(wrong)
+        return stored(value)
+
+    def stored(value: Any) -> Link[Any]:
+        if isinstance(value, str):
+            return _made(model, str.__str__(value))
         if isinstance(value, Link) and issubclass(value.model, model):
             return value if value.model is model else _as_of(model, value)
         if isinstance(value, model):
@@ -231,10 +259,11 @@ def _schema(model: type[Stored]) -> CoreSchema:
         raise link_error(model, value)
 
     def write(value: Any) -> str:
-        return read(value).id
+        # A condition may name the object by another class of the same place, as Python may.
+        return value.id if _is_of_place(value, model) else read(value).id
 
     return core_schema.no_info_plain_validator_function(
-        read,
+        FromOutside(read, stored),
         json_schema_input_schema=text,
         serialization=core_schema.plain_serializer_function_ser_schema(
             write, return_schema=text, when_used="json"
@@ -243,8 +272,36 @@ def _schema(model: type[Stored]) -> CoreSchema:
     )
 
 
+def complaint_of_id(model: type[Stored], id: str) -> str | None:
+    """Why no object of a class can have this id; None: one can."""
+    try:
+        segment(id, model.__kinto_kind__)
+    except InvalidData as error:
+        return str(error).removesuffix(" Nothing was sent.")
+    return None
+
+
+def _made(model: type[M], id: str) -> Link[M]:
+    """A link, also by an id that the server has and no object can have."""
+    made: Link[M] = Link.__new__(Link)
+    made.__setstate__((model, id, None))
+    return made
+
+
+def _is_of_place(value: Any, model: type[Stored]) -> TypeGuard[Link[Any] | Stored]:
+    """Whether a link or an object is stored where objects of a class are."""
+    if not isinstance(value, Link | Stored):
+        return False
+    return _are_together(value.model if isinstance(value, Link) else type(value), model)
+
+
+def _are_together(one: type[Stored], other: type[Stored]) -> bool:
+    """Whether objects of two classes are stored in one place."""
+    return one is other or one.__kinto_stored_in__() == other.__kinto_stored_in__()
+
+
 def _link_to(model: type[M], target: M) -> Link[M]:
-    made = Link(model, target.id)
+    made = _made(model, target.id)
     made.__kinto_take__(target)
     made.__kinto_reached__(state_of(target).scope)
     return made
@@ -252,7 +309,7 @@ def _link_to(model: type[M], target: M) -> Link[M]:
 
 def _as_of(model: type[M], link: Link[Any]) -> Link[M]:
     """The same link as a field of links to a base class holds it."""
-    made = Link(model, link.id)
+    made = _made(model, link.id)
     made.__kinto_take__(link.loaded)
     made.__kinto_reached__(link.__kinto_scope__)
     return made
@@ -264,20 +321,75 @@ def _as_of(model: type[M], link: Link[Any]) -> Link[M]:
 def links_of(stored: Stored, names: Iterable[str]) -> Iterator[Link[Any]]:
     """The links in some fields of an object, by Python names; also those inside of containers."""
     for name in names:
-        yield from _links_in(stored.__dict__.get(name))
+        yield from links_in(stored.__dict__.get(name))
 
 
-def _links_in(value: Any) -> Iterator[Link[Any]]:
+def links_in(value: Any) -> Iterator[Link[Any]]:
+    """The links in a value, also those inside of containers and models."""
     if isinstance(value, Link):
         yield value
     elif isinstance(value, BaseModel):
-        yield from _links_in(value.__dict__)
+        yield from links_in(value.__dict__)
     elif isinstance(value, dict):
         for each in value.values():
-            yield from _links_in(each)
+            yield from links_in(each)
     elif isinstance(value, list | tuple | set | frozenset):
         for each in value:
-            yield from _links_in(each)
+            yield from links_in(each)
+
+
+def read_items(stored: Stored) -> None:
+    """Make links of what was put into lists, sets and dicts of links since.
+
+    Raises:
+        InvalidData: One cannot be a link; it names the place.
+    """
+    for name, model in _item_classes(type(stored)).items():
+        held = stored.__dict__.get(name)
+        if isinstance(held, list | set | dict):
+            _read_into(held, model, f"{stored.__kinto_name__}: {name}")
+
+
+def _item_classes(model: type[Stored]) -> dict[str, type[Stored]]:
+    """By field: the class to whose objects its items link."""
+    found: dict[str, type[Stored]] | None = model.__kinto_cache__.get("link_items")
+    if found is None:
+        names = link_fields(model)
+        classes = {name: _item_class(model.model_fields[name].annotation) for name in names}
+        found = {name: each for name, each in classes.items() if each is not None}
+        model.__kinto_cache__["link_items"] = found
+    return found
+
+
+def _item_class(annotation: Any) -> type[Stored] | None:
+    """The one class to whose objects the items of a field link."""
+    for each in alternatives(annotation):
+        if get_origin(each) in (list, set, dict):
+            items = [part for part in alternatives(get_args(each)[-1]) if part is not NoneType]
+            return _target(items[0]) if len(items) == 1 and is_link(items[0]) else None
+    return None
+
+
+def _read_into(held: Any, model: type[Stored], where: str) -> None:
+    """Read the items of a container in place."""
+    for place, item in list(held.items()) if isinstance(held, dict) else list(enumerate(held)):
+        if item is None or (isinstance(item, Link) and item.model is model):
+            continue
+        try:
+            link = _adapter(model).validate_python(item)
+        except ValidationError as error:
+            said = error.errors(include_url=False)[0]["msg"]
+            raise InvalidData(f"{where}.{place}: {said}. Nothing was sent.") from None
+        if isinstance(held, set):
+            held.remove(item)
+            held.add(link)
+        else:
+            held[place] = link
+
+
+@cache
+def _adapter(model: type[Stored]) -> TypeAdapter[Any]:
+    return TypeAdapter(Link[model])  # type: ignore[valid-type]
 
 
 def link_fields(model: type[Stored]) -> tuple[str, ...]:
@@ -307,46 +419,3 @@ def lead_elsewhere(copied: Stored, scope: Scope) -> None:
     for link in links_of(copied, link_fields(type(copied))):
         link.__setstate__((link.model, link.id, None))
         link.__kinto_reached__(scope)
-
-
-class Linked:
-    """What links make of every stored object."""
-
-    @classmethod
-    def __kinto_links__(cls, found: Iterable[Any], names: Iterable[str]) -> list[Any]:
-        """The links of some fields of objects that were found."""
-        return [link for each in found for link in links_of(each, names)]
-
-    @classmethod
-    def __kinto_check_link__(cls: Any, name: str) -> None:
-        """Refuse a field that holds no links.
-
-        Raises:
-            InvalidData: It says which ones do.
-        """
-        if name not in link_fields(cls):
-            others = ", ".join(link_fields(cls)) or "none"
-            raise InvalidData(
-                f"{cls.__name__}.{name} holds no links (those that do: {others}). Nothing was sent."
-            )
-
-    def backlinks(self: Any, field: object, /) -> Query[Any]:
-        """A query over the objects that link here by a field: `author.backlinks(Todo.author)`.
-
-        Nothing is sent yet. Checkers do not know the class from its field: where they should,
-        write `Todo.find(Todo.author == author)`, which asks the same.
-
-        Args:
-            field: A link, or a list of links, on the class that links here.
-
-        Raises:
-            InvalidData: The field does not link here.
-        """
-        if not isinstance(field, Column):
-            raise TypeError(f"backlinks() takes a field of a model class, not {field!r:.80}")
-        if not isinstance(field, LinkColumn) or field.model is None:
-            raise InvalidData(
-                f"{field!r} is neither a link nor a list of links on a class. Nothing was sent."
-            )
-        condition: Condition = field.has(self) if field.many else field == self
-        return Query[Any](field.model, state_of(self).scope).where(condition)

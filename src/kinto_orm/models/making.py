@@ -14,6 +14,7 @@ from kinto_orm.models.declaring import (
     set_default_factory,
 )
 from kinto_orm.models.fidelity import refuse_unread_fields
+from kinto_orm.models.kinds import kind_of, kinds_of
 from kinto_orm.models.loading import Kept, Source, without
 from kinto_orm.models.naming import RESERVED, field_of, names_of
 from kinto_orm.models.permissions import Permissions
@@ -145,6 +146,7 @@ def copied_values(stored: Stored, update: Mapping[str, Any] | None) -> dict[str,
     Raises:
         pydantic.ValidationError: A field that the model does not have.
         ModelError: Another timestamp than the server's.
+        InvalidData: The kind of another class.
     """
     update = update or {}
     given = {field_of(type(stored), name) or name: update[name] for name in update}
@@ -153,6 +155,10 @@ def copied_values(stored: Stored, update: Mapping[str, Any] | None) -> dict[str,
         given["last_modified"] = None
     elif "last_modified" in given:
         refuse_stamp(stored, given["last_modified"])
+    kinds = kinds_of(type(stored))
+    if kinds is not None:
+        was = kind_of(stored)
+        kinds.refuse_change(type(stored), stored.id, given.get(kinds.field, was), was)
     return given
 
 

@@ -93,7 +93,13 @@ else:
                 )
 
             def __call__(cls, /, *args, **fields):  # noqa: N805
-                """Make a new object, refusing fields that the model does not have."""
+                """Make a new object, refusing fields that the model does not have.
+
+                Of several kinds it is one of the class that has the kind.
+                """
+                made = cls.__kinto_class_to_make__(fields)
+                if made is not cls:
+                    return made(*args, **fields)
                 return cls.__kinto_make__(
                     lambda given: super(ResourceMeta, cls).__call__(*args, **given), fields
                 )

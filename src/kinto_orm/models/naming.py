@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema, to_json
 
 from kinto_orm.errors import InvalidData
 from kinto_orm.models.declaring import (
@@ -113,6 +113,13 @@ def check_stored_name(model: Model, stored: str) -> None:
         InvalidData: It does not declare it.
     """
     known = names_of(model)
+    first, dot, _ = stored.partition(".")
+    if dot and first in known and not model.__kinto_open__:
+        raise InvalidData(
+            f"{stored!r} is more than one level: what is meant here is a field of "
+            f"{model.__name__}, such as {model.__name__}.{first}. Of what is linked ask by a query "
+            "of its own. Nothing was sent."
+        )
     if not model.__kinto_open__ and stored not in known:
         raise InvalidData(
             f"{model.__name__} has no field stored as {stored!r}{suggestion(stored, known)}. "
@@ -139,6 +146,23 @@ class _Guard:
         return name
 
 
+class FromOutside:
+    """Reads what a program gives for a field.
+
+    Args:
+        read: What a program gives.
+        stored: What the server has, which is taken as it is.
+    """
+
+    def __init__(self, read: Callable[[Any], Any], stored: Callable[[Any], Any]) -> None:
+        self._read = read
+        self.stored = stored
+
+    def __call__(self, value: Any) -> Any:
+        """What a program gives, read."""
+        return self._read(value)
+
+
 class _LeaveOut:
     """Leaves out what clients send back because they got it, and what has no place in an object.
 
@@ -159,6 +183,32 @@ class _LeaveOut:
         return made
 
 
+class _OfItsKind:
+    """Lets data be validated by the class that has its kind, as a constructor does.
+
+    Args:
+        model: The class that was named.
+    """
+
+    def __init__(self, model: type[Any]) -> None:
+        self._model = model
+
+    def __call__(
+        self, given: Any, validate: Callable[[Any], Any], info: ValidationInfo[Any]
+    ) -> Any:
+        made = self._model
+        if isinstance(given, Mapping):
+            made = made.__kinto_class_to_make__(given)
+        if made is self._model:
+            return validate(given)
+        if info.mode == "json":
+            return made.model_validate_json(to_json(given), context=info.context)
+        return made.model_validate(given, context=info.context)
+
+
+_OURS = (_LeaveOut, _OfItsKind)
+
+
 def _left_out(model: type[Any]) -> set[str]:
     names: frozenset[str] = model.__kinto_server_made__
     return computed_names(model) | names
@@ -175,16 +225,18 @@ def guarded(model: type[Any], schema: CoreSchema, handler: GetCoreSchemaHandler)
         servers = () if model.__kinto_open__ else model.__kinto_server_made__
         function = _LeaveOut(computed_names(model), servers)
         if function.names:
-            _put_around(function, whole)
+            _put_around(core_schema.no_info_after_validator_function, function, whole)
+        if model.__kinto_kinds__ is not None:
+            _put_around(core_schema.with_info_wrap_validator_function, _OfItsKind(model), whole)
     return schema
 
 
-def _put_around(function: _LeaveOut, schema: Any) -> None:
-    """Let a function have what a schema makes; the schema stays the dictionary that it is."""
+def _put_around(around: Any, function: _LeaveOut | _OfItsKind, schema: Any) -> None:
+    """Put a function around a schema, which stays the dictionary that it is."""
     inner, ref = dict(schema), schema.get("ref")
     inner.pop("ref", None)
     schema.clear()
-    schema |= core_schema.no_info_after_validator_function(function, inner, ref=ref)
+    schema |= around(function, inner, ref=ref)
 
 
 def unguarded(schema: Any) -> Any:
@@ -201,15 +253,18 @@ def unguarded(schema: Any) -> Any:
         if not (name == _KEYS and isinstance(_function(each), _Guard))
     }
     function = _function(copied)
-    return _unwrapped(function, copied) if isinstance(function, _LeaveOut) else copied
+    if isinstance(function, FromOutside):
+        copied["function"] = {**copied["function"], "function": function.stored}
+    return _unwrapped(function, copied) if isinstance(function, _OURS) else copied
 
 
-def _unwrapped(function: _LeaveOut, schema: dict[str, Any]) -> dict[str, Any]:
+def _unwrapped(function: _LeaveOut | _OfItsKind, schema: dict[str, Any]) -> dict[str, Any]:
     inner: dict[str, Any] = schema["schema"]
     if "ref" in schema:
         inner["ref"] = schema["ref"]
-    if function.computed:
-        _put_around(_LeaveOut(function.computed, ()), inner)
+    if isinstance(function, _LeaveOut) and function.computed:
+        around = core_schema.no_info_after_validator_function
+        _put_around(around, _LeaveOut(function.computed, ()), inner)
     return inner
 
 

@@ -10,10 +10,12 @@ from pydantic import JsonValue
 from pydantic_core import PydanticSerializationError
 
 from kinto_orm.errors import BadReply, Conflict, InvalidData, ResponseError
-from kinto_orm.models.asking import ask_about, from_raw, home_of, loaded
+from kinto_orm.models.asking import ask_about, from_raw, home_of, loaded, require_id
 from kinto_orm.models.assigning import Assignment
 from kinto_orm.models.contents import dump_of, name_of, shows
 from kinto_orm.models.hooks import calling_after, refuse_coroutines
+from kinto_orm.models.kinds import kinds_of
+from kinto_orm.models.linking import check_links
 from kinto_orm.models.loading import without
 from kinto_orm.models.naming import names_of, refuse_reserved
 from kinto_orm.models.readback import refuse_unreadable_alone
@@ -27,6 +29,9 @@ from kinto_orm.wire.places import Place
 from kinto_orm.wire.scope import Scope, called
 
 S = TypeVar("S", bound=Stored)
+
+# How often a patch is tried again that somebody else's write came before.
+_TIMES = 10
 
 
 def patching(
@@ -48,6 +53,7 @@ def patching(
     Raises:
         NotFound: There is none.
         Conflict: It has another timestamp.
+        InvalidData: It is of another class, of several kinds.
     """
     bare = Assignment(model, values).alone(model, model.__kinto_id_of__(title))
     bare.__dict__[model.__kinto_title__] = title
@@ -56,7 +62,10 @@ def patching(
     refuse_coroutines(model, scope, ("after_save",))
     place = (yield from home_of(model, scope)).explaining()
     bare.__kinto_check_place__()
-    reply = yield from _send(bare, place, data, stamp)
+    yield from check_links(bare, place.scope)
+    kinds = kinds_of(model)
+    looks = kinds is not None and kinds.is_told(model, data)
+    reply = yield from (_look_and_send if looks else _send)(bare, place, data, stamp)
     try:
         found = loaded(model, reply, place, bare.id)
     except InvalidData as error:
@@ -65,6 +74,48 @@ def patching(
         raise
     yield from calling_after(found, "after_save", "saved")
     return found
+
+
+def _look_and_send(
+    bare: Stored, place: Place, data: Mapping[str, JsonValue], stamp: int | None
+) -> Flow[Reply]:
+    """Send the values to an object of the right kind (`GET`, then `PATCH` with `If-Match`).
+
+    Where no timestamp was asked for it is done again when somebody else wrote meanwhile.
+
+    Raises:
+        InvalidData: It is of another class; nothing is written.
+    """
+    for attempt in range(_TIMES + 1):
+        began = time.monotonic()
+        raw = yield from _looking(bare, place, data)
+        try:
+            return (yield from _send(bare, place, data, stamp or raw["last_modified"]))
+        except Conflict:
+            if stamp is not None or attempt == _TIMES:
+                raise
+        yield Pause(race_pause(attempt, began))
+        yield ANEW
+    raise AssertionError
+
+
+def _looking(bare: Stored, place: Place, data: Mapping[str, JsonValue]) -> Flow[Mapping[str, Any]]:
+    """Look which kind of object there is (`GET`).
+
+    Raises:
+        InvalidData: It is of another class.
+    """
+    model, doing = type(bare), f"patch {name_of(bare)} in {place.path}"
+    request = Request("GET", place.of(bare.id, model.__kinto_kind__))
+    reply = yield from ask_about(model, request, doing, place.parents)
+    raw: Mapping[str, Any] = reply.object["data"]
+    require_id(model, reply, raw, bare.id)
+    try:
+        model.__kinto_kinds__.refuse_part(model, raw, data)
+    except InvalidData as error:
+        error.args = (f"cannot patch {name_of(bare)}: {error}. Nothing was written.",)
+        raise
+    return raw
 
 
 def _send(

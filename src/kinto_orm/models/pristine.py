@@ -58,10 +58,26 @@ def pristine_of(stored: S) -> S:
         fields = stored.__dict__.keys() & model.model_fields.keys()
         found = loader_of(model).partial(page_of(raw), frozenset(fields))[0]
     else:
-        found = loader_of(model).of(raw)
+        found = _as_loaded(stored, raw)
     kept = None if source is None else source.dump(stored.id)
     if kept is not None:
         align(found, kept)
+    return found
+
+
+def _as_loaded(stored: S, raw: Mapping[str, Any]) -> S:
+    """What a load of the stored data gives; of what does not fit the model, the data as it is."""
+    source = state_of(stored).source
+    try:
+        return loader_of(type(stored)).of(raw)
+    except InvalidData:
+        if source is None or source.kept is None:
+            raise
+    names = names_of(type(stored))
+    values = {names[name]: value for name, value in raw.items() if name in names}
+    found = type(stored).__new__(type(stored))
+    object.__setattr__(found, "__pydantic_private__", None)
+    go_back(found, (values, {*values}, without(raw, names)))
     return found
 
 
@@ -110,7 +126,10 @@ def _copy_item(source: Mapping[str, Any], target: dict[str, Any], name: str) -> 
 
 def align(found: Stored, kept: dict[str, Any]) -> None:
     """Give an object the values of an earlier load of the same, where this one gave others."""
-    now, names = dump_of(found), names_of(type(found))
+    try:
+        now, names = dump_of(found), names_of(type(found))
+    except InvalidData:  # it is what never fitted
+        now, names = kept, {}
     other = {
         names[stored]
         for stored, value in kept.items()

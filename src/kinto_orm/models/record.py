@@ -103,6 +103,10 @@ class Record(Resource):
         return _records_path(cls.__kinto_bucket__ or scope.bucket, collection)
 
     @classmethod
+    def __kinto_stored_in__(cls) -> tuple[str | None, ...]:
+        return cls.__kinto_kind__, cls.__kinto_bucket__, cls.__kinto_collection__
+
+    @classmethod
     def __kinto_path_of_copies__(cls, scope: Scope) -> str | None:
         # What the class says is a default here: a copy goes where it is told to go.
         bucket = scope.bucket if scope.bucket != "default" else cls.__kinto_bucket__ or "default"
@@ -166,6 +170,8 @@ class Record(Resource):
     @classmethod
     def deleted(cls, *, session: Scope | None = None) -> Iterator[Deletion[Self]]:
         """What was deleted and is not there again, by the history: the newest deletion first.
+
+        A class of one kind gives what was of that kind, as far as the history shows it.
 
         Args:
             session: Which session to use.

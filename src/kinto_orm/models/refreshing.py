@@ -57,7 +57,7 @@ def refreshing(
     if reply.status == 304 and headers:
         restore(stored, keep)
         return stored
-    fresh = loaded(type(stored), reply, place, stored.id)
+    fresh = loaded(type(stored), reply, place, stored.id, in_hand=True)
     if is_late(stored, known, fresh.last_modified or 0):
         return stored
     state = state_of(fresh)

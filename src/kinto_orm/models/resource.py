@@ -23,7 +23,7 @@ from kinto_orm.models.copying import copying
 from kinto_orm.models.deleting import Tombstone, deleting
 from kinto_orm.models.getting import getting, getting_or_creating, getting_or_none
 from kinto_orm.models.hooks import Hooks, around_delete, around_save, refuse_overridden_verbs
-from kinto_orm.models.links import Linked
+from kinto_orm.models.linking import Linked
 from kinto_orm.models.making import (
     configure,
     copied_values,
@@ -84,8 +84,9 @@ class Resource(Hooks, PartialUpdates, AsyncVerbs, Upserting, Linked, Stored):
         @classmethod
         def model_construct(cls, _fields_set=None, **values):
             """A new object without validation; the names of the fields are checked all the same."""
-            refuse_undeclared(cls, values)
-            return super().model_construct(_fields_set, **values)
+            made = cls.__kinto_class_to_make__(values)
+            refuse_undeclared(made, values)
+            return super(Resource, made).model_construct(_fields_set, **values)
 
         def model_copy(self, *, update=None, deep=False):
             """A copy that knows what the server has; under another id it is a new object.
@@ -163,7 +164,7 @@ class Resource(Hooks, PartialUpdates, AsyncVerbs, Upserting, Linked, Stored):
 
     @classmethod
     def get_or_none(cls, id: str, *, session: Scope | None = None) -> Self | None:
-        """Fetch one object, or None when there is none (`GET`).
+        """Fetch one object, or None when there is none of the class (`GET`).
 
         Raises:
             NotFound: Its collection does not exist.

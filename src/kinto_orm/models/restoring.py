@@ -12,6 +12,7 @@ from kinto_orm.models.asking import home_of
 from kinto_orm.models.conflicts import conflict_with
 from kinto_orm.models.getting import getting_or_none
 from kinto_orm.models.history import HistoryEntry, as_it_was, history_in, newest_of, shown_by
+from kinto_orm.models.kinds import kinds_of
 from kinto_orm.models.pristine import adopt
 from kinto_orm.models.resource import Resource
 from kinto_orm.models.saving import creating_again
@@ -80,7 +81,17 @@ class _DeletionPages(Generic[R]):
         yield ANEW
         gone = yield from self._still_gone(self._place, entries)
         before = yield from self._before(self._place, gone)
-        return [self._deletion(self._place, each, before.get(each.object_uri)) for each in gone]
+        told = [(each, before.get(each.object_uri)) for each in gone]
+        own = [(each, old) for each, old in told if self._is_own(old)]
+        return [self._deletion(self._place, each, old) for each, old in own]
+
+    def _is_own(self, before: HistoryEntry | None) -> bool:
+        """Whether what was deleted was an object of the class; of several kinds that shows."""
+        kinds = kinds_of(self._model)
+        if kinds is None or kinds.base is self._model:
+            return True
+        raw = None if before is None else before.target.get("data")
+        return isinstance(raw, dict) and kinds.has(self._model, raw)
 
     def _opening(self, place: Place) -> Flow[Pages[list[HistoryEntry]]]:
         history = yield from history_in(place)

@@ -29,6 +29,8 @@ from kinto_orm.models.access import Access, JsonPatch
 from kinto_orm.models.asking import ask_about, home_in, is_foreign, path_of, place_of, require_id
 from kinto_orm.models.conflicts import conflict_of, existing_of
 from kinto_orm.models.contents import Changes, dump_of, fits, has_name, name_of, raw_of, stamp
+from kinto_orm.models.kinds import refuse_other_kind
+from kinto_orm.models.linking import check_links
 from kinto_orm.models.links import lead_elsewhere
 from kinto_orm.models.loading import without
 from kinto_orm.models.naming import names_of, refuse_reserved
@@ -85,6 +87,7 @@ def saving(
             return (yield from _move(stored, given, asked, force=force))
         place = yield from place_of(stored, given)
         asked = stamp_to_send(last_modified, None if force else stored.last_modified)
+        yield from check_links(stored, place.scope)
         if force:
             saved = yield from put(stored, place, {}, asked)
             # A forced PUT leaves the permissions of what was there: they go by their difference.
@@ -149,6 +152,7 @@ def creating_again(
         last_modified: The timestamp to be stored, instead of the server's own.
         permissions: What it is to have; None for what the server gives to who creates.
     """
+    yield from check_links(stored, place.scope)
     data = data_to_send(stored)
     asked = stamp_to_send(last_modified)
     held = bound(stored, permissions) if permissions is not None else None
@@ -200,6 +204,7 @@ def changes_to_send(stored: Stored) -> Changes:
         InvalidData: Something would not be read back as it is.
     """
     changes = changes_of(stored)
+    refuse_other_kind(stored, changes.changed, raw_of(stored))
     refuse_unreadable(
         stored, changes.changed, changes.names, lambda: changes.applied_to(raw_of(stored))
     )
@@ -214,6 +219,7 @@ def data_to_send(stored: Stored) -> dict[str, JsonValue]:
         InvalidData: Something would not be read back as it is.
     """
     data, raw = dump_of(stored), raw_of(stored)
+    refuse_other_kind(stored, data, raw)
     if raw:
         changes = changes_of(stored)
         kept = {name: as_stored(value) for name, value in raw.items()}

@@ -125,6 +125,12 @@ class Stored(BaseModel, metaclass=ResourceMeta):
         """The id of the object whose `__kinto_title__` this is."""
         return title
 
+    @classmethod
+    def __kinto_class_to_make__(cls, given: Mapping[str, Any]) -> type[Self]:
+        """The class of a new object with these fields."""
+        kinds = cls.__kinto_kinds__
+        return cls if kinds is None else kinds.class_to_make(cls, given)
+
     # What other acts ask of it; Resource does it.
 
     @classmethod
@@ -174,6 +180,11 @@ class Stored(BaseModel, metaclass=ResourceMeta):
             ConfigurationError: The scope does not say it.
         """
         raise ConfigurationError(f"{cls.__name__} is a base class; use Record, Bucket or another")
+
+    @classmethod
+    def __kinto_stored_in__(cls) -> tuple[str | None, ...]:
+        """What the class says of where its objects are; two that say the same share a place."""
+        return (cls.__kinto_kind__,)
 
     @classmethod
     def __kinto_path_of_copies__(cls, scope: Scope) -> str | None:

@@ -60,6 +60,9 @@ class PartialUpdates(_Base):
     ) -> Self:
         """Set some fields of an object without loading it (`PATCH`).
 
+        Of a class that is one of several kinds it is looked first which kind there is (`GET`); the
+        write has that object's timestamp, so that it never comes to one of another class.
+
         Each field is validated by itself; validators of the whole model see the answer only. Of
         the hooks, `after_save` is called, with the object that the server answered with: before
         there is none.
@@ -79,7 +82,8 @@ class PartialUpdates(_Base):
         Raises:
             NotFound: There is none.
             Conflict: It has another timestamp than `if_match`; `.remote` is what is there.
-            InvalidData: The server refuses the data, or what is stored now does not fit the model.
+            InvalidData: The server refuses the data, or what is stored now does not fit the model;
+                or it is of another class, and nothing was written.
             pydantic.ValidationError: A value is wrong, or the model has no such field.
             TypeError: It is not clear whether an option or a field is meant, or nothing is set.
         """

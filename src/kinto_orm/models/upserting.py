@@ -24,9 +24,10 @@ from kinto_orm.models.asking import (
     place_of,
     require_id,
 )
-from kinto_orm.models.contents import extra_of, name_of, stamp
+from kinto_orm.models.contents import dump_of, extra_of, name_of, stamp
 from kinto_orm.models.getting import is_missing
 from kinto_orm.models.hooks import around_save
+from kinto_orm.models.kinds import all_kinds_of, refuse_other_kind
 from kinto_orm.models.naming import names_of
 from kinto_orm.models.permissions import Permissions, loaded
 from kinto_orm.models.permitting import fetching_permissions
@@ -270,7 +271,8 @@ def _take_over(
         InvalidData: What is there does not fit the model, or not together with the rest.
     """
     try:
-        fresh = from_raw(type(stored), found.raw or {}, found.place)
+        fresh = from_raw(type(stored), found.raw or {}, found.place, in_hand=True)
+        refuse_other_kind(stored, dump_of(stored), found.raw or {})
         kept = held if isinstance(held, Permissions) else None
         state = state_of(fresh).replaced(permissions=kept)
         if names is None:
@@ -389,8 +391,10 @@ def reading(model: type[Stored], place: Place, ids: list[str]) -> Flow[list[Foun
         rows = model.__kinto_read__(reply).objects
         return [Found(each["id"], each, place) for each in rows]
 
+    # What is there is there, of whichever kind.
+    query = Query(all_kinds_of(model), place.scope, place.path)  # type: ignore[type-var]
     question = _Question(
-        Query(model, place.scope, place.path).where(Column[str](("id",)).in_(ids)).asked(),  # type: ignore[type-var]
+        query.where(Column[str](("id",)).in_(ids)).asked(),
         Listing(place, load, True, model.__kinto_says_total__),
     )
     return (yield from reading_all(question))

@@ -16,7 +16,7 @@ Branch: TypeAlias = tuple[Condition, ...]
 """Conditions that have to hold together."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class AnyOf(Condition):
     """Several branches, of which one has to hold; made by `any_of`.
 
@@ -25,6 +25,9 @@ class AnyOf(Condition):
     """
 
     branches: tuple[Branch, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"any_of({', '.join(map(repr, self.branches))})"
 
     @property
     def names(self) -> frozenset[str]:
@@ -73,6 +76,16 @@ def distributed(conditions: Iterable[Condition]) -> list[Branch]:
     for each in given:
         options = each.branches if isinstance(each, AnyOf) else ((each,),)
         found = _few((*branch, *option) for branch in found for option in options)
+    return found
+
+
+def compared_in(conditions: Iterable[Condition]) -> list[object]:
+    """What fields of links are compared with, in all branches."""
+    found: list[object] = []
+    for each in conditions:
+        for branch in each.branches if isinstance(each, AnyOf) else ():
+            found += compared_in(branch)
+        found += each.compared
     return found
 
 

@@ -149,4 +149,8 @@ def order_of(given: object) -> Order:
         return given
     if isinstance(given, Column):
         return given.asc()
+    if isinstance(given, str) and given.lstrip("-").isidentifier():
+        name = given.lstrip("-")
+        meant = f"col(Todo.{name}).desc()" if given.startswith("-") else f"Todo.{name}"
+        raise TypeError(f"order_by() takes fields, not their names: write order_by({meant})")
     raise TypeError(f"order_by() takes fields, as in order_by(Todo.title), not {given!r}")

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 from kinto_orm.queries.filters import Filter
 from kinto_orm.queries.pager import DEFAULT_PAGE, Asked
 from kinto_orm.queries.positions import Start
+from kinto_orm.queries.prefetching import Followed
 from kinto_orm.wire.scope import Scope
 
 # What other mappers call it, and what it is here.
@@ -34,7 +35,7 @@ class Explained(Protocol):
 
     model: Any
     plural: str | None
-    links: tuple[str, ...]
+    links: tuple[Followed, ...]
     position: str | None
 
     def asked(self) -> Asked: ...  # noqa: D102
@@ -113,7 +114,7 @@ def _reasons(chosen: Filter) -> list[str]:
     return found
 
 
-def _rest(asked: Asked, links: tuple[str, ...]) -> list[str]:
+def _rest(asked: Asked, links: tuple[Followed, ...]) -> list[str]:
     """What all branches have in common."""
     size = asked.size or DEFAULT_PAGE
     by = "by id, so that no object is skipped or repeated while others write"
@@ -128,5 +129,5 @@ def _rest(asked: Asked, links: tuple[str, ...]) -> list[str]:
         )
     if asked.stored is not None:
         lines.append("Some fields only: these objects cannot be saved.")
-    lines += [f"{name}: then one GET for each hundred distinct ids of a page." for name in links]
+    lines += [f"{name}: then one GET for each hundred distinct ids of a page." for name, _ in links]
     return lines

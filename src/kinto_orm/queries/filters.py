@@ -23,7 +23,7 @@ OWN_TYPES: Final[Mapping[tuple[str, ...], type]] = {ID: str, LAST_MODIFIED: int}
 PLAIN_NAME: Final = re.compile(r"[\w.]+")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Condition:
     """One condition on one field, made by comparing a `Column`.
 
@@ -37,6 +37,7 @@ class Condition:
         exact: False if `params` find more than what meets the condition, so that `test` has to
             be applied to what is found.
         meaning: What tells an inexact condition from others with the same `params`.
+        compared: What a field of links is compared with, as it was given.
     """
 
     path: tuple[str, ...]
@@ -47,6 +48,7 @@ class Condition:
     impossible: bool = False
     exact: bool = True
     meaning: tuple[Param, ...] = ()
+    compared: tuple[object, ...] = ()
 
     @property
     def names(self) -> frozenset[str]:
@@ -56,6 +58,11 @@ class Condition:
     def matches(self, record: Mapping[str, JsonValue]) -> bool:
         """Say whether a record, given as its JSON object, meets the condition."""
         return self.test(look_up(record, self.path))
+
+    def __repr__(self) -> str:
+        asked = (*self.requires, *(self.meaning or self.params))
+        said = ", ".join(f"{name}={value}" for name, value in asked)
+        return f"<condition {said or '.'.join(self.path) or 'of several'}>"
 
     def __bool__(self) -> NoReturn:
         raise TypeError(

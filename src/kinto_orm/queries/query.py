@@ -159,7 +159,7 @@ class Query(Explainable, AsyncVerbs[M], Generic[M]):
         Args:
             what: "raise", as without this; "skip" leaves them out; a function is given the record
                 as its JSON object and the error, and gives an object of the model to be used
-                instead, or None to leave it out.
+                instead (one of its id is the record mended), or None to leave it out.
         """
         return self._with(invalid=checked_on_invalid(what))
 
@@ -399,6 +399,7 @@ class Query(Explainable, AsyncVerbs[M], Generic[M]):
     def listing(self) -> Flow[Listing[M]]:
         """Find where the objects are."""
         found: Listing[M] = yield from self.model.__kinto_listing__(self.session, self.plural)
+        yield from self.model.__kinto_check_compared__(self.conditions, found.place.scope)
         handler = handler_of(self.invalid, self.model)
         return found if handler is None else dataclasses.replace(found, on_invalid=handler)
 

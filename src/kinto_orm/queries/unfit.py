@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, TypeAlias, TypeVar
+from inspect import isawaitable, iscoroutine, iscoroutinefunction
+from typing import Any, Literal, NoReturn, TypeAlias, TypeVar
 
 from pydantic import JsonValue
 
-from kinto_orm.errors import InvalidData
+from kinto_orm.errors import ConfigurationError, InvalidData
 
 M = TypeVar("M")
 
@@ -25,7 +26,10 @@ def checked_on_invalid(what: OnInvalid[M]) -> OnInvalid[M]:
 
     Raises:
         TypeError: It is neither of the two words, nor a function.
+        ConfigurationError: It is a coroutine function.
     """
+    if iscoroutinefunction(what):
+        _refuse_awaited(None)
     if what not in ("raise", "skip") and not callable(what):
         raise TypeError(
             f'on_invalid takes "raise", "skip" or a function that is given the record and the '
@@ -48,6 +52,8 @@ def handler_of(what: OnInvalid[M], model: type[M]) -> OnUnfit | None:
 
     def given(raw: Raw, error: InvalidData) -> M | None:
         found = what(raw, error)
+        if isawaitable(found):
+            _refuse_awaited(found)
         if found is not None and not isinstance(found, model):
             raise TypeError(
                 f"the function of on_invalid has to give a {model.__name__}, or None to leave the "
@@ -56,6 +62,15 @@ def handler_of(what: OnInvalid[M], model: type[M]) -> OnUnfit | None:
         return found
 
     return given
+
+
+def _refuse_awaited(given: object) -> NoReturn:
+    if iscoroutine(given):
+        given.close()
+    raise ConfigurationError(
+        "the function of on_invalid is not awaited: write a plain function (def). What needs "
+        'awaiting is done with the objects afterwards; on_invalid="skip" leaves them out'
+    )
 
 
 def _left_out(raw: Raw, error: InvalidData) -> None:

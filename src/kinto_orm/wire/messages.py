@@ -117,9 +117,12 @@ class Reply:
         """The body parsed, always an object.
 
         Raises:
-            BadReply: It is no JSON object.
+            BadReply: It is no JSON object, or there is none: in the answer to a HEAD, and in a
+                304 (nothing changed since).
         """
         if self._json is None:
+            if not self.body and self.status < 400:
+                raise self.bad(self._bodyless())
             try:
                 parsed = decode(self.body)
             except (ValueError, RecursionError) as error:
@@ -213,6 +216,15 @@ class Reply:
                 f"the answer is about {str(raw.get('id'))[:80]!r}, and {id!r} was asked for; does "
                 "a proxy or a cache mix answers up?"
             )
+
+    def _bodyless(self) -> str:
+        """What to say of an answer without a body."""
+        if self.status == 304:
+            return (
+                "the answer (304) has no body, since nothing changed (If-None-Match); look at "
+                "reply.status before reply.json"
+            )
+        return f"{self.complaint()} (The answer to a HEAD has no body: read its headers.)"
 
     def complaint(self) -> str:
         """What is wrong with a body that is no JSON object."""
