@@ -163,6 +163,14 @@ class InvalidData(ResponseError, ValueError):
         return [str(each["name"]) for each in named if isinstance(each, dict) and "name" in each]
 
 
+def wrong_option(message: str) -> InvalidData:
+    """What to raise for a value that an option does not take; nothing was sent.
+
+    An argument of another kind, or two that exclude each other, is a TypeError.
+    """
+    return InvalidData(message)
+
+
 class Unsupported(ResponseError):
     """405, 410, or a capability that the server does not have."""
 
@@ -218,9 +226,10 @@ class Conflict(ResponseError):
             Conflict: This one again, when both sides changed a value and `prefer` is None, when
                 the two changes do not fit the model together, or when the object is gone and
                 `prefer` is not "local". The local object is as it was.
+            InvalidData: `prefer` is something else.
         """
         if prefer not in (None, "local", "remote"):
-            raise ValueError(f"prefer must be None, 'local' or 'remote', not {prefer!r}")
+            raise wrong_option(f"prefer must be None, 'local' or 'remote', not {prefer!r}")
         if self.merger is None:
             raise self
         merged = self.merger(self, prefer)

@@ -297,8 +297,11 @@ class Session(Scope):
         """Make a collection equal to an iterable; what is equal already is not sent.
 
         Each object is looked for by its id, a hundred with each request, and created, or updated
-        as by `save(existing=...)`. Permissions that are given with an object are made the ones
-        there, permission by permission; those that are not given stay.
+        as a new one by `save(existing=...)`: one that was loaded earlier counts by its fields,
+        whatever it believes that the server has. Of mappings `last_modified`, computed fields and
+        what the server adds are left out, so that they may be dumps. Permissions that are given
+        with an object are made the ones there, permission by permission; those that are not given
+        stay.
 
         Args:
             model: The class; its collection is made equal.

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+import kinto_orm
 from conftest import Wire
-from kinto_orm import Bucket, Collection, Group, Record, Session, Template
+from kinto_orm import (
+    Bucket,
+    Collection,
+    Conflict,
+    Group,
+    InvalidData,
+    Record,
+    Session,
+    Template,
+    http_status,
+    retry_on_conflict,
+)
 
 
 class Job(Record, collection="todos"):
@@ -150,6 +164,65 @@ def test_what_cannot_be_meant(wire: Wire, act: Any) -> None:
     with pytest.raises(TypeError):
         act()
     assert wire.methods == []
+
+
+WRONG: dict[str, Callable[[Session], Any]] = {
+    "save existing": lambda s: Job(id="a").save(existing="upsert"),  # type: ignore[arg-type]
+    "save_all existing": lambda s: s.save_all([], existing="upsert"),  # type: ignore[call-overload]
+    "sync existing": lambda s: s.sync(Job, [], existing="skip"),  # type: ignore[arg-type]
+    "sync workers": lambda s: s.sync(Job, [], workers=-1),
+    "save_all on_error": lambda s: s.save_all([], on_error="x"),  # type: ignore[arg-type]
+    "save_all workers": lambda s: s.save_all([], workers=0),
+    "delete_all workers": lambda s: s.delete_all([], workers=0),
+    "update workers": lambda s: Job.find().update({"title": "x"}, workers=0),
+    "restore workers": lambda s: Bucket(id="b").restore(1, workers=0),
+    "batch existing": lambda s: s.batch().save(Job(id="a"), existing="x"),  # type: ignore[call-overload]
+    "modify times": lambda s: Job.modify("a", print, times=-1),
+    "retry times": lambda s: retry_on_conflict(-1),
+    "retry unconfirmed": lambda s: retry_on_conflict(unconfirmed="x"),  # type: ignore[call-overload]
+    "merge prefer": lambda s: Conflict("x").merge(prefer="mine"),  # type: ignore[arg-type]
+    "on_invalid": lambda s: Job.find().on_invalid("x"),  # type: ignore[arg-type]
+    "get_many on_invalid": lambda s: s.get_many(Job, ["a"], on_invalid="x"),  # type: ignore[arg-type]
+    "page_size": lambda s: Job.find().page_size(0),
+    "limit": lambda s: Job.find().limit(-1),
+    "follow since": lambda s: next(iter(Job.find().follow(since="yesterday"))),
+    "isolation": lambda s: Template(id="a", source="").render(isolation="y"),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("act", WRONG.values(), ids=list(WRONG))
+def test_a_wrong_value_of_an_option(wire: Wire, act: Any) -> None:
+    """It is what the contract allows, and mostly an InvalidData; nothing is sent."""
+    with pytest.raises((InvalidData, TypeError)) as caught:
+        act(wire.session)
+    assert http_status(caught.value) == (422 if isinstance(caught.value, InvalidData) else 500)
+    assert wire.methods == []
+
+
+# What these raise is caught where it is known what was being done.
+_CAUGHT = (
+    "cli/",
+    "server/",
+    "web/",
+    "kv/kvp.py",
+    "models/expressions.py",
+    "queries/written.py",
+    "rendering/documents.py",
+    "wire/jsonvalues.py",
+    "wire/patches.py",
+    "wire/pretence.py",
+)
+
+
+def test_no_bare_value_error() -> None:
+    """A wrong value of an option has one class, by one function: `wrong_option`."""
+    root = Path(kinto_orm.__file__).parent
+    bare = [
+        str(path.relative_to(root))
+        for path in root.rglob("*.py")
+        if "raise ValueError" in path.read_text(encoding="utf-8")
+    ]
+    assert [path for path in bare if not path.startswith(_CAUGHT)] == []
 
 
 def test_templates_by_name(session: Session) -> None:

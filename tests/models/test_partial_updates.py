@@ -223,9 +223,32 @@ def test_a_patch_by_hand() -> None:
     fails(patch(Todo, title="a"), NotFound, is_missing())
     error, _ = fails(patch(Todo, title="a"), InvalidData, shows(object_of("x", title="a", low=99)))
     assert error.lost
-    assert "is changed on the server" in error.__notes__[0]
+    assert "was patched, and what the server has now does not fit" in str(error)
     fails(patching(Todo, nowhere(), "x", {"title": "a"}, NOW + 1), BadReply, done)
     fails(patching(Todo, nowhere(), "x", {"title": "a"}, 0), InvalidData)
+
+
+async def test_a_patch_that_the_whole_model_refuses(session: AnySession) -> None:
+    """It is done: the error says so, shows what is there, and what to do about it."""
+    await do(Todo(id="x", title="a", nick="n").save)
+    with pytest.raises(InvalidData) as caught:
+        await do(Todo.patch, "x", low=50, nick="m")
+    error = caught.value
+    raw = await do(Record.get, "x", session=session.scoped(collection="todos"))
+    assert error.details["existing"] == raw.model_dump()
+    assert (error.lost, error.status) == (True, None)
+    for said in (
+        "was patched",
+        "given low, nick",
+        str(raw.last_modified),
+        "Patch it back",
+        "modify",
+    ):
+        assert said in str(error)
+    assert (await do(Todo.patch, "x", low=5)).nick == "m"
+    with pytest.raises(ValidationError, match="low is beyond high"):
+        await do(Todo.modify, "x", lambda todo: todo.assign(low=50))
+    assert (await do(Todo.get, "x")).low == 5
 
 
 def test_a_patch_in_a_race_by_hand() -> None:

@@ -362,6 +362,28 @@ def step(session: Session, what: Any, number: int) -> None:
         record.permissions.save()
 
 
+def test_the_history_of_many_is_read_once() -> None:
+    """There is no question for each few objects: each makes the server look through all of it."""
+    blocking_from_here()
+    asked: list[str] = []
+    with Session(
+        "memory://", bucket="b", on_request=lambda event: asked.append(event.path)
+    ) as session:
+        session.sync_schema(Todo)
+        session.save_all([Todo(id=f"t{n}", title=str(n)) for n in range(120)])
+        when = max(each.last_modified or 0 for each in Todo.find())
+        Todo.find().update(title="x")
+        session.delete_all(Todo.find(Todo.id < "t2"))
+        asked.clear()
+        plan = Bucket.get("b").restore(when)
+        assert len([path for path in asked if path.endswith("/history")]) <= 2
+        assert not plan.unknown
+        assert plan.created + plan.updated == 120
+        assert {each.id: each.title for each in Todo.find()} == {
+            f"t{n}": str(n) for n in range(120)
+        }
+
+
 async def any_history(url: str, bucket: str, before: list[Any], after: list[Any]) -> None:
     with Session(url, bucket=bucket) as session:
         made = Bucket(id=bucket).save()

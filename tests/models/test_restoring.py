@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import ClassVar, Literal
 
 import pytest
 from pydantic import BaseModel
@@ -59,6 +60,68 @@ async def test_what_was_deleted(session: AnySession) -> None:
     assert newest.last_modified == tombstone.last_modified
     assert abs(newest.date - datetime.now(UTC)).total_seconds() < 600
     assert newest.user_id == (await do(session.server_info)).user["id"]
+
+
+class Told(Record, collection="todos"):
+    title: str
+    told: ClassVar[list[str]] = []
+
+    def before_save(self) -> None:
+        self.title += "!"
+
+    def after_save(self) -> None:
+        self.told.append(self.title)
+
+
+async def test_hooks_are_called(session: AnySession) -> None:
+    """Whether it was deleted or only changed: by every way of saving."""
+    made = await do(Told(id="a", title="a").save)
+    when = made.last_modified
+    await do(made.delete)
+    Told.told.clear()
+    assert (await do(Told.restore, "a")).title == "a!!"
+    assert (await do(Told.get, "a")).title == "a!!"
+    assert Told.told == ["a!!"]
+    assert (await do(Told.restore, "a", at=when)).title == "a!!"
+    await do(Told.patch, "a", title="b")
+    assert (await do(Told.restore, "a", at=when)).title == "a!!"
+    assert Told.told == ["a!!", "b", "a!!"]
+
+
+async def test_one_that_does_not_fit_hides_no_other(session: AnySession) -> None:
+    """It is among them, with the error in the place of the object."""
+    raw = session.scoped(collection="todos")
+    for name, title in (("a", "a"), ("bad", 5), ("c", "c")):
+        await do((await do(Record(id=name, title=title).save, session=raw)).delete)
+    found = await deleted()
+    assert [each.id for each in found] == ["c", "bad", "a"]
+    assert [each.object and each.object.id for each in found] == ["c", None, "a"]
+    assert [type(each.error) for each in found] == [type(None), InvalidData, type(None)]
+    assert "title" in str(found[1].error)
+    assert (found[1].user_id, type(found[1].last_modified)) == (found[0].user_id, int)
+    assert (await do(Record.restore, "bad", session=raw))["title"] == 5
+
+
+class Animal(Record, collection="todos", discriminator="kind"):
+    kind: str
+
+
+class Cat(Animal):
+    kind: Literal["cat"] = "cat"
+
+
+class Dog(Animal):
+    kind: Literal["dog"] = "dog"
+
+
+async def test_kinds(session: AnySession) -> None:
+    """A class finds what it would find were it there."""
+    for animal in (Cat(id="c"), Dog(id="d")):
+        await do((await do(animal.save)).delete)
+    for model, ids in ((Animal, ["d", "c"]), (Cat, ["c"]), (Dog, ["d"])):
+        found = await deleted(model)
+        assert [each.id for each in found] == ids
+        assert all(each.object and each.error is None for each in found)
 
 
 async def test_nothing_was_deleted(session: AnySession) -> None:
@@ -176,11 +239,12 @@ async def test_templates_are_restored_by_name(session: AnySession) -> None:
 
 
 async def test_what_does_not_fit(session: AnySession) -> None:
-    """It is an error, as where it is found."""
+    """It is not brought back by a model that could not load it."""
     untyped = session.scoped(collection="todos")
     await do((await do(Record(id="a", title=5).save, session=untyped)).delete)
     with pytest.raises(InvalidData):
-        await deleted()
+        await do(Todo.restore, "a")
+    assert await do(Record.find(session=untyped).all) == []
 
 
 def test_a_server_without_history() -> None:

@@ -13,7 +13,6 @@ from conftest import Wire
 from kinto_orm import (
     Bucket,
     ConfigurationError,
-    Conflict,
     InvalidData,
     NotFound,
     Record,
@@ -234,17 +233,6 @@ async def test_permissions_are_named(session: AnySession, three: list[Todo]) -> 
     three[0].title = "x"
     plan = await do(session.sync, Todo, three)
     assert plan.changes == [SyncChange("update", "a", ("title", "permissions"))]
-
-
-async def test_somebody_changed_it_meanwhile(session: AnySession, three: list[Todo]) -> None:
-    """An object that was loaded is saved as always: it overwrites nobody."""
-    three[0].title = "mine"
-    theirs = await do(Todo.get, "a")
-    theirs.title = "theirs"
-    await do(theirs.save)
-    plan = await do(session.sync, Todo, three)
-    assert [type(each.error) for each in plan.failed] == [Conflict]
-    assert not plan.changes
 
 
 async def test_what_is_no_model(session: AnySession) -> None:

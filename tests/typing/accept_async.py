@@ -17,6 +17,7 @@ from kinto_orm import (
     Deleted,
     Deletion,
     HistoryEntry,
+    InvalidData,
     KeysAt,
     KeyVersion,
     Outcome,
@@ -73,6 +74,7 @@ async def models(session: AsyncSession) -> None:
     assert_type(await todo.asave(existing="skip"), Todo)
     async for deletion in Todo.adeleted():
         assert_type(deletion, Deletion[Todo])
+        assert_type(deletion.error, InvalidData | None)
     assert_type(await Todo.arestore("x", at=5), Todo)
     assert_type(await todo.aat(1), Todo)
     assert_type(await todo.arevert(1), Todo)

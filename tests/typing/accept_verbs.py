@@ -162,6 +162,7 @@ def over_what_is_there(session: Session) -> None:
     todo = Todo(title="x")
     assert_type(todo.save(existing="replace"), Todo)
     assert_type(session.save_all([todo], existing="update").skipped, int)
+    assert_type(session.save_all([todo]).counted, str)
     with session.batch() as batch:
         batch.save(todo, existing="skip")
     plan = session.sync(Todo, [todo, {"id": "x", "title": "y"}], delete_missing=True)

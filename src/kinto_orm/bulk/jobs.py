@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol, TypeGuard, TypeVar, get_args
 
-from kinto_orm.errors import KintoError, ServerError, TransportError, again
+from kinto_orm.errors import KintoError, ServerError, TransportError, again, wrong_option
 from kinto_orm.wire.attempts import BUSY
 from kinto_orm.wire.flows import Flow, Step
 from kinto_orm.wire.messages import Reply, Request
@@ -79,7 +79,12 @@ class Upsertable(Savable, Protocol):
     ) -> Flow[Any]: ...
     @classmethod
     def __kinto_there__(
-        cls, objects: Sequence[Any], given: Scope | None, existing: Existing
+        cls,
+        objects: Sequence[Any],
+        given: Scope | None,
+        existing: Existing,
+        *,
+        equal: bool = False,
     ) -> Flow[Mapping[int, Any]]: ...
 
 
@@ -87,12 +92,12 @@ def check_existing(existing: str, *, force: bool = False) -> None:
     """Refuse what is no answer to the question what becomes of existing objects.
 
     Raises:
-        ValueError: It is none.
+        InvalidData: It is none.
         TypeError: `force` answers the same question.
     """
     if existing not in get_args(Existing):
         names = ", ".join(map(repr, get_args(Existing)))
-        raise ValueError(f"existing= is one of {names}, not {existing!r}")
+        raise wrong_option(f"existing= is one of {names}, not {existing!r}")
     if force and existing != "fail":
         raise TypeError(
             f"force=True overwrites whatever is there, and existing={existing!r} looks first: "

@@ -44,7 +44,7 @@ class Interrupted(KeyboardInterrupt):
     """
 
     def __init__(self, summary: Summary) -> None:
-        super().__init__(f"interrupted after {summary.total} objects: {summary}")
+        super().__init__(f"interrupted after {summary.total} objects: {summary.counted}")
         self.summary = summary
 
 
@@ -97,7 +97,7 @@ def in_chunks(scope: Scope, objects: Iterable[Any], bulk: Bulk) -> Summary:
     except KeyboardInterrupt:
         raise Interrupted(bulk.summary) from None
     except BaseException as error:
-        error.add_note(f"until then: {bulk.summary}")
+        error.add_note(f"until then: {bulk.summary.counted}")
         raise
     return bulk.summary
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, Protocol, TypeAlias
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from kinto_orm.bulk.jobs import (
     Act,
@@ -20,7 +20,7 @@ from kinto_orm.bulk.jobs import (
     storable,
 )
 from kinto_orm.bulk.together import most_in_a_batch, together
-from kinto_orm.errors import KintoError, again
+from kinto_orm.errors import KintoError, again, wrong_option
 from kinto_orm.wire.flows import Flow
 from kinto_orm.wire.scope import Scope
 
@@ -32,6 +32,9 @@ JobOf: TypeAlias = Callable[[Any], Job]
 
 # Of so many objects one request tells whether they are there.
 _AT_ONCE = 100
+# So many failures are printed, and so much of each.
+_REASONS = 5
+_LETTERS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,27 @@ class Failure:
 
     target: Any
     error: Exception
+
+    def __str__(self) -> str:
+        return f"! {_called(self.target)}: {type(self.error).__name__}: {_said(self.error)}"
+
+
+def _called(target: Any) -> str:
+    """The id of what could not be written; of what has none, its type."""
+    if isinstance(target, str):
+        return target
+    id = target.get("id") if isinstance(target, Mapping) else getattr(target, "id", None)
+    return id if isinstance(id, str) else type(target).__name__
+
+
+def _said(error: Exception) -> str:
+    """What an error says, in one line, without the values that Pydantic repeats."""
+    said = str(error)
+    if isinstance(error, ValidationError):
+        found = error.errors(include_url=False, include_input=False, include_context=False)
+        said = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in found)
+    said = " ".join(said.split())
+    return said if len(said) <= _LETTERS else f"{said[:_LETTERS]}..."
 
 
 @dataclass(slots=True)
@@ -78,11 +102,23 @@ class Summary:
         return sum(counts) + len(self.failed)
 
     def __str__(self) -> str:
+        return "\n  ".join([self.counted, *self._reasons])
+
+    @property
+    def counted(self) -> str:
+        """The counts, in one line."""
         counts = {name: getattr(self, name) for name in _COUNTS} | {"failed": len(self.failed)}
         said = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing"
         if self.stopped is None:
             return said
         return f"{said}; stopped there, what came after was not sent: {self.stopped}"
+
+    @property
+    def _reasons(self) -> list[str]:
+        """The first failures, each in one line."""
+        more = len(self.failed) - _REASONS
+        left = [f"and {more} more failed"] if more > 0 else []
+        return [*map(str, self.failed[:_REASONS]), *left]
 
     def count(self, outcomes: Iterable[Outcome[Any]]) -> list[Failure]:
         """Count outcomes; the failures among them."""
@@ -112,7 +148,7 @@ class Bulk:
         summary: What became of them until now.
 
     Raises:
-        ValueError: One of the options is wrong.
+        InvalidData: One of the options is wrong.
         Unsupported: The server knows no batches.
     """
 
@@ -126,9 +162,11 @@ class Bulk:
         summary: Summary | None = None,
     ) -> None:
         if not isinstance(workers, int) or workers < 1:
-            raise ValueError(f"workers must be 1 or more, not {workers!r}")
+            raise wrong_option(f"workers must be 1 or more, not {workers!r}")
         if on_error not in ("collect", "raise") and not callable(on_error):
-            raise ValueError(f'on_error must be "collect", "raise" or a function, not {on_error!r}')
+            raise wrong_option(
+                f'on_error must be "collect", "raise" or a function, not {on_error!r}'
+            )
         scope.require_kinto("send batches")
         self.workers = workers
         self.summary = Summary() if summary is None else summary
@@ -208,7 +246,8 @@ class Upserts:
     Args:
         scope: Where.
         existing: What becomes of objects that are there.
-        equal: Make permissions what is given, instead of adding to them.
+        equal: Make what is there what is given, whatever the objects believe of it; permissions,
+            too, instead of adding to them.
     """
 
     at_once = _AT_ONCE
@@ -231,7 +270,7 @@ class Upserts:
         """What is there of each, as far as it was asked for; or why that is not known."""
         try:
             found: Mapping[int, Any] = yield from model.__kinto_there__(
-                objects, self._scope, self._existing
+                objects, self._scope, self._existing, equal=self._equal
             )
         except KintoError as error:
             return {id(each): error for each in objects}
@@ -259,7 +298,7 @@ def saving_jobs(scope: Scope, *, force: bool, existing: Existing = "fail") -> Jo
     """What makes the jobs that save objects.
 
     Raises:
-        ValueError: `existing` is no answer.
+        InvalidData: `existing` is no answer.
         TypeError: `force` is one, too.
     """
     check_existing(existing, force=force)

@@ -112,7 +112,7 @@ async def in_chunks(scope: Scope, objects: AnyIterable, bulk: Bulk) -> Summary:
                 each.cancel()
         # What was sent has an outcome, too.
         await asyncio.gather(*pending, return_exceptions=True)
-        error.add_note(f"until then: {bulk.summary}")
+        error.add_note(f"until then: {bulk.summary.counted}")
         raise
     return bulk.summary
 

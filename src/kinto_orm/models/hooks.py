@@ -86,6 +86,13 @@ def has_hook(model: type[Stored], name: str) -> bool:
     return getattr(model, name) is not getattr(Hooks, name)
 
 
+def sees_deletions(model: type[Stored]) -> bool:
+    """Whether a class, or that of one of its objects, has a hook that is given what is deleted."""
+    kinds = model.__kinto_kinds__
+    classes = [model, *(kinds.classes() if kinds is not None else ())]
+    return any(has_hook(each, name) for each in classes for name in _DELETING)
+
+
 def refuse_overridden_verbs(model: type[Stored], verbs: type[Stored]) -> None:
     """Refuse a class that overrides a verb, which most ways of writing do not call.
 

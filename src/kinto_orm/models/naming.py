@@ -214,6 +214,18 @@ def _left_out(model: type[Any]) -> set[str]:
     return computed_names(model) | names
 
 
+def of_a_client(model: type[Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a mapping that may be a dump, without what no program gives.
+
+    That are computed fields, the timestamp, and what the server adds where the class does not
+    declare it; a class that takes any name may have such a field of its own.
+    """
+    left_out = computed_names(model) | {"last_modified"}
+    if not model.__kinto_open__:
+        left_out |= model.__kinto_server_made__ - field_names(model) - {"id"}
+    return {name: value for name, value in given.items() if name not in left_out}
+
+
 def guarded(model: type[Any], schema: CoreSchema, handler: GetCoreSchemaHandler) -> CoreSchema:
     """Put the guard into the schema that Pydantic made of a model."""
     whole: Any = handler.resolve_ref_schema(schema)

@@ -69,9 +69,7 @@ def patching(
     try:
         found = loaded(model, reply, place, bare.id)
     except InvalidData as error:
-        error.lost = True
-        error.add_note(f"{name_of(bare)} is changed on the server; what it has now is not loaded")
-        raise
+        raise _done_all_the_same(bare, data, reply, error) from error
     yield from calling_after(found, "after_save", "saved")
     return found
 
@@ -116,6 +114,25 @@ def _looking(bare: Stored, place: Place, data: Mapping[str, JsonValue]) -> Flow[
         error.args = (f"cannot patch {name_of(bare)}: {error}. Nothing was written.",)
         raise
     return raw
+
+
+def _done_all_the_same(
+    bare: Stored, sent: Mapping[str, JsonValue], reply: Reply, unfit: InvalidData
+) -> InvalidData:
+    """What to raise when the server has done it, and what it has now does not fit the model."""
+    names = names_of(type(bare))
+    fields = ", ".join(names.get(name, name) for name in sent)
+    now = without(reply.object["data"], bare.__kinto_secrets__)
+    error = InvalidData(
+        f"{name_of(bare)} was patched, and what the server has now does not fit the model. Stored "
+        f"are the given {fields}, at last_modified {now['last_modified']}; "
+        "error.details['existing'] has all of it. Patch it back to what fits. modify() instead of "
+        f"patch() checks the whole object before it is sent. What does not fit: {unfit}",
+        status=unfit.status,
+        details={"existing": now},
+    )
+    error.lost = True
+    return error
 
 
 def _send(

@@ -61,13 +61,13 @@ class Plan(Summary):
             title: Of the first line.
             more: The last lines.
         """
-        head = f"{title}: {Summary.__str__(self)}"
+        head = f"{title}: {self.counted}"
         if self.dry_run:
             head += " (a dry run: nothing was written)"
         lines = [str(each) for each in self.changes[:_SHOWN]]
         left = len(self.changes) - len(lines)
         lines += [f"and {left} more"] if left else []
-        return "\n  ".join([head, *lines, *more])
+        return "\n  ".join([head, *lines, *self._reasons, *more])
 
 
 def noting(plan: Plan, id: str, model: type[Stored], flow: Flow[Any]) -> Flow[Any]:

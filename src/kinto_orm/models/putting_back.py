@@ -136,6 +136,7 @@ class PuttingBack:
         own = self._traces.get(then.path)
         if own is not None and not own.was_there:
             raise NotFound(f"the bucket {bucket!r} was not there at {when}", status=404)
+        yield from then.looking_ahead(uri for uri, each in self._traces.items() if each.was_there)
 
     def parts(self) -> Iterator[Part]:
         """What is to be written, part after part; the next is asked for when one is done."""

@@ -171,14 +171,16 @@ class Record(Resource):
     def deleted(cls, *, session: Scope | None = None) -> Iterator[Deletion[Self]]:
         """What was deleted and is not there again, by the history: the newest deletion first.
 
-        A class of one kind gives what was of that kind, as far as the history shows it.
+        A class of one kind gives what was of that kind, as far as the history shows it. What does
+        not fit the model is there too: without an object, and with the error. Records that were
+        deleted with their whole collection are not, since the history tells of the collection
+        only; `restore` brings them back one by one, `bucket.restore` all.
 
         Args:
             session: Which session to use.
 
         Raises:
             Unsupported: The server lacks the history plugin.
-            InvalidData: What was deleted does not fit the model.
         """
         from kinto_orm.models.restoring import deletions
 
@@ -191,7 +193,7 @@ class Record(Resource):
     ) -> Self:
         """Bring back what was deleted, or make a record what it was at a time; and save it.
 
-        Its fields come back, and not its permissions.
+        Its fields come back, and not its permissions. The hooks of saving are called.
 
         Args:
             id: The record's id.

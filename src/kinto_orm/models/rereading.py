@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Literal, ParamSpec, TypeVar
 
-from kinto_orm.errors import BatchError, Conflict
+from kinto_orm.errors import BatchError, Conflict, wrong_option
 from kinto_orm.wire.clock import race_pause
 
 P = ParamSpec("P")
@@ -49,9 +49,9 @@ def retry_on_conflict(
         TypeError: What is decorated is a generator function.
     """
     if not isinstance(times, int) or times < 0:
-        raise ValueError(f"times must be 0 or more, not {times!r}: @retry_on_conflict(times=5)")
+        raise wrong_option(f"times must be 0 or more, not {times!r}: @retry_on_conflict(times=5)")
     if unconfirmed not in ("raise", "again"):
-        raise ValueError(f'unconfirmed must be "raise" or "again", not {unconfirmed!r}')
+        raise wrong_option(f'unconfirmed must be "raise" or "again", not {unconfirmed!r}')
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
         if any(is_late(function) for is_late in _LATE):

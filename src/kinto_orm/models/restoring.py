@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
 
-from kinto_orm.errors import Conflict
+from kinto_orm.errors import Conflict, InvalidData
 from kinto_orm.models.asking import home_of
 from kinto_orm.models.conflicts import conflict_with
 from kinto_orm.models.getting import getting_or_none
 from kinto_orm.models.history import HistoryEntry, as_it_was, history_in, newest_of, shown_by
+from kinto_orm.models.hooks import around_save
 from kinto_orm.models.kinds import kinds_of
 from kinto_orm.models.pristine import adopt
 from kinto_orm.models.resource import Resource
@@ -36,10 +37,12 @@ class Deletion(Generic[R]):
 
     Attributes:
         id: Its id.
-        object: How it was before; None when the history does not reach back so far.
+        object: How it was before; None when the history does not reach back so far, and when it
+            does not fit the model.
         date: When it was deleted, as the server writes it.
         user_id: Who deleted it.
         last_modified: When it was deleted, in milliseconds.
+        error: Why there is no object of what the history shows; None otherwise.
     """
 
     id: str
@@ -47,6 +50,7 @@ class Deletion(Generic[R]):
     date: datetime
     user_id: str
     last_modified: int | None
+    error: InvalidData | None = None
 
 
 def deletions(model: type[R], scope: Scope) -> Iterator[Flow[list[Deletion[R]]]]:
@@ -120,11 +124,15 @@ class _DeletionPages(Generic[R]):
     ) -> Deletion[R]:
         id = entry.object_uri.rpartition("/")[2]
         name = f"{self._model.__name__} {id!r}"
-        old = None if before is None else shown_by(self._model, before, place, id, name)
+        old, error = None, None
+        try:
+            old = None if before is None else shown_by(self._model, before, place, id, name)
+        except InvalidData as unfit:
+            error = unfit
         tombstone = entry.target.get("data")
         when = tombstone.get("last_modified") if isinstance(tombstone, dict) else None
         stamp = when if isinstance(when, int) else None
-        return Deletion(id, old, entry.date, entry.user_id, stamp)
+        return Deletion(id, old, entry.date, entry.user_id, stamp, error)
 
 
 def _id_in(entry: HistoryEntry, place: Place) -> str | None:
@@ -150,7 +158,7 @@ def restoring(model: type[R], scope: Scope, id: str, when: int | datetime | None
     name = f"{model.__name__} {id!r}"
     old = yield from as_it_was(model, place, model.__kinto_id_of__(id), when, name)
     if there is None:
-        yield from creating_again(old, place)
+        yield from around_save(old, scope, creating_again(old, place))
         return old
     adopt(there, old, frozenset())
     yield from there.__kinto_save__(scope)

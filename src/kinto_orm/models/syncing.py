@@ -14,16 +14,19 @@ from typing import Any
 
 from kinto_orm.bulk.jobs import Existing, Job, Outcome
 from kinto_orm.bulk.summary import Bulk, OnError, Progress, Upserts
-from kinto_orm.errors import ConfigurationError, InvalidData
+from kinto_orm.errors import ConfigurationError, InvalidData, wrong_option
 from kinto_orm.models.asking import home_of, is_foreign
 from kinto_orm.models.contents import name_of
+from kinto_orm.models.hooks import sees_deletions
 from kinto_orm.models.making import of_fields
-from kinto_orm.models.planning import Plan, SyncChange, noting
+from kinto_orm.models.naming import of_a_client
+from kinto_orm.models.planning import Plan, noting
 from kinto_orm.models.resource import Resource
 from kinto_orm.models.saving import plural_in
 from kinto_orm.models.state import state_of
 from kinto_orm.queries.pager import Pager
 from kinto_orm.queries.query import Query
+from kinto_orm.queries.unfit import Raw
 from kinto_orm.wire.flows import ANEW, Flow
 from kinto_orm.wire.scope import Scope
 
@@ -82,7 +85,7 @@ class Syncing:
         progress: Progress | None,
     ) -> None:
         if existing not in ("update", "replace"):
-            raise ValueError(f"existing must be 'update' or 'replace' here, not {existing!r}")
+            raise wrong_option(f"existing must be 'update' or 'replace' here, not {existing!r}")
         self.plan = SyncPlan(model=model.__name__, dry_run=dry_run)
         self._scope = scope
         self._model = model
@@ -101,13 +104,16 @@ class Syncing:
         if self.plan.dry_run:
             place = yield from home_of(self._model, self._scope)
             if place.parents is None or not place.parents.permitted:
-                query = Query(self._model, self._scope).limit(1)
+                query = Query(self._model, self._scope).only("id").limit(1)
                 yield from (yield from self._pages(query, unmade=False)).fetching()
 
-    def missing(self) -> Flow[list[Resource]]:
-        """Find what is there and was not given; nothing when something failed."""
-        found: list[Resource] = []
-        pages = yield from self._pages(Query(self._model, self._scope), unmade=True)
+    def missing(self) -> Flow[list[Any]]:
+        """Find what is there and was not given; nothing when something failed.
+
+        Where a hook is to see what is deleted it is loaded whole, else the ids are.
+        """
+        found: list[Any] = []
+        pages = yield from self._pages(self._seen(found), unmade=True)
         while pages.has_more:
             page = pages.take((yield from pages.fetching()))
             found += [each for each in page if each.id not in self._ids]
@@ -117,11 +123,22 @@ class Syncing:
         self.plan.kept = len(found)
         return []
 
+    def _seen(self, unfit: list[Any]) -> Query[Resource]:
+        """What is there, as far as its deletion needs it; what does not fit goes into the list."""
+
+        def keep(raw: Raw, error: InvalidData) -> None:
+            if raw["id"] not in self._ids:
+                unfit.append(_Unfit(error, raw["id"]))
+
+        if sees_deletions(self._model):
+            return Query(self._model, self._scope, invalid=keep)
+        return Query(self._model, self._scope).only("id")
+
     def _pages(self, query: Query[Resource], *, unmade: bool) -> Flow[Pager[Resource]]:
-        """Read ids, and make nothing."""
+        """Read objects, and make nothing."""
         there = yield from query.listing()
         there = replace(there, place=there.place.explaining(), unmade=unmade or there.unmade)
-        return Pager(there, query.only("id").asked())
+        return Pager(there, query.asked())
 
 
 class _Saves(Upserts):
@@ -161,7 +178,7 @@ class _Saves(Upserts):
             # What is given is not changed by a dry run.
             return copy.copy(given) if self._plan.dry_run else given
         try:
-            return of_fields(self._model, given, {})
+            return of_fields(self._model, of_a_client(self._model, given), {})
         except Exception as error:  # noqa: BLE001  (whatever a validator raises: its own failure)
             return _Unfit(error)
 
@@ -200,9 +217,10 @@ class _Saves(Upserts):
 
 @dataclass(frozen=True, slots=True)
 class _Unfit:
-    """A mapping of which no object can be made."""
+    """A mapping of which no object can be made, or what is stored and does not fit the model."""
 
     error: Exception
+    id: object = None
 
 
 class _Deletes:
@@ -217,12 +235,20 @@ class _Deletes:
     def making(self, objects: list[Any]) -> Flow[list[Job]]:
         """Make the job of each object."""
         yield from ()
-        return [Job(Outcome("delete", each), partial(self._noted, each)) for each in objects]
+        return [
+            Job(Outcome("delete", _named(each)), partial(self._noted, each)) for each in objects
+        ]
 
-    def _noted(self, target: Resource) -> Flow[None]:
-        if not self._plan.dry_run:
-            yield from target.__kinto_delete__(self._scope, missing_ok=True)
-        self._plan.changes.append(SyncChange("delete", target.id))
+    def _noted(self, target: Any) -> Flow[Any]:
+        if isinstance(target, _Unfit):
+            raise target.error
+        flow = target.__kinto_delete__(self._scope, missing_ok=True)
+        return noting(self._plan, target.id, type(target), flow)
+
+
+def _named(target: Any) -> Any:
+    """What a failure shows of what could not be deleted."""
+    return target.id if isinstance(target, _Unfit) else target
 
 
 def _refuse_new_id(stored: Resource) -> None:

@@ -6,7 +6,8 @@ Entries are read from the newest to the oldest, so that what others write meanwh
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice
 
 from kinto_orm.errors import BadReply
 from kinto_orm.models.history import HistoryEntry, history_of_bucket, modified_at, newest_of
@@ -16,6 +17,10 @@ from kinto_orm.wire.flows import ANEW, Flow
 from kinto_orm.wire.scope import Scope
 
 _ENTRIES_IN_A_PAGE = 500
+# Each question about so many objects makes the server look through the whole history.
+_ASKED_AT_ONCE = 20
+# Of so many objects the last entry is kept until it is asked for.
+_KEPT = 10_000
 
 
 @dataclass(slots=True)
@@ -52,6 +57,7 @@ class Then:
     scope: Scope
     bucket: str
     when: int
+    _known: dict[str, HistoryEntry] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def path(self) -> str:
@@ -115,10 +121,30 @@ class Then:
         found = yield from reading_all(history.where(this, created, self._until()).limit(1))
         return (found[0].last_modified or 0) if found else 0
 
+    def looking_ahead(self, uris: Iterable[str]) -> Flow[None]:
+        """Read the history before then once, for the last entries of many objects.
+
+        It reads as many pages as there would be questions about some objects each, at most: what
+        is further back is asked for when it is needed.
+        """
+        wanted = set(islice(uris, _KEPT))
+        present = col(HistoryEntry.action) != "delete"
+        pages = yield from self._entries(self._until(), present)
+        for _ in range(len(wanted) // _ASKED_AT_ONCE):
+            if not pages.has_more or self._known.keys() >= wanted:
+                return
+            for entry in pages.take((yield from pages.fetching())):
+                if entry.object_uri in wanted:
+                    self._known.setdefault(entry.object_uri, entry)
+            yield ANEW
+
     def last_entries(self, uris: Iterable[str]) -> Flow[dict[str, HistoryEntry]]:
-        """The last entry of each of these objects until then, by its path."""
+        """The last entry of each of these objects until then, by its path; it is not kept then."""
+        found = {uri: self._known.pop(uri, None) for uri in uris}
+        known = {uri: entry for uri, entry in found.items() if entry is not None}
         history = yield from history_of_bucket(self.scope, self.bucket)
-        return (yield from newest_of(history.where(self._until()), uris))
+        rest = [uri for uri in found if uri not in known]
+        return known | (yield from newest_of(history.where(self._until()), rest))
 
     def _until(self) -> Condition:
         return modified_at() <= self.when

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from kinto_orm.errors import wrong_option
 from kinto_orm.models.asking import scope_for
 from kinto_orm.models.assigning import Assignment
 from kinto_orm.models.patching import modifying, patching
@@ -63,7 +64,8 @@ class PartialUpdates(_Base):
         Of a class that is one of several kinds it is looked first which kind there is (`GET`); the
         write has that object's timestamp, so that it never comes to one of another class.
 
-        Each field is validated by itself; validators of the whole model see the answer only. Of
+        Each field is validated by itself; validators of the whole model see the answer only, when
+        it is stored already: `modify` has them see the object before it is sent. Of
         the hooks, `after_save` is called, with the object that the server answered with: before
         there is none.
 
@@ -82,8 +84,9 @@ class PartialUpdates(_Base):
         Raises:
             NotFound: There is none.
             Conflict: It has another timestamp than `if_match`; `.remote` is what is there.
-            InvalidData: The server refuses the data, or what is stored now does not fit the model;
-                or it is of another class, and nothing was written.
+            InvalidData: The server refuses the data; or it is of another class, and nothing was
+                written; or what is stored now does not fit the model: then the message says that
+                it was patched, `lost` is set, and `details["existing"]` is what is there.
             pydantic.ValidationError: A value is wrong, or the model has no such field.
             TypeError: It is not clear whether an option or a field is meant, or nothing is set.
         """
@@ -195,5 +198,5 @@ def _modifying(
     model: type[S], id: str, function: Callable[..., object], times: int, scope: Scope
 ) -> Flow[S]:
     if type(times) is not int or times < 0:
-        raise ValueError(f"times must be 0 or more, not {times!r}")
+        raise wrong_option(f"times must be 0 or more, not {times!r}")
     return modifying(model, scope, id, function, times)

@@ -29,7 +29,7 @@ from kinto_orm.models.getting import is_missing
 from kinto_orm.models.hooks import around_save
 from kinto_orm.models.kinds import all_kinds_of, refuse_other_kind
 from kinto_orm.models.naming import names_of
-from kinto_orm.models.permissions import Permissions, loaded
+from kinto_orm.models.permissions import Permissions, loaded, wished
 from kinto_orm.models.permitting import fetching_permissions
 from kinto_orm.models.pristine import adopt, reload, unsaved
 from kinto_orm.models.saving import (
@@ -98,9 +98,14 @@ class Upserting(_Base):
 
     @classmethod
     def __kinto_there__(
-        cls, objects: Sequence[Stored], given: Scope | None, existing: Existing
+        cls,
+        objects: Sequence[Stored],
+        given: Scope | None,
+        existing: Existing,
+        *,
+        equal: bool = False,
     ) -> Flow[Mapping[int, Found]]:
-        return looking_for(cls, objects, given, existing)
+        return looking_for(cls, objects, given, existing, equal=equal)
 
 
 def writing(
@@ -114,7 +119,7 @@ def writing(
     """Save an object, whatever becomes of what is there; see Resource.save.
 
     Raises:
-        ValueError: `existing` is no answer.
+        InvalidData: `existing` is no answer.
         TypeError: `force` is one, too.
     """
     if existing == "fail":
@@ -140,15 +145,15 @@ def upserting(
         existing: What becomes of what is there.
         last_modified: The timestamp to be stored, in milliseconds, instead of the server's own.
         there: What is there, if that was looked at before.
-        equal: The permissions that are given are to be the ones there, not to be added to them;
-            so it is always for "replace".
+        equal: What is there is to be what is given: it is looked at whatever the object believes,
+            and permissions that are given are not added to those there, as always for "replace".
 
     Raises:
         Conflict: Somebody else wrote it since it was looked at.
         InvalidData: What is there does not fit the model, or the server refuses the data.
     """
     refuse_partial(stored)
-    place = yield from _place_to_look(stored, given, existing)
+    place = yield from _place_to_look(stored, given, existing, equal=equal)
     if place is None:
         return (yield from stored.__kinto_save__(given, last_modified=last_modified))
     found = there or (yield from _looking(stored, place))
@@ -182,7 +187,8 @@ class _Write:
             if is_new(self.stored) or (yield from _lives_elsewhere(self.stored, self.given)):
                 return (yield from self.saving())
             place = yield from place_of(self.stored, self.given)
-            again = creating_again(self.stored, place, self.last_modified)
+            wanted = _asked_for(self.stored) if self.equal else None
+            again = creating_again(self.stored, place, self.last_modified, wanted)
             return (yield from around_save(self.stored, self.given, again))
         except Conflict as conflict:
             # Only what is shown is there: a proxy may refuse in Kinto's words.
@@ -237,6 +243,12 @@ class _Write:
         adopt(stored, moved, frozenset())
         set_state(stored, state_of(moved))
         return saved
+
+
+def _asked_for(stored: Stored) -> Permissions | None:
+    """The permissions that a creation is to give to what was there once; None: nobody said."""
+    held = state_of(stored).permissions
+    return wished(held) if isinstance(held, Permissions) and held.is_changed else None
 
 
 def _compare_permissions(stored: Stored, found: Found, *, equal: bool) -> Flow[None]:
@@ -317,7 +329,9 @@ def _is_stamp(value: object, latest: int) -> bool:
 # Looking
 
 
-def _place_to_look(stored: Stored, given: Scope | None, existing: Existing) -> Flow[Place | None]:
+def _place_to_look(
+    stored: Stored, given: Scope | None, existing: Existing, *, equal: bool
+) -> Flow[Place | None]:
     """Where to look for what is there; None when that says nothing new."""
     if (yield from _lives_elsewhere(stored, given)):
         scope = given or stored.__kinto_lives_in__()
@@ -325,7 +339,7 @@ def _place_to_look(stored: Stored, given: Scope | None, existing: Existing) -> F
         return (yield from home_of(type(stored), scope, plural)).explaining()
     state = state_of(stored)
     is_known = not is_new(stored) and not state.gone and not state.past
-    if has_own_id(stored) or (existing == "update" and is_known):
+    if has_own_id(stored) or (existing == "update" and is_known and not equal):
         return None
     return (yield from place_of(stored, given)).explaining()
 
@@ -350,7 +364,12 @@ def _looking(stored: Stored, place: Place) -> Flow[Found]:
 
 
 def looking_for(
-    model: type[Stored], objects: Sequence[Stored], given: Scope | None, existing: Existing
+    model: type[Stored],
+    objects: Sequence[Stored],
+    given: Scope | None,
+    existing: Existing,
+    *,
+    equal: bool = False,
 ) -> Flow[Mapping[int, Found]]:
     """Look what is there of many objects, a hundred with each request (`GET ?in_id=...`).
 
@@ -359,6 +378,7 @@ def looking_for(
         objects: Of two that have the same id, the second is to look for itself.
         given: Where they are to be saved.
         existing: What becomes of what is there.
+        equal: Look for those, too, that are believed to be known.
 
     Returns:
         What was found, by the `id()` of the object; those that need not be looked for are missing.
@@ -366,7 +386,7 @@ def looking_for(
     wanted: dict[str, tuple[Place, dict[str, Stored]]] = {}
     for each in objects:
         try:
-            place = yield from _place_to_look(each, given, existing)
+            place = yield from _place_to_look(each, given, existing, equal=equal)
             if place is not None:
                 path_of(each, place)
                 wanted.setdefault(place.path, (place, {}))[1].setdefault(each.id, each)

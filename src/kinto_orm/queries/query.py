@@ -260,7 +260,7 @@ class Query(Explainable, AsyncVerbs[M], Generic[M]):
         parts = run(self.scope(), self.settling())
         fitting = (each for part in parts for each in part if change.fits(each))
         try:
-            return change.completed(save_all(self.scope(), fitting, workers=workers or 1))
+            return change.completed(save_all(self.scope(), fitting, workers=change.workers))
         except Interrupted as interrupt:
             change.completed(interrupt.summary)
             raise

@@ -107,7 +107,7 @@ class AsyncVerbs(Generic[M]):
                             yield each
 
         async with aclosing(fitting()) as objects:
-            return change.completed(await save_all(self.scope(), objects, workers=workers or 1))
+            return change.completed(await save_all(self.scope(), objects, workers=change.workers))
 
     def achanges(self: Asking[M], since: str | None = None) -> AsyncIterator[AnyChange[M]]:
         """`changes`, for `async for`."""

@@ -34,6 +34,9 @@ class Updating(Generic[M]):
         more: More new values.
         workers: What was given as the option of this name.
 
+    Attributes:
+        workers: How many connections send at the same time.
+
     Raises:
         pydantic.ValidationError: A field that the model does not have, or a value that is wrong
             for every object.
@@ -59,6 +62,7 @@ class Updating(Generic[M]):
                 "update() was given no field to set; workers= is an option, and a field of that "
                 "name is given as update({'workers': ...})"
             )
+        self.workers = 1 if workers is None else workers
         self._assignment = model.__kinto_assignment__(values)
         self._unfit: list[Failure] = []
 

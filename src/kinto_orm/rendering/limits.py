@@ -19,7 +19,7 @@ from collections.abc import (
 from dataclasses import dataclass, fields
 from typing import Any
 
-from kinto_orm.errors import RenderLimit
+from kinto_orm.errors import RenderLimit, wrong_option
 
 ITEM = 8
 CONTAINER = 64
@@ -58,7 +58,7 @@ class Limits:
             `isolation="process"`. They count in none of the other limits.
 
     Raises:
-        ValueError: A limit is zero or negative.
+        InvalidData: A limit is zero or negative.
     """
 
     source: int = 100_000
@@ -74,7 +74,7 @@ class Limits:
     def __post_init__(self) -> None:
         for field in fields(self):
             if getattr(self, field.name) <= 0:
-                raise ValueError(f"the limit {field.name} must be over zero")
+                raise wrong_option(f"the limit {field.name} must be over zero")
 
 
 def check_output(size: int, limits: Limits) -> None:

@@ -18,6 +18,7 @@ from kinto_orm.errors import (
     RenderLimit,
     TemplateError,
     UndefinedVariable,
+    wrong_option,
 )
 from kinto_orm.rendering import isolation as isolation_
 from kinto_orm.rendering.compiling import Analysis, Compiled, placed
@@ -145,7 +146,7 @@ class Renderer:
                 say where.
         """
         if undefined not in ("strict", "lenient") or isolation not in ("none", "process"):
-            raise ValueError("undefined is 'strict' or 'lenient', isolation 'none' or 'process'")
+            raise wrong_option("undefined is 'strict' or 'lenient', isolation 'none' or 'process'")
         plain = self._plain(name, values)
         try:
             if isolation == "process":

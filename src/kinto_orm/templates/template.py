@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar
 
 from pydantic import JsonValue, model_validator
 
-from kinto_orm.errors import InvalidData, ModelError
+from kinto_orm.errors import InvalidData, ModelError, wrong_option
 from kinto_orm.kv import keypath
 from kinto_orm.models.asking import scope_of
 from kinto_orm.models.deleting import Tombstone
@@ -308,7 +308,7 @@ class Template(Record, collection="templates"):
         self, overrides: Mapping[str, JsonValue], undefined: Undefined, isolation: Isolation
     ) -> Flow[str]:
         if undefined not in ("strict", "lenient") or isolation not in ("none", "process"):
-            raise ValueError(
+            raise wrong_option(
                 "undefined is 'strict' or 'lenient', isolation 'none' or 'process'; values for "
                 "root keys of these names are given as a mapping: render({'undefined': ...})"
             )
