@@ -77,7 +77,7 @@ docs: install
 	$(BIN)/python docs/draw_rooms.py
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 
-# What the commands of the page on the command line print, into that page; a test compares them.
+# What the commands of the pages on the command line print, into those pages; a test compares them.
 page: install
 	$(BIN)/python docs/run_commands.py
 

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow.parquet
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kinto_orm import Bucket, Collection, Everyone, Group, Record, Session
@@ -566,18 +566,13 @@ def test_ctrl_c_then_the_same_again(tmp_path: Path) -> None:
     assert (ran.status, ran.err) == (0, f"{400 - count} created, {count + 2} unchanged\n")
 
 
-def test_who_may_not_and_who_is_not_there(tmp_path: Path) -> None:
-    """A wrong password and no server end it at once, and say so."""
+def test_a_wrong_password_is_refused(tmp_path: Path) -> None:
+    """It ends at once, and is said."""
     file = tmp_path / "all.ndjson"
     file.write_text(
         '{"format": "kinto-orm dump", "version": 1, "buckets": ["b"]}\n'
         '{"uri": "/buckets/b", "data": {}}\n{"complete": true, "objects": 1}\n'
     )
-    nowhere = ("--server", "http://127.0.0.1:1/v1", "--auth", "eve:secret5")
-    for command in (("load", str(file)), ("dump",)):
-        ran = in_process(*command, *nowhere)
-        assert (ran.status, ran.out) == (3, "")
-        assert "secret5" not in ran.err
     settings = {"multiauth.policies": "account"}
     settings |= {"multiauth.policy.account.use": "kinto.plugins.accounts.AccountsPolicy"}
     settings["kinto.includes"] = "kinto.plugins.accounts kinto.plugins.default_bucket"
@@ -602,6 +597,7 @@ ROWS = st.lists(st.dictionaries(st.text(max_size=3), JSON, max_size=4), max_size
 
 
 @pytest.mark.parametrize("kind", ["ndjson", "csv", "parquet", "yaml"])
+@settings(max_examples=15)
 @given(rows=ROWS)
 def test_any_value_comes_back_of_each_format(kind: str, rows: list[dict[str, Any]]) -> None:
     """Whatever its type and its text."""

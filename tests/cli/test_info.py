@@ -27,13 +27,6 @@ def test_account_says_who(program_session: Session, program: Run) -> None:
     assert "reads" not in program("account").out
 
 
-@pytest.mark.parametrize("command", ["doctor", "kv list"])
-def test_no_server_is_no_answer(command: str, no_profile: None) -> None:
-    ran = in_process(*command.split(), "--server", "http://127.0.0.1:1/v1", "--auth", "a:b")
-    assert ran.status == 3
-    assert "no answer from http://127.0.0.1:1/v1" in ran.err + ran.out
-
-
 @pytest.mark.parametrize("command", ["info", "account", "doctor", "kv list", "template list"])
 def test_no_server_given_is_misuse(command: str, no_profile: None) -> None:
     ran = in_process(*command.split())

@@ -101,13 +101,6 @@ def test_nothing_given_is_misuse(url: str, profiles: Path, given: str) -> None:
     assert not profiles.exists()
 
 
-def test_no_server_is_no_answer_and_keeps_nothing(profiles: Path) -> None:
-    ran = login("http://127.0.0.1:1/v1", input="ada:s3cret")
-    assert ran.status == 3
-    assert "s3cret" not in ran.err
-    assert not profiles.exists()
-
-
 def test_a_second_login_replaces_the_first_and_keeps_the_rest(url: str, profiles: Path) -> None:
     """The comments and other profiles of the file, and the bucket of this one."""
     profiles.write_text(

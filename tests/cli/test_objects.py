@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from kinto_orm import Collection, Record, Session
-from program import Run, as_process
+from program import Run
 
 
 def saved(session: Session, **fields: object) -> Record:
@@ -29,13 +29,6 @@ def test_what_is_not_there_is_refused_and_said(program_session: Session, program
     ran = program("get", "todos/a")
     assert (ran.status, ran.out) == (1, "")
     assert "not found" in ran.err
-
-
-def test_no_server_is_no_answer() -> None:
-    ran = as_process("get", "todos/a", "--server", "http://127.0.0.1:1/v1")
-    assert (ran.status, ran.out) == (3, "")
-    assert "no answer from http://127.0.0.1:1/v1" in ran.err
-    assert "Traceback" not in ran.err
 
 
 def test_a_wrong_target_is_misuse(program: Run) -> None:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from kinto_orm import Bucket, Record, Session
-from program import Run, as_process, filled
+from program import Run, filled
 
 
 def left(scope: Session) -> list[str]:
@@ -61,4 +61,3 @@ def test_as_a_process(tmp_path: Path) -> None:
     done = subprocess.run([*command, "rm", "-"], input=b"\xff\n", capture_output=True, check=False)
     # Where the locale is C, Python takes it for a text, which is no id.
     assert (done.returncode in (1, 2), b"Traceback" in done.stderr) == (True, False)
-    assert as_process("rm", "todos/a", "--server", "http://127.0.0.1:1/v1").status == 3

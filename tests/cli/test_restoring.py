@@ -11,7 +11,7 @@ from kinto_orm import Bucket, Collection, Everyone, Group, Record, Session
 from kinto_orm.cli.past import Past
 from kinto_orm.cli.restoring import in_order, put_back
 from kinto_orm.cli.targets import target_of
-from program import Run, as_process, filled
+from program import Run, filled
 
 
 def now(scope: Session) -> str:
@@ -163,8 +163,3 @@ def test_where_the_history_does_not_reach(scope: Session, program: Run) -> None:
     assert "does not reach back so far" in ran.err
     assert program("restore", "todos/a", begin).status == 1
     assert records(scope)["a"] == 3
-
-
-def test_as_a_process() -> None:
-    ran = as_process("history", "todos/a", "--server", "http://127.0.0.1:1/v1")
-    assert (ran.status, "Traceback" in ran.err) == (3, False)

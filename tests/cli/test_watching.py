@@ -26,7 +26,7 @@ def test_changes_as_they_come(tmp_path: Path) -> None:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ},
+            env={name: os.environ[name] for name in os.environ if name != "PYTHONUNBUFFERED"},
         )
         try:
             assert watching.stdout is not None

@@ -37,6 +37,7 @@ class Servers:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._open: dict[tuple[str | None, str | None], Session] = {}
+        self._known: dict[tuple[str | None, str | None], str | None] = {}
         self._stack = ExitStack()
 
     @contextmanager
@@ -67,8 +68,18 @@ class Servers:
             server = None  # that of --server, with its --auth
         key = server, auth
         if key not in self._open:
-            self._open[key] = self._stack.enter_context(self._told(server, auth).session())
+            told = self._with_password(self._told(server, auth))
+            self._open[key] = self._stack.enter_context(told.opened())
         return self._open[key]
+
+    def _with_password(self, told: Settings) -> Settings:
+        """The same; who was asked for a password is not asked for it again."""
+        found = told.found()
+        kept = None if found is None or found.auth is None else found.auth.get_secret_value()
+        who = None if found is None else found.server.rstrip("/"), told.auth or kept
+        full = replace(told, auth=self._known.get(who, told.auth)).resolved()
+        self._known[who] = full.auth
+        return full
 
     def _told(self, server: str | None, auth: str | None) -> Settings:
         if server is None:

@@ -22,6 +22,7 @@ from kinto_orm.cli import (
     putting,
     removing,
     restoring,
+    schema,
     serving,
     templating,
     watching,
@@ -30,7 +31,6 @@ from kinto_orm.cli.commands import Command, Commands
 from kinto_orm.cli.dump import dump
 from kinto_orm.cli.load import load
 from kinto_orm.cli.models import models
-from kinto_orm.cli.schema import schema
 from kinto_orm.cli.settings import Settings
 
 app = Typer(
@@ -58,21 +58,37 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "dump": dump,
     "load": load,
     "models": models,
+    "schema plan": schema.plan,
+    "schema apply": schema.apply,
+    "kv list": keys.list_,
+    "kv get": keys.get,
+    "kv set": keys.set,
+    "kv del": keys.delete,
+    "template list": templating.list_,
+    "template get": templating.get,
+    "template set": templating.set,
+    "template del": templating.delete,
+    "template render": templating.render,
+    "serve": serving.serve,
+    "browse": browsing.browse,
+    "login": login.login,
+    "info": info.info,
+    "account": info.account,
+    "doctor": doctor.doctor,
 }
 
-for name, command in _COMMANDS.items():
-    app.command(name, cls=Command)(command)
+_FAMILIES = {
+    "schema": "Compare collections' schemas with models, and write them.",
+    "kv": "Values by key path, on a Kinto or a kvp.io server.",
+    "template": "Templates, rendered from the key values, on a Kinto or a kvp.io server.",
+}
 
-app.command("serve", epilog=serving.EXAMPLES)(serving.serve)
-app.command("browse", epilog=browsing.EXAMPLES)(browsing.browse)
-app.command("login", epilog=login.EXAMPLES)(login.login)
-app.command("info", epilog=info.INFO_EXAMPLES)(info.info)
-app.command("account", epilog=info.ACCOUNT_EXAMPLES)(info.account)
-app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
-app.add_typer(keys.app, name="kv")
-app.add_typer(templating.app, name="template")
-
-app.add_typer(schema, name="schema")
+_families = {name: Typer(help=text, no_args_is_help=True) for name, text in _FAMILIES.items()}
+for name, family in _families.items():
+    app.add_typer(family, name=name)
+for words, command in _COMMANDS.items():
+    above, _, name = words.rpartition(" ")
+    _families.get(above, app).command(name, cls=Command)(command)
 
 
 def _version(wanted: bool) -> None:

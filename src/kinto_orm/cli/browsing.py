@@ -12,17 +12,9 @@ from typing import Annotated, Any
 
 from typer import Context, Option
 
-from kinto_orm.cli.commands import examples
 from kinto_orm.cli.failing import Misuse
 from kinto_orm.cli.printing import tell
 from kinto_orm.cli.settings import settings_of
-
-EXAMPLES = examples(
-    "kinto-orm browse --server https://kinto.example/v1",
-    "kinto-orm browse --profile work --read-only",
-    "kinto-orm browse --server sqlite:///todo.db --port 9000",
-)
-
 
 Handler = Callable[[int, FrameType | None], Any]
 
@@ -36,6 +28,11 @@ def browse(
 
     With --auth, or a profile's login, whoever opens the page acts as that user; else each logs in.
     Ctrl-C ends it.
+
+    Examples:
+        kinto-orm browse --server https://kinto.example/v1
+        kinto-orm browse --profile work --read-only
+        kinto-orm browse --server sqlite:///todo.db --port 9000
     """
     settings = settings_of(ctx)
     told = settings.resolved()

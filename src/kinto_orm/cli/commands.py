@@ -37,11 +37,6 @@ class Command(TyperCommand):
         return text.strip(), examples.strip()
 
 
-def examples(*lines: str) -> str:
-    """The end of a command's help: lines to copy, as they are."""
-    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
-
-
 class Commands(TyperGroup):
     """The commands of `kinto-orm`: the options of the program may stand behind them, too."""
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import islice
+from typing import Any
 
 from typer import Context
 
-from kinto_orm import Bucket, Collection, KintoError, Session, Template
+from kinto_orm import Bucket, Collection, KintoError, Query, Session, Template, col
 from kinto_orm.cli.profiles import Profile, Profiles
 from kinto_orm.cli.settings import Settings
+from kinto_orm.cli.targets import BELOW, Target, model_of, path_of
 
 _MOST = 50
 _TIMEOUT = (0.5, 1.5)
@@ -39,6 +41,11 @@ def collections(ctx: Context, incomplete: str) -> list[str]:
     return _offered(ctx, incomplete, lambda _: (each.id for each in Collection.find()))
 
 
+def targets(ctx: Context, incomplete: str) -> list[str]:
+    """Targets: what is in the bucket, in a collection of it, or along a whole path."""
+    return _offered(ctx, incomplete, lambda session: _targets(incomplete, session))
+
+
 def keys(ctx: Context, incomplete: str) -> list[str]:
     """The root keys that begin so."""
     return _offered(ctx, incomplete, lambda session: iter(session.kv.keys(incomplete)))
@@ -47,6 +54,28 @@ def keys(ctx: Context, incomplete: str) -> list[str]:
 def templates(ctx: Context, incomplete: str) -> list[str]:
     """The templates by name."""
     return _offered(ctx, incomplete, lambda _: (each.name for each in Template.find()))
+
+
+def _targets(begun: str, session: Session) -> Iterator[str]:
+    above, slash, name = begun.rpartition("/")
+    if slash and not above:
+        yield "/buckets/"
+        return
+    place = path_of(above) if begun.startswith("/") else _short(above, session)
+    if place.id is not None:
+        yield from (f"{above}/{kind}/" for kind in BELOW.get(place.kind, ()))
+        return
+    model, scope = model_of(place, session)
+    found: Query[Any] = scope.find(model).where(col(model.id).like(f"{name}*")).limit(_MOST)
+    yield from (f"{above}{slash}{each.id}" for each in found)
+
+
+def _short(collection: str, session: Session) -> Target:
+    """All collections of the bucket, or all records of one."""
+    bucket = Target((("buckets", session.bucket),))
+    if not collection:
+        return bucket.child("collections", None)
+    return bucket.child("collections", collection).child("records", None)
 
 
 def _offered(ctx: Context, incomplete: str, list_: Callable[[Session], Iterator[str]]) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Annotated
 from typer import Argument, Context, Exit, Option
 
 from kinto_orm import NotFound, Session
+from kinto_orm.cli import completing
 from kinto_orm.cli.addresses import Servers
 from kinto_orm.cli.failing import Misuse
 from kinto_orm.cli.printing import tell
@@ -17,9 +18,14 @@ from kinto_orm.cli.transfer import Transfer
 
 _ADDRESS = "A target, or a URL: https://host/v1/buckets/..., sqlite:///file.db/buckets/..."
 
-From = Annotated[str, Argument(metavar="FROM", help=_ADDRESS)]
+From = Annotated[str, Argument(metavar="FROM", help=_ADDRESS, autocompletion=completing.targets)]
 To = Annotated[
-    str, Argument(metavar="TO", help="The same; a server alone means the same path there")
+    str,
+    Argument(
+        metavar="TO",
+        help="The same; a server alone means the same path there",
+        autocompletion=completing.targets,
+    ),
 ]
 FromAuth = Annotated[
     str | None, Option(metavar="AUTH", help="user:password where FROM is; a user alone is asked")

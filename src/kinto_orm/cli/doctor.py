@@ -11,17 +11,11 @@ from typer import Argument, Context, Exit, Option
 
 from kinto_orm import Record, Session, TransportError
 from kinto_orm.cli.checks import Finding, Patient, findings
-from kinto_orm.cli.commands import examples
 from kinto_orm.cli.failing import NO_ANSWER, REFUSED
 from kinto_orm.cli.importing import models_named
 from kinto_orm.cli.printing import Output
 from kinto_orm.cli.settings import settings_of
 
-EXAMPLES = examples(
-    "kinto-orm doctor --server https://kinto.example/v1",
-    "kinto-orm doctor shop.models:Order shop.models:Customer",
-    "kinto-orm doctor --no-writes --json | jq 'select(.state != \"ok\")'",
-)
 _STYLES = {"ok": "green", "note": "yellow", "problem": "bold red"}
 
 
@@ -40,12 +34,17 @@ def doctor(
     Whether the server lets two writers overwrite each other is tried in a bucket of its own, which
     is deleted again. The exit status is 0 when all is well, 1 with problems, and 3 when the server
     does not answer.
+
+    Examples:
+        kinto-orm doctor --server https://kinto.example/v1
+        kinto-orm doctor shop.models:Order shop.models:Customer
+        kinto-orm doctor --no-writes --json | jq 'select(.state != "ok")'
     """
     settings = settings_of(ctx)
     named = [model for each in models or () for model in _named(each)]
     told = settings.resolved()
     output = settings.output
-    with told.session() as session, Session(told.server, auth=told.auth, retry=None) as racing:
+    with told.opened() as session, Session(told.server, auth=told.auth, retry=None) as racing:
         has_auth = told.auth is not None
         patient = Patient(session, racing, has_auth, named, writes=not no_writes)
         status = _shown(output, patient)

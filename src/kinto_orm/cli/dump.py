@@ -12,6 +12,7 @@ from rich.progress import Progress, TaskID
 from typer import Argument, Context, Option
 
 from kinto_orm import Bucket, Session
+from kinto_orm.cli import completing
 from kinto_orm.cli.dumps import columns, ndjson, tables, wizard
 from kinto_orm.cli.dumps.entries import Entry, Parts, in_bucket
 from kinto_orm.cli.dumps.fetching import Fetching, Notes, records_of
@@ -28,7 +29,10 @@ _WHAT = "Collections of the bucket, or paths such as /buckets/blog; all of the b
 
 def dump(
     ctx: Context,
-    collections: Annotated[list[str] | None, Argument(metavar="COLLECTION", help=_WHAT)] = None,
+    collections: Annotated[
+        list[str] | None,
+        Argument(metavar="COLLECTION", help=_WHAT, autocompletion=completing.targets),
+    ] = None,
     output: Annotated[Path | None, Option(help="The file; standard output by default")] = None,
     format: Annotated[str | None, Option(help=f"One of {_FORMATS}; by the file's name")] = None,
     only: Annotated[
@@ -38,9 +42,10 @@ def dump(
 ) -> None:
     """Write buckets, groups, collections and records to a file, with their permissions.
 
-    kinto-orm dump --output blog.ndjson --bucket blog
-
-    kinto-orm dump articles --format csv > articles.csv
+    Examples:
+        kinto-orm dump --bucket blog --output blog.ndjson
+        kinto-orm dump articles --format csv > articles.csv
+        kinto-orm dump /buckets --only attributes,groups,permissions > who.ndjson
     """
     settings = settings_of(ctx)
     notes, parts = Notes(), Parts.named(only or ())

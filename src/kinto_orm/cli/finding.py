@@ -7,10 +7,11 @@ from typing import Annotated, Any
 from typer import Argument, Context, Option
 
 from kinto_orm import Condition, InvalidData, Query, read_condition, read_order
+from kinto_orm.cli.arguments import TargetText
 from kinto_orm.cli.failing import Misuse
 from kinto_orm.cli.objects import show
 from kinto_orm.cli.settings import settings_of
-from kinto_orm.cli.targets import TargetText, inside, model_of, target_of
+from kinto_orm.cli.targets import inside, model_of, target_of
 
 
 def find(

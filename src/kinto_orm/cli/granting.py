@@ -7,10 +7,11 @@ from typing import Annotated, Any
 from typer import Context, Option
 
 from kinto_orm import Authenticated, Everyone, Forbidden, Session
+from kinto_orm.cli.arguments import TargetText
 from kinto_orm.cli.failing import Misuse
 from kinto_orm.cli.printing import tell
 from kinto_orm.cli.settings import settings_of
-from kinto_orm.cli.targets import PERMISSIONS, Stored, TargetText, model_of, single, target_of
+from kinto_orm.cli.targets import PERMISSIONS, Stored, model_of, single, target_of
 
 _WORDS = {"everyone": Everyone, "authenticated": Authenticated}
 _SAID = {Everyone: "everyone", Authenticated: "everybody who is logged in"}

@@ -6,21 +6,16 @@ from pydantic import JsonValue
 from typer import Context
 
 from kinto_orm import Session
-from kinto_orm.cli.commands import examples
 from kinto_orm.cli.settings import settings_of
-
-INFO_EXAMPLES = examples(
-    "kinto-orm info --server https://kinto.example/v1",
-    "kinto-orm info --json | jq .capabilities",
-)
-ACCOUNT_EXAMPLES = examples(
-    "kinto-orm account",
-    "kinto-orm account --server kvp+https://api.kvp.io --json | jq .reads",
-)
 
 
 def info(ctx: Context) -> None:
-    """Say which server it is, its version, who you are there, and what it can do."""
+    """Say which server it is, its version, who you are there, and what it can do.
+
+    Examples:
+        kinto-orm info --server https://kinto.example/v1
+        kinto-orm info --json | jq .capabilities
+    """
     settings = settings_of(ctx)
     with settings.session() as session:
         told = _of_kvp(session) if session.dialect == "kvp" else _of_kinto(session)
@@ -28,7 +23,12 @@ def info(ctx: Context) -> None:
 
 
 def account(ctx: Context) -> None:
-    """Say who you are: your principals and bucket, and on a kvp.io server your reads and size."""
+    """Say who you are: your principals and bucket, and on a kvp.io server your reads and size.
+
+    Examples:
+        kinto-orm account
+        kinto-orm account --server kvp+https://api.kvp.io --json | jq .reads
+    """
     settings = settings_of(ctx)
     with settings.session() as session:
         settings.output.facts(who(session))

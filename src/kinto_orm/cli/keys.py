@@ -5,32 +5,29 @@ from __future__ import annotations
 from typing import Annotated
 
 from pydantic import JsonValue
-from typer import Argument, Context, Option, Typer
+from typer import Argument, Context, Option
 
 from kinto_orm.cli import completing
-from kinto_orm.cli.commands import examples
 from kinto_orm.cli.failing import Misuse
 from kinto_orm.cli.given import STDIN, text_of, value_of
 from kinto_orm.cli.settings import settings_of
-
-app = Typer(help="Values by key path, on a Kinto or a kvp.io server.", no_args_is_help=True)
 
 _PATH = "A root key, and the way down into its value: site/ports/0"
 Path = Annotated[str, Argument(metavar="PATH", help=_PATH, autocompletion=completing.keys)]
 
 
-@app.command(
-    "list",
-    epilog=examples(
-        "kinto-orm kv list", "kinto-orm kv list site", "kinto-orm kv list --values --json"
-    ),
-)
 def list_(
     ctx: Context,
     prefix: Annotated[str, Argument(help="Only keys that begin with it")] = "",
     values: Annotated[bool, Option("--values", help="Their values, too")] = False,
 ) -> None:
-    """List the root keys."""
+    """List the root keys.
+
+    Examples:
+        kinto-orm kv list
+        kinto-orm kv list site
+        kinto-orm kv list --values --json
+    """
     settings = settings_of(ctx)
     with settings.session() as session:
         if values:
@@ -40,11 +37,13 @@ def list_(
             settings.output.rows(({"key": key} for key in session.kv.keys(prefix)), ("key",))
 
 
-@app.command(
-    epilog=examples("kinto-orm kv get site/ports/0", "kinto-orm kv get site --json | jq .host")
-)
 def get(ctx: Context, path: Path) -> None:
-    """Print a value: a text as it is, all else as JSON; with --json always JSON."""
+    """Print a value: a text as it is, all else as JSON; with --json always JSON.
+
+    Examples:
+        kinto-orm kv get site/ports/0
+        kinto-orm kv get site --json | jq .host
+    """
     settings = settings_of(ctx)
     with settings.session() as session:
         value = session.kv[path]
@@ -54,16 +53,6 @@ def get(ctx: Context, path: Path) -> None:
             settings.output.value(value)
 
 
-@app.command(
-    epilog=examples(
-        """kinto-orm kv set site '{"host": "example.org", "ports": [80]}'""",
-        "kinto-orm kv set site/host example.org",
-        "kinto-orm kv set site/ports/- 443            append to a list",
-        "kinto-orm kv set temperature -- -5           what begins with a dash",
-        "kinto-orm kv set site - < site.json",
-        "kinto-orm kv set notes --file notes.md --text",
-    )
-)
 def set(
     ctx: Context,
     path: Path,
@@ -73,15 +62,21 @@ def set(
     file: Annotated[str | None, Option(help="Take it from this file")] = None,
     text: Annotated[bool, Option("--text", help="Take it as a text, whatever it is")] = False,
 ) -> None:
-    """Store a value; missing objects on the way are made."""
+    """Store a value; missing objects on the way are made.
+
+    Examples:
+        kinto-orm kv set site '{"host": "example.org", "ports": [80]}'
+        kinto-orm kv set site/host example.org
+        kinto-orm kv set site/ports/- 443       append to a list
+        kinto-orm kv set temperature -- -5      what begins with a dash
+        kinto-orm kv set site - < site.json
+        kinto-orm kv set notes --file notes.md --text
+    """
     stored = _value(value, file, as_text=text)
     with settings_of(ctx).session() as session:
         session.kv.set(path, stored)
 
 
-@app.command(
-    "del", epilog=examples("kinto-orm kv del site/ports/0", "kinto-orm kv del site --missing-ok")
-)
 def delete(
     ctx: Context,
     path: Path,
@@ -89,7 +84,12 @@ def delete(
         bool, Option("--missing-ok", help="Be content when nothing is there")
     ] = False,
 ) -> None:
-    """Remove a value and all below it; the items after one of a list move up."""
+    """Remove a value and all below it; the items after one of a list move up.
+
+    Examples:
+        kinto-orm kv del site/ports/0
+        kinto-orm kv del site --missing-ok
+    """
     with settings_of(ctx).session() as session:
         session.kv.delete(path, missing_ok=missing_ok)
 

@@ -47,9 +47,10 @@ def load(
 ) -> None:
     """Load a dump; what is there and equal is left alone, so that it may be run again.
 
-    kinto-orm load blog.ndjson --server https://kinto.example/v1
-
-    kinto-orm load articles.csv --bucket blog --collection articles --dry-run
+    Examples:
+        kinto-orm load blog.ndjson --server https://kinto.example/v1
+        kinto-orm load articles.csv --bucket blog --collection articles --dry-run
+        zcat blog.ndjson.gz | kinto-orm load -
     """
     settings, path = settings_of(ctx), None if str(file) == "-" else file
     parts = Parts.named(only or ())

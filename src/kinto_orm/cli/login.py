@@ -12,18 +12,11 @@ from typer import Context, Option
 
 from kinto_orm import Account, Session
 from kinto_orm.cli.asking import ask, ask_secret
-from kinto_orm.cli.commands import examples
 from kinto_orm.cli.failing import Misuse
 from kinto_orm.cli.printing import tell
 from kinto_orm.cli.profiles import Profile, Profiles
 from kinto_orm.cli.settings import Settings, settings_of
 
-EXAMPLES = examples(
-    "kinto-orm login --server https://kinto.example/v1",
-    "kinto-orm login --server https://kinto.example/v1 --auth ada --name work",
-    "kinto-orm login --server https://kinto.example/v1 --token < token.txt",
-    "kinto-orm login --server kvp+https://api.kvp.io",
-)
 _EMBEDDED = ("sqlite", "local")
 
 
@@ -39,6 +32,12 @@ def login(
 
     What is missing is asked for, without showing it, or read from standard input: the password in
     a line of its own after --auth USER, else "user:password", or the token after --token.
+
+    Examples:
+        kinto-orm login --server https://kinto.example/v1
+        kinto-orm login --server https://kinto.example/v1 --auth ada --name work
+        kinto-orm login --server https://kinto.example/v1 --token < token.txt
+        kinto-orm login --server kvp+https://api.kvp.io
     """
     settings = settings_of(ctx)
     profiles = Profiles.read()

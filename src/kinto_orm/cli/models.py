@@ -7,6 +7,7 @@ from typing import Annotated
 from typer import Argument, Context, Option
 
 from kinto_orm import Collection, Record, Session
+from kinto_orm.cli import completing
 from kinto_orm.cli.modelling.schemas import shape_of
 from kinto_orm.cli.modelling.shapes import Shape
 from kinto_orm.cli.modelling.source import Module
@@ -16,13 +17,20 @@ from kinto_orm.cli.settings import settings_of
 def models(
     ctx: Context,
     collections: Annotated[
-        list[str] | None, Argument(metavar="COLLECTION", help="All of the bucket by default")
+        list[str] | None,
+        Argument(
+            metavar="COLLECTION",
+            help="All of the bucket by default",
+            autocompletion=completing.collections,
+        ),
     ] = None,
     sample: Annotated[int, Option(min=0, help="At how many records to look in each")] = 1000,
 ) -> None:
     """Print Python source: a model class for each collection, from its schema and a look at it.
 
-    kinto-orm models articles authors --bucket blog > models.py
+    Examples:
+        kinto-orm models articles authors --bucket blog > models.py
+        kinto-orm models --sample 0     from the schemas alone
     """
     settings = settings_of(ctx)
     with settings.session() as session:

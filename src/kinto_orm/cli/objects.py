@@ -9,13 +9,13 @@ from pydantic import JsonValue
 from typer import Argument, Context, Option
 
 from kinto_orm import Bucket, Collection, KintoError, Query, Session
+from kinto_orm.cli import completing
+from kinto_orm.cli.arguments import TARGET_HELP, TargetText
 from kinto_orm.cli.printing import Output, moment, tell
 from kinto_orm.cli.settings import settings_of
 from kinto_orm.cli.targets import (
-    TARGET_HELP,
     Stored,
     Target,
-    TargetText,
     inside,
     model_of,
     single,
@@ -29,7 +29,10 @@ _COLUMNS, _LOOK = 4, 50
 
 def ls(
     ctx: Context,
-    target: Annotated[str | None, Argument(metavar="TARGET", help=TARGET_HELP)] = None,
+    target: Annotated[
+        str | None,
+        Argument(metavar="TARGET", help=TARGET_HELP, autocompletion=completing.targets),
+    ] = None,
     limit: Annotated[int | None, Option(min=1, help="At most so many")] = None,
     count: Annotated[bool, Option(help="Count what is inside of each")] = True,
 ) -> None:
@@ -152,6 +155,5 @@ def _by_default(session: Session) -> Target:
 
 def _tell_groups(listed: Target, scope: Session) -> None:
     bucket = Bucket(id=scope.bucket)
-    groups = bucket.groups.find().count()
-    if groups:
-        tell(f"and {groups} groups: kinto-orm ls /buckets/{scope.bucket}/groups")
+    if bucket.groups.find().exists():
+        tell(f"and groups: kinto-orm ls /buckets/{scope.bucket}/groups")

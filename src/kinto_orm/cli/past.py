@@ -12,12 +12,11 @@ from pydantic import JsonValue
 
 from kinto_orm import Bucket, Condition, HistoryEntry, Query, Session, any_of, col
 from kinto_orm.cli.printing import Output, Row
-from kinto_orm.cli.targets import Target, path_of
+from kinto_orm.cli.targets import NOT_DATA, Target, path_of
 
 Act = Literal["create", "update", "delete"]
 
 SIGNS = {"create": "+", "update": "~", "delete": "-"}
-_NOT_DATA = ("id", "last_modified")
 _PAGE = 500
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MISSING = object()
@@ -42,7 +41,7 @@ class State:
 
     def parts(self) -> dict[str, Any]:
         """Its fields by name, and its permissions; each as a text that is equal where it is."""
-        fields = {name: each for name, each in self.data.items() if name not in _NOT_DATA}
+        fields = {name: each for name, each in self.data.items() if name not in NOT_DATA}
         sets = {f"permission {name}": sorted(who) for name, who in self.permissions.items() if who}
         return fields | sets
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
@@ -28,5 +30,6 @@ def progress_bars(*, shown: bool = True) -> Progress:
 
 
 def say(progress: Progress, text: str) -> None:
-    """Say something on standard error, above the bars."""
+    """Say something on standard error, above the bars, and after what is printed already."""
+    sys.stdout.flush()
     progress.console.print(Text(text), soft_wrap=True)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from typer import Context, Option
 
+from kinto_orm.cli.arguments import TargetText
 from kinto_orm.cli.documents import Document, Sets, object_of, sets_of
 from kinto_orm.cli.failing import Misuse
 from kinto_orm.cli.printing import tell
@@ -19,7 +20,7 @@ from kinto_orm.cli.replacing import (
     write,
 )
 from kinto_orm.cli.settings import settings_of
-from kinto_orm.cli.targets import Stored, Target, TargetText, model_of, single, stored, target_of
+from kinto_orm.cli.targets import Stored, Target, model_of, single, stored, target_of
 
 Force = Annotated[
     bool, Option("--force", help="Overwrite what somebody else has written meanwhile")

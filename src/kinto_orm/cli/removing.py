@@ -11,10 +11,12 @@ import typer
 from typer import Argument, Context, Exit, Option
 
 from kinto_orm import NotFound, Session
+from kinto_orm.cli import completing
+from kinto_orm.cli.arguments import TARGET_HELP
 from kinto_orm.cli.failing import REFUSED, Misuse, failure_of
 from kinto_orm.cli.printing import complain, tell
 from kinto_orm.cli.settings import settings_of
-from kinto_orm.cli.targets import TARGET_HELP, Stored, Target, inside_of, model_of, real, target_of
+from kinto_orm.cli.targets import Stored, Target, inside_of, model_of, real, target_of
 
 _AT_ONCE = 100
 
@@ -22,7 +24,12 @@ _AT_ONCE = 100
 def rm(
     ctx: Context,
     target: Annotated[
-        list[str], Argument(metavar="TARGET", help=f"{TARGET_HELP}; - reads them, one a line")
+        list[str],
+        Argument(
+            metavar="TARGET",
+            help=f"{TARGET_HELP}; - reads them, one a line",
+            autocompletion=completing.targets,
+        ),
     ],
     yes: Annotated[bool, Option("--yes", "-y", help="Do not ask")] = False,
     force: Annotated[

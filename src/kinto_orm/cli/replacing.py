@@ -9,14 +9,12 @@ from pydantic import JsonValue
 from kinto_orm import Conflict, Record, Session
 from kinto_orm.cli.failing import Misuse
 from kinto_orm.cli.printing import moment
-from kinto_orm.cli.targets import Stored, stored
+from kinto_orm.cli.targets import NOT_DATA, Stored, stored
 
 S = TypeVar("S", bound=Stored)
 
 Fields = dict[str, JsonValue]
 Sets = dict[str, list[str]]
-
-_NOT_DATA = ("id", "last_modified")
 
 
 def made_of(model: type[S], id: str | None, fields: Fields) -> S:
@@ -55,7 +53,7 @@ def write(
 def set_fields(there: Stored, fields: Fields) -> None:
     """Set fields by their stored names; not the id and the timestamp."""
     for name, value in fields.items():
-        if name not in _NOT_DATA:
+        if name not in NOT_DATA:
             there[name] = value
 
 
@@ -65,7 +63,7 @@ def remove_field(there: Stored, name: str) -> None:
     Raises:
         Misuse: There is none, or it cannot be taken away.
     """
-    if name not in there or name in _NOT_DATA:
+    if name not in there or name in NOT_DATA:
         raise Misuse(f"there is no field {name!r} to be taken away")
     if name in type(there).model_fields:
         # Such as the schema of a collection: it is left out of what is stored when it is none.
@@ -101,7 +99,7 @@ def check_stamp(id: str, there: Stored | None, fields: Fields) -> None:
             "Nothing was sent."
         )
         names = (name for name in fields if fields[name] != now.get(name))
-        conflict.remote, conflict.fields = there, frozenset(names) - {*_NOT_DATA}
+        conflict.remote, conflict.fields = there, frozenset(names) - NOT_DATA
         raise conflict
 
 

@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from typer import Argument, Context, Exit, Option
 
 from kinto_orm import Bucket, Conflict, HistoryEntry, KintoError, NotFound, Session, TransportError
+from kinto_orm.cli.arguments import TargetText
 from kinto_orm.cli.failing import REFUSED, failure_of
 from kinto_orm.cli.past import SIGNS, Difference, Past, change_of, milliseconds
 from kinto_orm.cli.printing import moment, tell
@@ -19,7 +20,6 @@ from kinto_orm.cli.settings import Settings, settings_of
 from kinto_orm.cli.targets import (
     Stored,
     Target,
-    TargetText,
     inside_of,
     model_of,
     real,

@@ -5,21 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated
 
-from typer import Argument, Context, Exit, Option, Typer
+from typer import Argument, Context, Exit, Option
 
 from kinto_orm import SchemaPlan
 from kinto_orm.cli.failing import REFUSED
 from kinto_orm.cli.importing import models_named
 from kinto_orm.cli.settings import settings_of
 
-schema = Typer(
-    help="Compare collections' schemas with models, and write them.", no_args_is_help=True
-)
-
 _Models = Annotated[str, Argument(metavar="MODULE:MODEL", help="Or MODULE:ONE,OTHER")]
 
 
-@schema.command()
 def plan(
     ctx: Context,
     models: _Models,
@@ -29,17 +24,19 @@ def plan(
 ) -> None:
     """Print what `schema apply` would do, and how many stored records do not fit the model.
 
-    kinto-orm schema plan todo.models:Todo --bucket work
+    Examples:
+        kinto-orm schema plan todo.models:Todo --bucket work
+        kinto-orm schema plan todo.models:Todo,Note --check
     """
     if _sync(ctx, models, dry_run=True) and check:
         raise Exit(REFUSED)
 
 
-@schema.command()
 def apply(ctx: Context, models: _Models) -> None:
     """Make the bucket, the collection and the JSON schema of each model; print what was done.
 
-    kinto-orm schema apply todo.models:Todo --bucket work
+    Examples:
+        kinto-orm schema apply todo.models:Todo --bucket work
     """
     _sync(ctx, models, dry_run=False)
 

@@ -16,18 +16,11 @@ from typer import Context, Option
 
 from kinto_orm import KintoError
 from kinto_orm.cli.browsing import ended_by_signals, port_refused, run_page
-from kinto_orm.cli.commands import examples
 from kinto_orm.cli.failing import Misuse
 from kinto_orm.cli.printing import Output
 from kinto_orm.cli.settings import settings_of
 from kinto_orm.server import ProcessServer, serve_process
 
-EXAMPLES = examples(
-    "kinto-orm serve --demo                    sample data, to try things on",
-    "kinto-orm serve --data todo.db            kept in a file",
-    "kinto-orm serve --data ./data --workers 2 kept by a PostgreSQL in a directory",
-    "kinto-orm serve --kvp --kvp-key 123abc    for kvp.io's clients, too",
-)
 _DEFAULT_KEY = "dev"
 
 
@@ -50,6 +43,12 @@ def serve(
     """Run a Kinto for development on this machine; any user and password will do.
 
     Ctrl-C ends it. Whoever can log in to this machine can reach it and delete everything in it.
+
+    Examples:
+        kinto-orm serve --demo                      sample data, to try things on
+        kinto-orm serve --data todo.db              kept in a file
+        kinto-orm serve --data ./data --workers 2   kept by a PostgreSQL in a directory
+        kinto-orm serve --kvp --kvp-key 123abc      for kvp.io's clients, too
     """
     settings = settings_of(ctx)
     if settings.server or settings.profile:

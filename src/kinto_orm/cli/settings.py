@@ -61,7 +61,7 @@ class Settings:
         return replace(
             self,
             server=found.server,
-            auth=_with_password(self.auth or secret),
+            auth=_with_password(found.server, self.auth or secret),
             bucket=self.bucket or found.bucket,
             collection=self.collection or found.collection,
         )
@@ -93,9 +93,14 @@ class Settings:
         Raises:
             Misuse: No server is given, or the profile cannot be used.
         """
-        told = self.resolved()
+        with self.resolved().opened() as session:
+            yield session
+
+    @contextmanager
+    def opened(self) -> Iterator[Session]:
+        """The session that these settings mean as they are, once they are resolved."""
         with Session(
-            told.server, auth=told.auth, bucket=told.bucket or "default", collection=told.collection
+            self.server, auth=self.auth, bucket=self.bucket or "default", collection=self.collection
         ) as session:
             yield session
 
@@ -117,10 +122,12 @@ def _of_environment() -> Profile | None:
     )
 
 
-def _with_password(auth: str | None) -> str | None:
+def _with_password(server: str, auth: str | None) -> str | None:
     """The credentials, with the password asked for at the terminal when it is missing."""
     if auth is None or ":" in auth or " " in auth:
         return auth
+    if server.startswith("kvp"):
+        return f"{auth}:"  # an API key has no password
     if not sys.stdin.isatty():
         raise Misuse("no password: give --auth user:password; at a terminal it is asked for")
     return f"{auth}:{ask_secret(f'Password of {auth}: ')}"

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
-
-from typer import Argument
+from typing import Any
 
 from kinto_orm import Bucket, Collection, Group, Query, Record, Session
 from kinto_orm.cli.failing import Misuse
 
 Stored = Bucket | Collection | Group | Record
 
-TARGET_HELP = "collection, collection/record, or a path /buckets/..."
-TargetText = Annotated[str, Argument(metavar="TARGET", help=TARGET_HELP)]
-
-_MODELS: dict[str, type[Stored]] = {
+MODELS: dict[str, type[Stored]] = {
     "buckets": Bucket,
     "collections": Collection,
     "groups": Group,
     "records": Record,
 }
+
+NOT_DATA = frozenset({"id", "last_modified"})
+"""What an object has that nobody gave it as data."""
 
 PERMISSIONS: dict[str, tuple[str, ...]] = {
     "buckets": ("read", "write", "collection:create", "group:create"),
@@ -30,7 +28,8 @@ PERMISSIONS: dict[str, tuple[str, ...]] = {
 }
 """What may be permitted, by the plural of what it is."""
 
-_BELOW = {"buckets": ("collections", "groups"), "collections": ("records",)}
+BELOW = {"buckets": ("collections", "groups"), "collections": ("records",)}
+"""What may live in what, by plurals."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ def path_of(path: str) -> Target:
 
 def model_of(target: Target, session: Session) -> tuple[type[Stored], Session]:
     """The class of a target, and the session in whose scope it is."""
-    model = _MODELS[target.kind]
+    model = MODELS[target.kind]
     bucket = target.id_of("buckets")
     if bucket is None:
         return model, session
@@ -124,9 +123,9 @@ def inside(target: Target) -> Target:
     """
     if target.id is None:
         return target
-    if target.kind not in _BELOW:
+    if target.kind not in BELOW:
         raise Misuse(f"nothing is inside of {target}: kinto-orm get {target}")
-    return target.child(_BELOW[target.kind][0], None)
+    return target.child(BELOW[target.kind][0], None)
 
 
 def single(target: Target) -> Target:
@@ -170,5 +169,5 @@ def _steps(path: str) -> list[tuple[str, str | None]]:
                 f"{kind!r} does, as in /buckets/blog/collections/articles/records/first"
             )
         steps.append((kind, id))
-        allowed = _BELOW.get(kind, ())
+        allowed = BELOW.get(kind, ())
     return steps

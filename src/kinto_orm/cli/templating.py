@@ -6,20 +6,14 @@ from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import JsonValue
-from typer import Argument, Context, Option, Typer
+from typer import Argument, Context, Option
 
 from kinto_orm import Template
 from kinto_orm.cli import completing
-from kinto_orm.cli.commands import examples
 from kinto_orm.cli.failing import Misuse
 from kinto_orm.cli.given import json_of, text_of, value_of
 from kinto_orm.cli.printing import tell
 from kinto_orm.cli.settings import settings_of
-
-app = Typer(
-    help="Templates, rendered from the key values, on a Kinto or a kvp.io server.",
-    no_args_is_help=True,
-)
 
 Name = Annotated[
     str,
@@ -31,29 +25,30 @@ Name = Annotated[
 ]
 
 
-@app.command("list", epilog=examples("kinto-orm template list", "kinto-orm template list --json"))
 def list_(ctx: Context) -> None:
-    """List the templates by name."""
+    """List the templates by name.
+
+    Examples:
+        kinto-orm template list
+        kinto-orm template list --json
+    """
     settings = settings_of(ctx)
     with settings.session():
         settings.output.rows(({"name": each.name} for each in Template.find()), ("name",))
 
 
-@app.command(epilog=examples("kinto-orm template get nginx.conf > nginx.conf.j2"))
 def get(ctx: Context, name: Name) -> None:
-    """Print a template's source to the letter; with --json as a JSON text."""
+    """Print a template's source to the letter; with --json as a JSON text.
+
+    Examples:
+        kinto-orm template get nginx.conf > nginx.conf.j2
+    """
     settings = settings_of(ctx)
     with settings.session():
         source = Template.get(name).source
         settings.output.value(source) if settings.as_json else settings.output.text(source)
 
 
-@app.command(
-    epilog=examples(
-        "kinto-orm template set nginx.conf nginx.conf.j2",
-        "echo 'Good morning, {{ user.name }}' | kinto-orm template set motd -",
-    )
-)
 def set(
     ctx: Context,
     name: Name,
@@ -62,7 +57,12 @@ def set(
         bool, Option("--force", help="Also over what somebody else has just changed")
     ] = False,
 ) -> None:
-    """Store a template; its syntax is checked first."""
+    """Store a template; its syntax is checked first.
+
+    Examples:
+        kinto-orm template set nginx.conf nginx.conf.j2
+        echo 'Good morning, {{ user.name }}' | kinto-orm template set motd -
+    """
     source = text_of(file)
     with settings_of(ctx).session():
         template = Template.get_or_none(name)
@@ -74,21 +74,16 @@ def set(
         template.save(force=force)
 
 
-@app.command("del", epilog=examples("kinto-orm template del motd"))
 def delete(ctx: Context, name: Name) -> None:
-    """Delete a template."""
+    """Delete a template.
+
+    Examples:
+        kinto-orm template del motd
+    """
     with settings_of(ctx).session():
         Template.get(name).delete()
 
 
-@app.command(
-    epilog=examples(
-        "kinto-orm template render nginx.conf > /etc/nginx/nginx.conf",
-        "kinto-orm template render motd --var greeting=Hello --var 'ports=[80, 81]'",
-        "kinto-orm template render motd --overrides values.json",
-        "kinto-orm template render motd --file motd.j2    before it is stored",
-    )
-)
 def render(
     ctx: Context,
     name: Name,
@@ -107,7 +102,14 @@ def render(
         bool, Option("--trusted", help="In this process, without limits: only for your own")
     ] = False,
 ) -> None:
-    """Print what a template makes of the key values."""
+    """Print what a template makes of the key values.
+
+    Examples:
+        kinto-orm template render nginx.conf > /etc/nginx/nginx.conf
+        kinto-orm template render motd --var greeting=Hello --var 'ports=[80, 81]'
+        kinto-orm template render motd --overrides values.json
+        kinto-orm template render motd --file motd.j2   before it is stored
+    """
     settings = settings_of(ctx)
     given = _overrides(overrides) | _variables(var or ())
     written = None if file is None else text_of(file)

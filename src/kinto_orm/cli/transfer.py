@@ -19,7 +19,7 @@ from kinto_orm import (
 )
 from kinto_orm.cli.failing import Misuse, failure_of
 from kinto_orm.cli.printing import tell
-from kinto_orm.cli.targets import Stored, Target, inside_of, model_of, stored
+from kinto_orm.cli.targets import NOT_DATA, Stored, Target, inside_of, model_of, stored
 
 T = TypeVar("T")
 
@@ -27,7 +27,6 @@ T = TypeVar("T")
 _AT_ONCE = 100
 # Of so many failures the reasons are said.
 _SAID = 20
-_NOT_DATA = ("id", "last_modified")
 
 
 @dataclass
@@ -190,7 +189,7 @@ class Transfer:
         copy = type(original)(id=id, permissions=sets)
         for name, value in stored(original).items():
             made_by_server = schema and name == "schema" and type(value) is int
-            if name not in _NOT_DATA and not made_by_server:
+            if name not in NOT_DATA and not made_by_server:
                 copy[name] = value
         return copy
 
@@ -258,7 +257,7 @@ _INSIDE = {"buckets": ("groups", "collections"), "collections": ("records",)}
 
 def _data(found: Stored) -> Mapping[str, Any]:
     """What two objects have in common when one is a copy of the other."""
-    server_made = {*_NOT_DATA, *(["schema"] if isinstance(found, Record) else ())}
+    server_made = {*NOT_DATA, *(["schema"] if isinstance(found, Record) else ())}
     return {name: value for name, value in stored(found).items() if name not in server_made}
 
 

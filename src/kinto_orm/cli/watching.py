@@ -7,10 +7,11 @@ from typing import Annotated, Any
 from typer import Context, Option
 
 from kinto_orm import Change, Created, Deleted
+from kinto_orm.cli.arguments import TargetText
 from kinto_orm.cli.failing import Misuse
 from kinto_orm.cli.printing import Output, Row, moment, tell
 from kinto_orm.cli.settings import settings_of
-from kinto_orm.cli.targets import TargetText, inside, model_of, stored, target_of
+from kinto_orm.cli.targets import inside, model_of, stored, target_of
 
 
 def watch(

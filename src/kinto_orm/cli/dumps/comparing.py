@@ -4,23 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from pydantic import JsonValue
 
-from kinto_orm import Bucket, Collection, Group, KintoError, Record
+from kinto_orm import Collection, Group, KintoError
 from kinto_orm.cli.dumps.entries import Access, Data, Entry, Parts, differing
-from kinto_orm.cli.dumps.fetching import access_of, stored_data
-from kinto_orm.cli.targets import Stored
+from kinto_orm.cli.dumps.fetching import access_of
+from kinto_orm.cli.printing import moment
+from kinto_orm.cli.targets import MODELS, NOT_DATA, Stored, stored
 
-MODELS: dict[str, type[Stored]] = {
-    "buckets": Bucket,
-    "groups": Group,
-    "collections": Collection,
-    "records": Record,
-}
-
-_SERVERS = frozenset({"id", "last_modified"})
 # Beyond these the server makes floats of integers.
 _INTEGERS = range(-(2**63), 2**63)
 
@@ -81,7 +73,7 @@ class Comparing:
         names = self._changed_data(entry, there, made)
         if names and newer:
             raise Newer(
-                f"it was changed at {_time(there.last_modified)}, after the version in the dump, "
+                f"it was changed at {moment(there.last_modified)}, after the version in the dump, "
                 f"and differs in {', '.join(sorted(names))}; look at both, and give --force to "
                 "overwrite what is there"
             )
@@ -95,10 +87,10 @@ class Comparing:
     def _changed_data(self, entry: Entry, there: Stored, made: frozenset[str]) -> set[str]:
         if not self._has_data(entry):
             return set()
-        wanted, stored = _data(entry, made), without(stored_data(there), _SERVERS | made)
+        wanted, now = _data(entry, made), without(stored(there), NOT_DATA | made)
         if isinstance(there, Group):
-            wanted.setdefault("members", stored["members"] if not entry.whole else [])
-        names = differing(wanted, stored)
+            wanted.setdefault("members", now["members"] if not entry.whole else [])
+        names = differing(wanted, now)
         if not entry.whole:
             names &= wanted.keys()
         for name in names:
@@ -131,17 +123,13 @@ def without(data: Data, names: frozenset[str]) -> Data:
 
 
 def _data(entry: Entry, made: frozenset[str]) -> Data:
-    kept = without(entry.data, _SERVERS | made)
+    kept = without(entry.data, NOT_DATA | made)
     return {name: _sent(value) for name, value in kept.items()}
 
 
 def _is_newer(there: Stored, data: Mapping[str, JsonValue]) -> bool:
     version = data.get("last_modified")
     return isinstance(version, int) and (there.last_modified or 0) > version
-
-
-def _time(milliseconds: int | None) -> str:
-    return datetime.fromtimestamp((milliseconds or 0) / 1000, UTC).isoformat(" ", "seconds")
 
 
 def _set(there: Stored, name: str, wanted: Data) -> None:

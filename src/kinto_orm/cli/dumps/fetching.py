@@ -15,9 +15,9 @@ from itertools import islice
 from typing import TypeVar
 
 from kinto_orm import Bucket, Collection, Forbidden, Group, NotFound, Record, Session
-from kinto_orm import field as stored
+from kinto_orm import field as named
 from kinto_orm.cli.dumps.entries import Access, Data, Entry, Parts
-from kinto_orm.cli.targets import Stored, Target
+from kinto_orm.cli.targets import Stored, Target, stored
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -135,14 +135,14 @@ class Fetching:
         access = access_of(found) if self.parts.permissions else None
         if self.parts.permissions and access is None:
             self.notes.hide(target)
-        data = stored_data(found) if says_data else {}
+        data = stored(found) if says_data else {}
         return Entry(target, data, access, says_data=says_data)
 
 
 def records_of(session: Session) -> Iterator[Data]:
     """The data of all records of the session's collection."""
     for found in session.find(Record).page_size(_PAGE):
-        yield stored_data(found)
+        yield stored(found)
 
 
 def fetched(inside: Session, model: type[M], ids: Iterable[str]) -> list[M]:
@@ -160,11 +160,6 @@ def fetched(inside: Session, model: type[M], ids: Iterable[str]) -> list[M]:
             if each.error is not None and not isinstance(each.error, NotFound):
                 raise each.error from None
     return [each.result for each in outcomes if each.result is not None]
-
-
-def stored_data(found: Stored) -> Data:
-    """An object's data as it is stored."""
-    return dict(found.model_dump(mode="json", by_alias=True))
 
 
 def access_of(found: Stored) -> Access | None:
@@ -203,7 +198,7 @@ def chunked(items: Iterable[T], size: int) -> Iterator[list[T]]:
 def _state(inside: Session) -> tuple[int, int | None]:
     """How many records there are, and when the newest was written."""
     records = inside.find(Record)
-    newest = records.order_by(stored("last_modified").desc()).only("id").first()
+    newest = records.order_by(named("last_modified").desc()).only("id").first()
     return records.count(), None if newest is None else newest.last_modified
 
 

@@ -22,10 +22,10 @@ from kinto_orm import (
     TransportError,
     Unauthorized,
 )
-from kinto_orm.cli.dumps.comparing import MODELS, Comparing
+from kinto_orm.cli.dumps.comparing import Comparing
 from kinto_orm.cli.dumps.entries import Entry, Parts, Unreadable
 from kinto_orm.cli.dumps.fetching import AT_ONCE, chunked, fetched, side_by_side
-from kinto_orm.cli.targets import Stored, Target
+from kinto_orm.cli.targets import MODELS, Stored, Target
 
 Place = tuple[str, str]
 """A bucket's id, and that of a collection in it."""

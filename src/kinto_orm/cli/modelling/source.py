@@ -15,11 +15,11 @@ from pydantic import JsonValue
 from kinto_orm.cli.modelling.formats import GUESSED, TYPES
 from kinto_orm.cli.modelling.naming import Names, class_name, class_names, field_names
 from kinto_orm.cli.modelling.shapes import Member, Shape
+from kinto_orm.cli.targets import NOT_DATA
 
 _WIDTH = 88
 _LONGEST_NAME = 40
 _SCALARS = {"bool": "bool", "int": "int", "float": "float"}
-_SERVERS = frozenset({"id", "last_modified"})
 _STANDARD = {
     "dt": "import datetime as dt",
     "IPv4Address": "ipaddress",
@@ -55,7 +55,7 @@ class Module:
                 `schema` into each record.
         """
         name = self._names.unique(class_name(collection))
-        left_out = _SERVERS | ({"schema"} if has_schema else set())
+        left_out = NOT_DATA | ({"schema"} if has_schema else set())
         members = {
             stored: each for stored, each in (shape.members or {}).items() if stored not in left_out
         }
