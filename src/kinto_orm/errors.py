@@ -54,9 +54,11 @@ class KintoError(Exception):
         lost: Whether the server may have done the work although no answer said so: the
             connection broke after the request was sent, the answer came too late or cannot be
             read, or a gateway gave it up.
+        of_hook: Whether a hook of a model raised it, so that it says nothing of the write around.
     """
 
     lost: bool = False
+    of_hook: bool = False
 
 
 def again(error: KintoError, message: str) -> KintoError:

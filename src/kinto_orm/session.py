@@ -308,7 +308,7 @@ class Session(Scope):
             objects: Any iterable of objects, or of mappings of their fields, each with its id.
             delete_missing: Delete at the end what is there and was not given; nothing when
                 something failed. The ids of all that was given are kept in memory until then.
-            dry_run: Only say what would be done.
+            dry_run: Only say what would be done. Hooks are not called, for they might write.
             existing: "update": fields that the model does not declare, and the object does not
                 have, stay. "replace": they are taken away.
             workers: As in `save_all`.

@@ -343,11 +343,13 @@ async def test_loaded_ones(session: AnySession) -> None:
     theirs.n = 3
     await do(theirs.save)
     mine.title = "mine"
-    with pytest.raises(Conflict):
-        await do(mine.save, existing="update")
+    for existing in ("update", "replace"):
+        with pytest.raises(Conflict):
+            await do(mine.save, existing=existing)
     await do(mine.save, existing="skip")
-    assert (await do(Todo.get, "a")).title == "x"
-    await do(mine.save, existing="replace")
+    there = await do(Todo.get, "a")
+    assert (there.title, there.n) == ("x", 3)
+    await do(mine.save, force=True)
     assert (await do(Todo.get, "a")).n == 0
 
 

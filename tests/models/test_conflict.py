@@ -394,3 +394,19 @@ async def test_a_conflict_merges_once() -> None:
     await do(todo.refresh)
     assert await conflict_of(conflict.merge) is conflict
     assert todo.title == "newer"
+
+
+async def test_merging_with_an_earlier_timestamp(session: AnySession) -> None:
+    """What was deleted and made anew with an old stamp is what is there: a merge ends the race."""
+    mine = await do(Todo(id="a", title="x").save)
+    theirs = await do(Todo.get, "a")
+    await do(theirs.delete)
+    await do(Todo(id="a", title="anew").save, last_modified=5)
+    mine.done = True
+    with pytest.raises(Conflict) as refused:
+        await do(mine.save)
+    merged = refused.value.merge("local")
+    assert merged is mine
+    await do(mine.save)
+    assert (await do(Todo.get, "a")).title in ("anew", "x")
+    assert (await do(Todo.get, "a")).done is True

@@ -588,3 +588,21 @@ def test_a_hook_may_save_others() -> None:
             "log-y",
             "log-z",
         }
+
+
+@pytest.mark.parametrize("ends", [SystemExit, KeyboardInterrupt])
+def test_a_hook_that_ends_the_program(ends: type[BaseException]) -> None:
+    """What was answered until then is counted."""
+
+    class Ending(Record, collection="todos"):
+        def after_save(self) -> None:
+            if self.id == "t6":
+                raise ends
+
+    with Session("memory://", bucket=f"ending-{ends.__name__.lower()}") as session:
+        session.sync_schema(Ending)
+        with pytest.raises(ends) as ended:
+            session.save_all(Ending(id=f"t{n}") for n in range(20))
+        summary = getattr(ended.value, "summary", None)
+        told = [str(summary)] if summary else ended.value.__notes__
+        assert any("6 created" in each for each in told)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from itertools import count
 from random import Random
 from typing import Any
@@ -55,6 +56,12 @@ async def _shown(each: Any) -> Any:
     return data, each.permissions.wanted()
 
 
+def without_left(plan: RestorePlan, shown: Shown) -> Shown:
+    """What is in a bucket, but for the empty collections that a plan names."""
+    left = {f"/buckets/{plan.bucket}/{path}" for path in plan.left}
+    return {uri: each for uri, each in shown.items() if uri not in left}
+
+
 async def titles() -> dict[str, str]:
     """The titles of all todos, by id."""
     return {each.id: each.title for each in await do(Todo.find())}
@@ -103,7 +110,7 @@ async def changed(session: AnySession) -> tuple[Bucket, int, Shown]:
 
 
 PLAN = """\
-{bucket} at {when}: 3 created, 3 updated, 4 deleted
+{bucket} at {when}: 3 created, 3 updated, 1 skipped, 3 deleted
   ~ : note
   + groups/writers
   - collections/other/records/r
@@ -112,8 +119,8 @@ PLAN = """\
   + collections/todos/records/gone2
   - collections/todos/records/new
   ~ collections/todos/records/shared: permissions
-  - collections/other
-  - groups/new"""
+  - groups/new
+  left empty, for what others write meanwhile would be deleted with it: collections/other"""
 
 
 async def test_all_of_it_is_what_it_was(changed: tuple[Bucket, int, Shown]) -> None:
@@ -125,10 +132,11 @@ async def test_all_of_it_is_what_it_was(changed: tuple[Bucket, int, Shown]) -> N
     first, *lines = str(plan).splitlines()
     expected = PLAN.format(bucket=bucket.id, when=when).splitlines()
     assert (first, sorted(lines)) == (expected[0], sorted(expected[1:]))
-    assert await everything(bucket) == before
+    assert plan.left == ["collections/other"]
+    assert without_left(plan, await everything(bucket)) == before
     again = await do(bucket.restore, when)
-    assert str(again) == f"{bucket.id} at {when}: 6 unchanged"
-    assert await everything(bucket) == before
+    assert str(again).startswith(f"{bucket.id} at {when}: 6 unchanged, 1 skipped")
+    assert without_left(again, await everything(bucket)) == before
 
 
 async def test_a_dry_run_says_the_same(changed: tuple[Bucket, int, Shown]) -> None:
@@ -143,7 +151,7 @@ async def test_a_dry_run_says_the_same(changed: tuple[Bucket, int, Shown]) -> No
     assert plan.dry_run
     assert await everything(bucket) == there
     done = await do(bucket.restore, when)
-    assert (done.created, done.updated, done.deleted) == (3, 3, 4)
+    assert (done.created, done.updated, done.deleted) == (3, 3, 3)
 
 
 async def test_a_collection_with_all_of_its_records(session: AnySession) -> None:
@@ -174,6 +182,25 @@ async def test_a_collection_that_was_made_anew(session: AnySession) -> None:
     plan = await do(bucket.restore, when)
     assert (plan.created, plan.updated, plan.deleted, plan.failed) == (1, 1, 1, [])
     assert await everything(bucket) == before
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_timestamps_that_were_given(session: AnySession, hours: int) -> None:
+    """A clock that is ahead, or old stamps, do not say when something was done."""
+    bucket = await bucket_of(session)
+    stamp = time.time_ns() // 10**6 + hours * 3600_000
+    await do(Todo(id="copied", title="1").save, last_modified=stamp)
+    last = await do(Todo(id="after", title="1").save)
+    # Where the object's own stamp is no time, the entry has one.
+    (entry,) = await do(await do(last.history))
+    when = last.last_modified if hours < 0 else entry.last_modified
+    time.sleep(0.003)
+    await do(Todo(id="new", title="2").save, last_modified=stamp + 5000)
+    last.title = "2"
+    await do(last.save)
+    plan = await do(bucket.restore, when)
+    assert (plan.updated, plan.deleted, plan.failed) == (1, 1, [])
+    assert await titles() == {"copied": "1", "after": "1"}
 
 
 async def test_what_is_older_than_the_history(session: AnySession) -> None:
@@ -225,7 +252,8 @@ async def test_what_somebody_changes_meanwhile(session: AnySession, place: Place
 
     plan = await do(bucket.restore, when, progress=meanwhile)
     records = [f"collections/todos/records/{name}" for name in ("b", "gone", "left", "new")]
-    assert sorted(each.target for each in plan.failed) == ["collections/made", *records]
+    assert sorted(each.target for each in plan.failed) == records
+    assert plan.left == ["collections/made"]
     assert all(isinstance(each.error, Conflict) for each in plan.failed)
     assert "stays as it is" in str(plan.failed[0].error)
     assert (plan.created, plan.updated, plan.deleted) == (1, 1, 0)
@@ -326,6 +354,9 @@ steps = st.one_of(
     st.tuples(st.just("delete"), st.sampled_from("ab"), st.sampled_from("xyz")),
     st.tuples(st.just("grant"), st.sampled_from("ab"), st.sampled_from("xyz"), st.booleans()),
     st.tuples(st.just("drop"), st.sampled_from("ab")),
+    st.tuples(
+        st.just("stamp"), st.sampled_from("ab"), st.sampled_from("xyz"), st.sampled_from((-1, 1))
+    ),
     st.tuples(st.just("group"), st.booleans()),
 )
 
@@ -354,6 +385,13 @@ def step(session: Session, what: Any, number: int) -> None:
         record = record or collection.records.new(id=rest[1])
         record[rest[2]] = number
         record.save()
+    elif act == "stamp":
+        # Hours away; what is there can only become later.
+        hours = 1 if record is not None else rest[2]
+        record = record or collection.records.new(id=rest[1])
+        record["title"] = number
+        stamp = max(record.last_modified or 0, time.time_ns() // 10**6 + hours * 3600_000)
+        record.save(last_modified=stamp + 1)
     elif record is not None and act == "delete":
         record.delete()
     elif record is not None:
@@ -389,15 +427,17 @@ async def any_history(url: str, bucket: str, before: list[Any], after: list[Any]
         made = Bucket(id=bucket).save()
         for number, what in enumerate(before):
             step(session, what, number)
-        when, then = await now_in(made), await everything(made)
+        when, then = made.history().limit(1).all()[0].last_modified, await everything(made)
+        time.sleep(0.003)  # what is done in the same millisecond is done at that time
         for number, what in enumerate(after, len(before)):
             step(session, what, number)
         promised = made.restore(when, dry_run=True)
         plan = made.restore(when)
         assert (plan.failed, plan.unknown) == ([], [])
         assert sorted(map(str, promised.changes)) == sorted(map(str, plan.changes))
-        assert await everything(made) == then
-        assert made.restore(when).total == made.restore(when).unchanged
+        assert without_left(plan, await everything(made)) == then
+        again = made.restore(when)
+        assert (again.total, again.left) == (again.unchanged + len(plan.left), plan.left)
 
 
 @given(before=st.lists(steps, max_size=10), after=st.lists(steps, max_size=10))
@@ -426,6 +466,7 @@ def steps_like(random: Random, number: int) -> Any:
             ("delete", *where),
             ("grant", *where, random.random() < 0.7),
             ("drop", where[0]),
+            ("stamp", *where, random.choice((-1, 1))),
             ("group", random.random() < 0.3),
         ]
     )

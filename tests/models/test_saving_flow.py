@@ -829,3 +829,17 @@ def test_a_look_that_fails_after_a_loss() -> None:
     assert error.lost
     whole = shows(stored(todo), {"read": [Everyone], "write": ["me"]})
     assert feed(saving(todo, SCOPE), is_there(stored(todo)), whole)[0] == "created"
+
+
+@pytest.mark.parametrize("status", [200, 201])
+def test_a_late_answer_takes_no_changes_back(status: int) -> None:
+    """The answer to the creation was lost, the object went on, and the old answer comes: no."""
+    todo = Todo(title="first")
+    first = stored(todo)
+    fails(saving(todo, SCOPE), Timeout, no_answer())
+    todo.title = "second"
+    error, _ = fails(saving(todo, SCOPE), BadReply, shows(first, status=status))
+    assert error.lost
+    assert todo.title == "second"
+    error, _ = fails(saving(todo, SCOPE), Conflict, is_there(first))
+    assert error.unconfirmed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from kinto_orm import (
     InvalidData,
     NotFound,
     Record,
+    Session,
     SyncChange,
     SyncPlan,
 )
@@ -241,3 +242,62 @@ async def test_what_is_no_model(session: AnySession) -> None:
         await do(session.sync, "todos", [])
     with pytest.raises(TypeError, match="iterable"):
         await do(session.sync, Todo, {"id": "a"})
+
+
+async def test_what_is_added_meanwhile_stays(
+    session: AnySession, place: Place, three: list[Todo]
+) -> None:
+    """What another writer adds or changes while it runs was not there, and is named."""
+
+    def meanwhile() -> Iterator[Todo]:
+        yield Todo(id="a", title="a")
+        auth = {"auth": ("tests", "s3cret")} if place.name == "http" else {}
+        with Session(place.url, bucket=session.bucket, **auth) as other:
+            Todo(id="theirs", title="x").save(session=other)
+            Todo.get("c", session=other).assign(title="new").save()
+
+    plan = await do(session.sync, Todo, meanwhile(), delete_missing=True)
+    assert (plan.deleted, plan.left) == (1, ["c", "theirs"])
+    assert "not deleted, because somebody wrote it meanwhile: c, theirs" in str(plan)
+    assert await ids(session) == ["a", "c", "theirs"]
+
+
+async def test_the_bucket_by_both_of_its_names(place: Place) -> None:
+    """The personal bucket has two ids, and is one bucket."""
+    async with entered(place.session(bucket="default", collection="mine")) as personal:
+        await do(Record(id="a", n=1).save)
+        mine = await do(Bucket.get, "default")
+        for given in (Bucket(id="default"), Bucket(id=mine.id)):
+            plan = await do(personal.sync, Bucket, [given], delete_missing=True, dry_run=True)
+            assert mine.id not in [c.id for c in plan.changes if c.action == "delete"]
+
+
+async def test_a_dry_run_calls_no_hooks(wire: Wire) -> None:
+    """They might write; and nothing that was given is changed, down to its lists."""
+
+    class Hooked(Record, collection="todos"):
+        tags: list[str] = []
+
+        def before_save(self) -> None:
+            self.tags.append("hooked")
+            called.append(self.id)
+
+        def after_save(self) -> None:
+            called.append(self.id)
+
+    called: list[str] = []
+    session = wire.session
+    await do(session.save_all, [Hooked(id=name, tags=["x"]) for name in "ab"])
+    called.clear()
+    wire.clear()
+    loaded = await do(Hooked.get, "a")
+    loaded.tags.append("mine")
+    given: list[Any] = [loaded, Hooked(id="b"), Hooked(id="c"), {"id": "d"}]
+    for existing in ("update", "replace"):
+        plan = await do(session.sync, Hooked, given, dry_run=True, existing=existing)
+        assert sorted(each.id for each in plan.changes) == ["a", "b", "c", "d"]
+    assert not called
+    assert not writes(wire)
+    assert (loaded.tags, given[1].tags) == (["x", "hooked", "mine"], [])
+    await do(session.sync, Hooked, given)
+    assert sorted(called) == sorted("abcd" * 2)

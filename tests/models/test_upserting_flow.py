@@ -39,6 +39,8 @@ from kinto_orm import (
 )
 from kinto_orm.bulk.jobs import Existing
 from kinto_orm.bulk.summary import Bulk, saving_jobs
+from kinto_orm.models.getting import getting_or_creating
+from kinto_orm.models.patching import modifying
 from kinto_orm.models.upserting import looking_for, upserting
 
 SCOPE = nowhere()
@@ -147,7 +149,7 @@ def test_what_is_there_does_not_fit() -> None:
     assert todo.is_new
     result, steps = feed(upsert(todo, "replace"), shows(raw(n="many")), shows(raw(LATER)))
     assert result == "updated"
-    assert (steps[1].method, steps[1].headers) == ("PUT", {})
+    assert (steps[1].method, steps[1].headers) == ("PUT", {"If-Match": f'"{NOW}"'})
 
 
 def test_permissions_go_along() -> None:
@@ -338,3 +340,70 @@ def test_a_look_that_fails() -> None:
     failures, _ = feed(requests_of(many.writing([new(), new(id="b")])), forbids(), root(25))
     assert [type(each.error) for each in failures] == [Forbidden, Forbidden]
     assert not many.is_in_vain
+
+
+class Hooked(Todo, collection="todos"):
+    """Whose hooks meet a Conflict of another object, as one that saves an audit entry does."""
+
+    when: str = "before_save"
+
+    def before_save(self) -> None:
+        self._meet("before_save")
+
+    def after_save(self) -> None:
+        self._meet("after_save")
+
+    def _meet(self, when: str) -> None:
+        if self.when == when:
+            there = {"existing": object_of("a")}
+            conflict = Conflict("of a hook", status=412, details=there)
+            conflict.local = self
+            raise conflict
+
+
+@pytest.mark.parametrize("when", ["before_save", "after_save"])
+@pytest.mark.parametrize("existing", ["skip", "update", "replace"])
+def test_a_conflict_of_a_hook_skips_nothing(existing: Existing, when: str) -> None:
+    """It does not say that the object is there, even when it names it."""
+    todo = Hooked(id="a", title="x", when=when)
+    answers = [is_missing(), shows(raw(when=when), status=201)]
+    flow = upserting(todo, SCOPE, existing)
+    error, _ = fails(flow, Conflict, *answers[: 1 if when == "before_save" else 2])
+    assert error.of_hook
+
+
+@pytest.mark.parametrize("when", ["before_save", "after_save"])
+def test_a_conflict_of_a_hook_is_no_lost_race(when: str) -> None:
+    """Nothing is done again for it, and nobody is taken for the one who was first."""
+    created = [is_missing(), shows(raw(when=when), status=201)]
+    steps = 1 if when == "before_save" else 2
+    flow = getting_or_creating(Hooked, SCOPE, "a", {"title": "x", "when": when}, {})
+    fails(flow, Conflict, *created[:steps])
+    changed = [shows(raw(when=when)), shows(raw(LATER, when=when, n=3))]
+    flow = modifying(Hooked, SCOPE, "a", lambda each: each.__setattr__("n", 3), 5)
+    fails(flow, Conflict, *changed[:steps])
+
+
+def test_replacing_what_cannot_be_compared_overwrites_what_was_seen_only() -> None:
+    """The whole is sent with the timestamp that was read; a later one is a Conflict."""
+    flow = upserting(new(), SCOPE, "replace")
+    _, steps = feed(flow, shows(raw(n="no number")), shows(raw(LATER)))
+    assert (steps[1].method, steps[1].headers) == ("PUT", {"If-Match": f'"{NOW}"'})
+    todo = new()
+    flow = upserting(todo, SCOPE, "replace")
+    error, _ = fails(flow, Conflict, shows(raw(n="no number")), is_there(raw(LATER, n=7)))
+    assert error.remote.n == 7  # type: ignore[union-attr]
+    _, steps = feed(todo.__kinto_save__(SCOPE, force=True), shows(raw(LATER + 1)))
+    assert steps[0].headers == {}
+
+
+@pytest.mark.parametrize("existing", ["update", "replace"])
+def test_a_known_object_is_saved_with_its_own_precondition(existing: Existing) -> None:
+    """Nothing is looked at, which would be taken for what it was changed from."""
+    todo = new()
+    feed(upserting(todo, SCOPE, existing), shows(raw()))
+    todo.n = 5
+    error, steps = fails(upserting(todo, SCOPE, existing), Conflict, is_there(raw(LATER, n=7)))
+    assert asked(steps) == [f"PATCH {TODOS}/a"]
+    assert steps[0].headers == {"If-Match": f'"{NOW}"'}
+    assert error.contested == {("n",)}

@@ -189,7 +189,13 @@ class Bulk:
     def writing(self, objects: list[Any]) -> Flow[list[Failure]]:
         """Write a chunk; what of it failed."""
         jobs = yield from self._jobs.making(objects)
-        yield from together(self._scope, jobs)
+        try:
+            yield from together(self._scope, jobs)
+        except BaseException:
+            # An exit or an interrupt: what was answered before is done.
+            with self._lock:
+                self.summary.count(job.outcome for job in jobs if job.outcome.status != "queued")
+            raise
         with self._lock:
             self.summary.stopped = self._outage.after(jobs)
             return self.summary.count(job.outcome for job in jobs)

@@ -162,14 +162,16 @@ def _refuse_other(stored: Stored, written: Written, raw: Mapping[str, Any]) -> N
     """Refuse an answer that does not show the write: each write gets a later timestamp.
 
     A plugin of the server may have changed what was sent. That can be told from an answer to
-    somebody else's write only where nobody else can have written.
+    somebody else's write only where nobody else can have written, and no earlier answer was lost:
+    that may come now, and is of what the object was then.
 
     Raises:
         BadReply: It is an old one, or another one's.
     """
     known, stamped = written.known or 0, raw["last_modified"]
     done = shows(stored, raw, written.sent) and written.removed.isdisjoint(raw)
-    if stamped < known or not (done or written.own):
+    is_its_own = written.own and not state_of(stored).doubt
+    if stamped < known or not (done or is_its_own):
         raise BadReply(
             f"cannot {doing(stored, written.place)}: the answer does not show what was written; "
             "does a proxy or a cache repeat an old answer, or mix answers up? Whether it was saved "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import partial
 from typing import Any, Literal
 
 from kinto_orm.errors import BadReply, Conflict, InvalidData, ResponseError
@@ -111,7 +112,7 @@ def _conflict(local: Stored, message: str, error: ResponseError | None) -> Confl
     )
     conflict.local = local
     conflict.base = _base(local)
-    conflict.merger = _merge
+    conflict.merger = partial(_merge, since=known_stamp(local))
     return conflict
 
 
@@ -142,13 +143,22 @@ def _own_names(local: Stored) -> set[str]:
     return set(dump_of(local)) if is_new(local) else changes_of(local).names
 
 
-def is_ahead_of(local: Stored, remote: Stored) -> bool:
-    """Whether an object was brought up to date since, beyond what a conflict shows."""
+def is_ahead_of(local: Stored, remote: Stored, since: int | None) -> bool:
+    """Whether an object was brought up to date since, beyond what a conflict shows.
+
+    A lower timestamp alone does not say that what is shown is older: an object may be deleted and
+    created with another one, or the server be put back from a backup.
+
+    Args:
+        local: The object.
+        remote: What the conflict shows.
+        since: The timestamp that the object had then.
+    """
     known = known_stamp(local)
-    return known is not None and known > (remote.last_modified or 0)
+    return known is not None and known != since and known > (remote.last_modified or 0)
 
 
-def _merge(conflict: Conflict, prefer: Literal["local", "remote"] | None) -> Any:
+def _merge(conflict: Conflict, prefer: Literal["local", "remote"] | None, since: int | None) -> Any:
     """Bring the local object up to date; see Conflict.merge."""
     local: Stored = conflict.local
     remote: Stored | None = conflict.remote
@@ -161,7 +171,7 @@ def _merge(conflict: Conflict, prefer: Literal["local", "remote"] | None) -> Any
             state.permissions = bound(local, wished(state.permissions))
         set_state(local, state)
         return local
-    if is_ahead_of(local, remote):
+    if is_ahead_of(local, remote, since):
         return local  # another task of this program took something newer meanwhile
     merged = put_together(local, remote, _own_names(local), prefer)
     # It may have been changed since the conflict was met.

@@ -93,8 +93,7 @@ def getting_or_creating(
     try:
         yield from made.__kinto_save__(scope)
     except Conflict as conflict:
-        # One of a hook is about something else.
-        if conflict.unconfirmed or conflict.local is not made:
+        if conflict.unconfirmed or conflict.of_hook or conflict.local is not made:
             raise
         return (yield from model.__kinto_get__(scope, id)), False
     return made, True

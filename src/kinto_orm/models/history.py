@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from itertools import islice
 from typing import ClassVar, NoReturn, TypeVar
@@ -15,7 +15,7 @@ from kinto_orm.models.contents import name_of
 from kinto_orm.models.pristine import adopt
 from kinto_orm.models.resource import Resource
 from kinto_orm.models.state import State, own_state, set_state, state_of
-from kinto_orm.queries.conditions import Column, col
+from kinto_orm.queries.conditions import Column, Condition, col
 from kinto_orm.queries.pager import reading_all
 from kinto_orm.queries.positions import next_position
 from kinto_orm.queries.query import Query
@@ -29,6 +29,10 @@ from kinto_orm.wire.scope import Scope
 R = TypeVar("R", bound=Resource)
 
 _ENTRIES_IN_A_PAGE = 100
+# An object's timestamp is so many milliseconds before that of its entry, or after it, where the
+# server made both in one request.
+_LATEST = 10_000
+_EARLIEST = 100
 # Paths are long, and some servers take no URL of more than 4,000 characters.
 _PATHS_IN_A_REQUEST = 20
 
@@ -126,29 +130,60 @@ def history_in(place: Place) -> Flow[History]:
 def modified_at() -> Column[int]:
     """The timestamp of the object that an entry shows, for conditions.
 
-    An entry's own one is some milliseconds later, or earlier.
+    An entry's own one is some milliseconds later; see `done_at` for one that is far away.
     """
     return col(HistoryEntry.target)["data"]["last_modified"]
 
 
-def newest_of(history: Query[HistoryEntry], uris: Iterable[str]) -> Flow[dict[str, HistoryEntry]]:
+def done_at(entry: HistoryEntry) -> int:
+    """When something was done, in milliseconds.
+
+    The server writes an entry at the end of the request, or of the whole batch: then the object's
+    timestamp is the better one, and what `todo.last_modified` says. Where the two are far from
+    each other, the object's was given by who wrote it, or follows such a one.
+    """
+    data = entry.target.get("data")
+    given = data.get("last_modified") if isinstance(data, dict) else None
+    written = entry.last_modified or 0
+    is_near = type(given) is int and written - _LATEST <= given <= written + _EARLIEST
+    return given if is_near else written  # type: ignore[return-value]
+
+
+def near(when: int) -> tuple[Condition, Condition]:
+    """Conditions that find all entries of what was done after a time, and of all until then.
+
+    They find some others, too: `done_at` tells.
+    """
+    written = col(HistoryEntry.last_modified)
+    return written > max(when - _EARLIEST, 0), written <= when + _LATEST
+
+
+def newest_of(
+    history: Query[HistoryEntry],
+    uris: Iterable[str],
+    wanted: Callable[[HistoryEntry], bool] = lambda _: True,
+) -> Flow[dict[str, HistoryEntry]]:
     """The newest entry of each of these objects that is no deletion, by the object's path.
 
     Args:
         history: In which entries.
         uris: Of the objects.
+        wanted: Which entries.
     """
-    parts = yield from side_by_side(_newest_of(history, each) for each in _groups(uris))
+    parts = yield from side_by_side(_newest_of(history, each, wanted) for each in _groups(uris))
     return {uri: entry for part in parts for uri, entry in part.items()}
 
 
-def _newest_of(history: Query[HistoryEntry], uris: list[str]) -> Flow[dict[str, HistoryEntry]]:
+def _newest_of(
+    history: Query[HistoryEntry], uris: list[str], wanted: Callable[[HistoryEntry], bool]
+) -> Flow[dict[str, HistoryEntry]]:
     found: dict[str, HistoryEntry] = {}
     these = history.where(HistoryEntry.action != "delete", col(HistoryEntry.object_uri).in_(uris))
     pages = yield from these.page_size(_ENTRIES_IN_A_PAGE).opening()
     while pages.has_more and not found.keys() >= set(uris):
         for each in pages.take((yield from pages.fetching())):
-            found.setdefault(each.object_uri, each)
+            if wanted(each):
+                found.setdefault(each.object_uri, each)
         yield ANEW
     return found
 

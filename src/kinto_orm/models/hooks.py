@@ -9,11 +9,12 @@ import inspect
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, TypeVar
 
-from kinto_orm.errors import ConfigurationError, ModelError, Unsupported
+from kinto_orm.errors import ConfigurationError, KintoError, ModelError, Unsupported
 from kinto_orm.models.asking import scope_of
 from kinto_orm.models.contents import name_of
 from kinto_orm.models.deleting import Tombstone, refuse_unknown_object
 from kinto_orm.models.saving import Saved, refuse_partial
+from kinto_orm.models.state import state_of
 from kinto_orm.models.stored import Stored
 from kinto_orm.wire.flows import Flow, calling
 from kinto_orm.wire.scope import Scope
@@ -121,7 +122,8 @@ def around_save(stored: Stored, given: Scope | None, saving: Flow[Saved]) -> Flo
         saving: The save, which was not begun.
     """
     model = type(stored)
-    if not (has_hook(model, "before_save") or has_hook(model, "after_save")):
+    has_hooks = has_hook(model, "before_save") or has_hook(model, "after_save")
+    if not has_hooks or state_of(stored).rehearsed:
         return saving
     return _around_save(stored, given, saving)
 
@@ -168,9 +170,13 @@ def calling_hook(stored: Stored, name: str) -> Flow[None]:
     """Call a hook of an object.
 
     Raises:
-        Exception: What it raises.
+        Exception: What it raises; a Conflict says that it is not that of the write.
     """
-    yield from calling(getattr(stored, name), f"{type(stored).__name__}.{name}()")
+    try:
+        yield from calling(getattr(stored, name), f"{type(stored).__name__}.{name}()")
+    except KintoError as error:
+        error.of_hook = True
+        raise
 
 
 def calling_after(stored: Stored, name: str, done: str) -> Flow[None]:

@@ -241,8 +241,8 @@ def modifying(
         try:
             yield from found.__kinto_save__(None)
         except Conflict as conflict:
-            # One of a hook is about something else.
-            if conflict.unconfirmed or conflict.local is not found or attempt == times:
+            is_own = conflict.local is found and not conflict.of_hook
+            if conflict.unconfirmed or not is_own or attempt == times:
                 raise
         else:
             return found

@@ -17,6 +17,7 @@ from kinto_orm.wire.flows import Flow, Step
 from kinto_orm.wire.messages import Request
 
 _SHOWN = 100
+_NAMED = 10
 _SIGNS = {"create": "+", "update": "~", "delete": "-"}
 
 Act = Literal["create", "update", "delete"]
@@ -49,10 +50,13 @@ class Plan(Summary):
     Attributes:
         dry_run: Whether nothing was written.
         changes: What was created, updated and deleted, or would be.
+        left: What was to be deleted, and is left because somebody wrote it meanwhile: ids, of
+            `bucket.restore` paths in the bucket.
     """
 
     dry_run: bool = False
     changes: list[SyncChange] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
 
     def shown(self, title: str, more: Sequence[str]) -> str:
         """How it is printed.
@@ -68,6 +72,19 @@ class Plan(Summary):
         left = len(self.changes) - len(lines)
         lines += [f"and {left} more"] if left else []
         return "\n  ".join([head, *lines, *self._reasons, *more])
+
+
+def listed(why: str, names: Sequence[str]) -> list[str]:
+    """The line that names what was left alone; none where that is nothing.
+
+    Args:
+        why: Why it was.
+        names: Its ids or paths.
+    """
+    if not names:
+        return []
+    more = len(names) - _NAMED
+    return [f"{why}: {', '.join(names[:_NAMED])}" + (f" and {more} more" if more > 0 else "")]
 
 
 def noting(plan: Plan, id: str, model: type[Stored], flow: Flow[Any]) -> Flow[Any]:

@@ -1,7 +1,8 @@
 """Putting a bucket back to what it was at a time: `bucket.restore`.
 
 What was done since is found by the history, and undone object by object: the bucket, its groups and
-collections, their records; at the end what was not there then is deleted. Each write says which
+collections, their records; at the end what was not there then is
+deleted, but for collections, which stay empty. Each write says which
 state of the object it undoes, so that what somebody does meanwhile stays.
 """
 
@@ -22,14 +23,12 @@ from kinto_orm.models.conflicts import conflict_of, conflict_with
 from kinto_orm.models.getting import is_missing
 from kinto_orm.models.history import HistoryEntry, shown_by
 from kinto_orm.models.permissions import Everyone, Permissions, known_to, wished
-from kinto_orm.models.planning import Plan, noting
+from kinto_orm.models.planning import Plan, listed, noting
 from kinto_orm.models.pristine import adopt
 from kinto_orm.models.resource import Resource
 from kinto_orm.models.saving import creating_again
 from kinto_orm.models.state import permissions_of
 from kinto_orm.models.traces import Then, Trace
-from kinto_orm.queries.pager import reading_all
-from kinto_orm.queries.query import Query
 from kinto_orm.wire.clock import milliseconds
 from kinto_orm.wire.flows import Flow
 from kinto_orm.wire.messages import Request
@@ -46,7 +45,6 @@ Done = Literal["created", "updated", "unchanged", "skipped", "deleted"]
 
 # For so many objects the history is asked at once.
 _AT_ONCE = 100
-_SHOWN = 10
 _PARENTS = frozenset({"group", "collection"})
 
 
@@ -54,8 +52,9 @@ _PARENTS = frozenset({"group", "collection"})
 class RestorePlan(Plan):
     """What was done to put a bucket back to what it was at a time, or would be done. Print it.
 
-    It has the counts of a Summary; `skipped` are those of `unknown`. The ids of `changes`, and the
-    targets of `failed`, are paths in the bucket, such as "collections/todos/records/a".
+    It has the counts of a Summary; `skipped` are those of `unknown` and `left`. The ids of
+    `changes`, and the targets of `failed`, are paths in the bucket, such as
+    "collections/todos/records/a".
 
     Attributes:
         bucket: The bucket's id.
@@ -64,6 +63,8 @@ class RestorePlan(Plan):
         changes: What was created, updated and deleted, or would be.
         unknown: Paths of what was there, and changed since, where the history does not reach back
             to the time. It was left as it is.
+        left: Paths of collections that were not there: their records are deleted, and they stay,
+            for Kinto would delete with them what somebody writes at the same time.
     """
 
     bucket: str = ""
@@ -74,11 +75,12 @@ class RestorePlan(Plan):
         return self.shown(f"{self.bucket} at {self.when}", self._left_alone())
 
     def _left_alone(self) -> list[str]:
-        if not self.unknown:
-            return []
-        more = len(self.unknown) - _SHOWN
-        names = ", ".join(self.unknown[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
-        return [f"left as it is, for the history does not reach back so far: {names}"]
+        return [
+            *listed("left as it is, for the history does not reach back so far", self.unknown),
+            *listed(
+                "left empty, for what others write meanwhile would be deleted with it", self.left
+            ),
+        ]
 
 
 class PuttingBack:
@@ -218,7 +220,7 @@ class _PutsBack:
             old = shown_by(model, entry, place, id, f"{model.__name__} {id!r}")
         _refuse_changed(there, old, trace, place)
         if old is None or entry is None:
-            return (yield from self._deleting(there, place))
+            return (yield from self._deleting(there, self._path_of(uri)))
         permissions = _permissions_in(entry)
         if there is None:
             return (yield from creating_again(old, place, permissions=permissions))
@@ -237,20 +239,17 @@ class _PutsBack:
                 then.grant("write", self._me)
             held.replace_by(then)
 
-    def _deleting(self, there: Resource | None, place: Place) -> Flow[Done]:
-        """Delete what was not there; a collection only when nothing is left in it."""
+    def _deleting(self, there: Resource | None, path: str) -> Flow[Done]:
+        """Delete what was not there; but a collection stays.
+
+        Kinto deletes a collection with whatever is in it by then, and knows no precondition
+        against that.
+        """
         if there is None:
             return "unchanged"
-        if there.__kinto_kind__ == "collection" and not self._plan.dry_run:
-            records = Query(self._models["record"], self._then.scope, f"{there.uri}/records")
-            if (yield from reading_all(records.only("id").limit(1))):
-                raise conflict_with(
-                    there,
-                    f"{there.__kinto_name__} was not there, and is not deleted: it has records "
-                    "that somebody wrote since its history was read, or that failed. Nothing was "
-                    "sent.",
-                    place,
-                )
+        if there.__kinto_kind__ == "collection":
+            self._plan.left.append(path)
+            return "skipped"
         yield from there.__kinto_delete__(self._then.scope, missing_ok=True)
         return "deleted"
 

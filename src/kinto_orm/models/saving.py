@@ -2,7 +2,7 @@
 
 New: `PUT` with `If-None-Match: *`. Changed: `PATCH` of the changed top-level fields with
 `If-Match` (a JSON-Patch when fields are removed or permissions change). Forced: `PUT` without a
-precondition. Nothing changed: nothing is sent.
+precondition, or with that of what was just seen. Nothing changed: nothing is sent.
 
 A 412 says that somebody else was first, or that an earlier sending was this very write and its
 answer was lost; `_after_412` and `_patch` decide which.
@@ -89,7 +89,7 @@ def saving(
         asked = stamp_to_send(last_modified, None if force else stored.last_modified)
         yield from check_links(stored, place.scope)
         if force:
-            saved = yield from put(stored, place, {}, asked)
+            saved = yield from put(stored, place, _if_seen(stored), asked)
             # A forced PUT leaves the permissions of what was there: they go by their difference.
             yield from sending_permissions(stored)
             return saved
@@ -130,7 +130,8 @@ def _move(stored: Stored, scope: Scope, asked: Mapping[str, int], *, force: bool
     seen = state_of(stored).seen
     set_state(moved, State(scope, plural, None, known_id=True, doubt=doubt, seen=seen))
     place = yield from place_of(moved, scope)
-    saved = yield from put(moved, place, {} if force else if_none_match(), asked, data)
+    precondition = _if_seen(moved) if force else if_none_match()
+    saved = yield from put(moved, place, precondition, asked, data)
     stamp(stored, moved.__dict__)
     adopt(stored, moved, frozenset())
     set_state(stored, state_of(moved))
@@ -318,11 +319,17 @@ def put(
     else:
         answer = reply.object
         require_id(type(stored), reply, answer["data"], stored.id)
-        if not precondition and reply.status != 201:
+        if "If-None-Match" not in precondition and reply.status != 201:
             accept(stored, written, answer)
             return "updated"
     accept(stored, written, answer)
     return "created"
+
+
+def _if_seen(stored: Stored) -> dict[str, str]:
+    """The precondition of a forced write: that there is what was seen, if anything was."""
+    seen = state_of(stored).seen
+    return {} if seen is None else if_match(seen)
 
 
 def _after_412(

@@ -26,6 +26,7 @@ class State:
         "permissions",
         "planned",
         "plural",
+        "rehearsed",
         "scope",
         "seen",
         "shared",
@@ -47,6 +48,7 @@ class State:
         past: bool = False,
         planned: dict[str, Any] | None = None,
         seen: int | None = None,
+        rehearsed: bool = False,
     ) -> None:
         self.scope = scope
         self.plural = plural
@@ -65,6 +67,8 @@ class State:
         self.planned = planned
         # The timestamp of what was seen under its id, and is to be overwritten.
         self.seen = seen
+        # It is saved to see what that would do: no hook is called, which might write.
+        self.rehearsed = rehearsed
 
     def replaced(self, **changes: Any) -> State:
         """A copy of its own with other values."""

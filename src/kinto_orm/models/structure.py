@@ -78,7 +78,8 @@ class Bucket(Resource):
 
         The bucket itself, its groups, collections and records become what they were, with their
         permissions; what was deleted since is created again, and what was created since is
-        deleted. What is as it was is not written. Hooks of models are not called.
+        deleted. Of collections that were created since the records are deleted, and they stay,
+        empty: `left` has them. What is as it was is not written. Hooks of models are not called.
 
         Each write has a precondition: what somebody else changes while this goes on stays, and is
         a Conflict in `failed`. The paths of what was changed since are kept in memory, the

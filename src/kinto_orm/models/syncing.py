@@ -20,14 +20,16 @@ from kinto_orm.models.contents import name_of
 from kinto_orm.models.hooks import sees_deletions
 from kinto_orm.models.making import of_fields
 from kinto_orm.models.naming import of_a_client
-from kinto_orm.models.planning import Plan, noting
+from kinto_orm.models.planning import Plan, listed, noting
 from kinto_orm.models.resource import Resource
 from kinto_orm.models.saving import plural_in
-from kinto_orm.models.state import state_of
+from kinto_orm.models.state import own_state, state_of
 from kinto_orm.queries.pager import Pager
 from kinto_orm.queries.query import Query
 from kinto_orm.queries.unfit import Raw
 from kinto_orm.wire.flows import ANEW, Flow
+from kinto_orm.wire.messages import timestamp
+from kinto_orm.wire.places import bucket_id
 from kinto_orm.wire.scope import Scope
 
 
@@ -39,8 +41,11 @@ class SyncPlan(Plan):
 
     Attributes:
         model: The name of the class.
-        dry_run: Whether nothing was written.
+        dry_run: Whether nothing was written; then no hook was called, and what hooks would have
+            set is not in the plan.
         changes: What was created, updated and deleted, or would be.
+        left: The ids of what was not given and would have been deleted, but was written after the
+            work began.
         kept: How many objects are there that were not given, and stay because something failed;
             None when that was not looked at.
     """
@@ -50,7 +55,8 @@ class SyncPlan(Plan):
 
     def __str__(self) -> str:
         kept = [f"{self.kept} not deleted, because something failed"] if self.kept else []
-        return self.shown(self.model, kept)
+        left = listed("not deleted, because somebody wrote it meanwhile", self.left)
+        return self.shown(self.model, kept + left)
 
 
 class Syncing:
@@ -89,6 +95,8 @@ class Syncing:
         self.plan = SyncPlan(model=model.__name__, dry_run=dry_run)
         self._scope = scope
         self._model = model
+        self._deletes = delete_missing
+        self._as_of = 0
         self._ids: set[str] = set()
         ids = self._ids if delete_missing else None
         rest = workers, on_error, progress, self.plan
@@ -96,27 +104,35 @@ class Syncing:
         self.deleting = Bulk(scope, _Deletes(scope, self.plan), *rest)
 
     def opening(self) -> Flow[None]:
-        """Make sure that a dry run does not promise what would fail.
+        """Note the time, and make sure that a dry run does not promise what would fail.
 
         Raises:
             NotFound: The collection is missing, and the first write would not make it.
         """
-        if self.plan.dry_run:
-            place = yield from home_of(self._model, self._scope)
-            if place.parents is None or not place.parents.permitted:
-                query = Query(self._model, self._scope).only("id").limit(1)
-                yield from (yield from self._pages(query, unmade=False)).fetching()
+        place = yield from home_of(self._model, self._scope)
+        checks = self.plan.dry_run and (place.parents is None or not place.parents.permitted)
+        if checks or self._deletes:
+            query = Query(self._model, self._scope).only("id").limit(1)
+            reply = yield from (yield from self._pages(query, unmade=not checks)).fetching()
+            self._as_of = timestamp(reply.headers) or 0
 
     def missing(self) -> Flow[list[Any]]:
         """Find what is there and was not given; nothing when something failed.
 
-        Where a hook is to see what is deleted it is loaded whole, else the ids are.
+        Where a hook is to see what is deleted it is loaded whole, else the ids are. What somebody
+        wrote since the work began is left: nobody could have given it.
         """
         found: list[Any] = []
+        for alias in self._ids & self._model.__kinto_aliases__:
+            self._ids.add((yield from bucket_id(self._scope, alias)))
         pages = yield from self._pages(self._seen(found), unmade=True)
         while pages.has_more:
             page = pages.take((yield from pages.fetching()))
-            found += [each for each in page if each.id not in self._ids]
+            missing = [each for each in page if each.id not in self._ids]
+            found += [each for each in missing if (each.last_modified or 0) <= self._as_of]
+            self.plan.left += [
+                each.id for each in missing if (each.last_modified or 0) > self._as_of
+            ]
             yield ANEW
         if not self.plan.failed and self.plan.stopped is None:
             return found
@@ -174,13 +190,15 @@ class _Saves(Upserts):
         return jobs
 
     def _made(self, given: Any) -> Any:
+        if isinstance(given, Resource):
+            return _rehearsing(copy.deepcopy(given)) if self._plan.dry_run else given
         if not isinstance(given, Mapping):
-            # What is given is not changed by a dry run.
-            return copy.copy(given) if self._plan.dry_run else given
+            return given
         try:
-            return of_fields(self._model, of_a_client(self._model, given), {})
+            made = of_fields(self._model, of_a_client(self._model, given), {})
         except Exception as error:  # noqa: BLE001  (whatever a validator raises: its own failure)
             return _Unfit(error)
+        return _rehearsing(made) if self._plan.dry_run else made
 
     def flow(self, target: Any, there: Any) -> Flow[Any]:
         """Make the flow that saves an object, and notes what it writes."""
@@ -215,6 +233,12 @@ class _Saves(Upserts):
             )
 
 
+def _rehearsing(stored: Resource) -> Resource:
+    """An object that is only saved to see what that would do, and calls no hooks."""
+    own_state(stored).rehearsed = True
+    return stored
+
+
 @dataclass(frozen=True, slots=True)
 class _Unfit:
     """A mapping of which no object can be made, or what is stored and does not fit the model."""
@@ -242,6 +266,8 @@ class _Deletes:
     def _noted(self, target: Any) -> Flow[Any]:
         if isinstance(target, _Unfit):
             raise target.error
+        if self._plan.dry_run:
+            _rehearsing(target)
         flow = target.__kinto_delete__(self._scope, missing_ok=True)
         return noting(self._plan, target.id, type(target), flow)
 

@@ -1,5 +1,8 @@
 """What was done in a bucket since a time, and what was there then: by its history.
 
+When something was done is told by the history, not by the object: whoever writes an object may
+give it any timestamp, and one far ahead makes all later ones of its collection follow it.
+
 Entries are read from the newest to the oldest, so that what others write meanwhile is not met.
 """
 
@@ -10,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from kinto_orm.errors import BadReply
-from kinto_orm.models.history import HistoryEntry, history_of_bucket, modified_at, newest_of
+from kinto_orm.models.history import HistoryEntry, done_at, history_of_bucket, near, newest_of
 from kinto_orm.queries.conditions import Condition, col
 from kinto_orm.queries.pager import Page, Pages, reading_all
 from kinto_orm.wire.flows import ANEW, Flow
@@ -74,14 +77,28 @@ class Then:
             Unsupported: The server lacks the history plugin.
         """
         traces: dict[str, Trace] = {}
-        pages = yield from self._entries(modified_at() > self.when)
+        done: set[str] = set()
+        pages = yield from self._entries(near(self.when)[0])
         while pages.has_more:
             for entry in pages.take((yield from pages.fetching())):
-                _note(traces, entry)
+                if entry.object_uri not in done:
+                    self._note(traces, done, entry)
             yield ANEW
         for uri in [uri for uri, each in traces.items() if each.emptied_at is not None]:
             yield from self._finding_records(traces, uri)
         return traces
+
+    def _note(self, traces: dict[str, Trace], done: set[str], entry: HistoryEntry) -> None:
+        """Note an entry; those that were noted are newer, and the first until then is the last."""
+        if not self._was_by_then(entry):
+            _note(traces, entry)
+            return
+        done.add(entry.object_uri)
+        if entry.object_uri in traces:
+            traces[entry.object_uri].was_there = entry.action != "delete"
+
+    def _was_by_then(self, entry: HistoryEntry) -> bool:
+        return done_at(entry) <= self.when
 
     def _finding_records(self, traces: dict[str, Trace], collection: str) -> Flow[None]:
         """Find the records that a collection had, which was deleted since."""
@@ -106,7 +123,8 @@ class Then:
         while pages.has_more:
             page = pages.take((yield from pages.fetching()))
             for entry in page:
-                if entry.object_uri.startswith(inside) and (entry.last_modified or 0) > made:
+                is_inside = entry.object_uri.startswith(inside) and self._was_by_then(entry)
+                if is_inside and (entry.last_modified or 0) > made:
                     found.setdefault(entry.object_uri, entry.action != "delete")
             if page and (page[-1].last_modified or 0) <= made:
                 break  # what is older went with an earlier collection of this id
@@ -118,8 +136,9 @@ class Then:
         created = HistoryEntry.action == "create"
         this = HistoryEntry.object_uri == collection
         history = yield from history_of_bucket(self.scope, self.bucket)
-        found = yield from reading_all(history.where(this, created, self._until()).limit(1))
-        return (found[0].last_modified or 0) if found else 0
+        found = yield from reading_all(history.where(this, created, self._until()))
+        made = (each.last_modified or 0 for each in found if self._was_by_then(each))
+        return next(made, 0)
 
     def looking_ahead(self, uris: Iterable[str]) -> Flow[None]:
         """Read the history before then once, for the last entries of many objects.
@@ -134,7 +153,7 @@ class Then:
             if not pages.has_more or self._known.keys() >= wanted:
                 return
             for entry in pages.take((yield from pages.fetching())):
-                if entry.object_uri in wanted:
+                if entry.object_uri in wanted and self._was_by_then(entry):
                     self._known.setdefault(entry.object_uri, entry)
             yield ANEW
 
@@ -144,10 +163,11 @@ class Then:
         known = {uri: entry for uri, entry in found.items() if entry is not None}
         history = yield from history_of_bucket(self.scope, self.bucket)
         rest = [uri for uri in found if uri not in known]
-        return known | (yield from newest_of(history.where(self._until()), rest))
+        asked = history.where(self._until())
+        return known | (yield from newest_of(asked, rest, self._was_by_then))
 
     def _until(self) -> Condition:
-        return modified_at() <= self.when
+        return near(self.when)[1]
 
     def _entries(self, *conditions: Condition) -> Flow[Pages[Page[HistoryEntry]]]:
         history = yield from history_of_bucket(self.scope, self.bucket)

@@ -193,20 +193,23 @@ class _Write:
         except Conflict as conflict:
             # Only what is shown is there: a proxy may refuse in Kinto's words.
             shown = "existing" in conflict.details
-            if existing != "skip" or conflict.unconfirmed or not shown:
+            if existing != "skip" or conflict.unconfirmed or conflict.of_hook or not shown:
                 raise
             return "skipped"
 
     def replacing(self) -> Flow[Any]:
         """Send what differs, and take away what only the server has.
 
-        What cannot be compared with what is there is sent whole, over whatever is there.
+        What cannot be compared with what is there is sent whole, over what was found.
         """
         names = self._own_and_others()
-        if names is None:
-            own_state(self.stored).seen = (self.found.raw or {}).get("last_modified")
+        if names is not None:
+            return (yield from self.updating(names))
+        own_state(self.stored).seen = (self.found.raw or {}).get("last_modified")
+        try:
             return (yield from self.saving(force=True))
-        return (yield from self.updating(names))
+        finally:
+            own_state(self.stored).seen = None
 
     def _own_and_others(self) -> frozenset[str] | None:
         """The stored names of both sides; None where the two cannot be compared."""
@@ -286,7 +289,8 @@ def _take_over(
         fresh = from_raw(type(stored), found.raw or {}, found.place, in_hand=True)
         refuse_other_kind(stored, dump_of(stored), found.raw or {})
         kept = held if isinstance(held, Permissions) else None
-        state = state_of(fresh).replaced(permissions=kept)
+        rehearsed = state_of(stored).rehearsed
+        state = state_of(fresh).replaced(permissions=kept, rehearsed=rehearsed)
         if names is None:
             names = _own_names(stored) - _stamps(stored, found.raw or {})
         reload(stored, fresh, state, names)
@@ -339,7 +343,7 @@ def _place_to_look(
         return (yield from home_of(type(stored), scope, plural)).explaining()
     state = state_of(stored)
     is_known = not is_new(stored) and not state.gone and not state.past
-    if has_own_id(stored) or (existing == "update" and is_known and not equal):
+    if has_own_id(stored) or (existing != "skip" and is_known and not equal):
         return None
     return (yield from place_of(stored, given)).explaining()
 
