@@ -216,3 +216,32 @@ def test_without_its_extra_the_page_says_what_to_install(command: list[str]) -> 
     assert done.returncode == 2
     assert "pip install 'kinto-orm[web]'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "warns"),
+    [
+        (["--server", "http://tom:s3cret@127.0.0.1:9/v1"], True),
+        (["--server", "http://127.0.0.1:9/v1", "--auth", "tom:s3cret"], True),
+        (["--server", "http://127.0.0.1:9/v1"], False),
+    ],
+)
+def test_a_page_that_acts_for_everybody_says_so(
+    tmp_path: Path, arguments: list[str], warns: bool
+) -> None:
+    """Also where the credentials stand in the URL; they are not shown."""
+    command = [sys.executable, "-m", "kinto_orm.cli", "browse", "--json", "--port", "0"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    names = ("KINTO_ORM_SERVER", "KINTO_ORM_AUTH")
+    env = {name: value for name, value in BUFFERED.items() if name not in names}
+    env["KINTO_ORM_CONFIG"] = str(tmp_path / "profiles.toml")
+    with subprocess.Popen([*command, *arguments], env=env, **pipes) as process:
+        try:
+            assert process.stdout
+            assert "page" in process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert ("acts as you there" in err) is warns
+    assert "s3cret" not in err

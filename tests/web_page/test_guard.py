@@ -9,8 +9,17 @@ from collections.abc import Callable
 import pytest
 from starlette.routing import Route
 
-from kinto_orm import AsyncSession, Bucket, ConfigurationError, Record, Session, Unsupported
+from kinto_orm import (
+    AsyncSession,
+    Bucket,
+    ConfigurationError,
+    KintoError,
+    Record,
+    Session,
+    Unsupported,
+)
 from kinto_orm.web import app, run
+from kinto_orm.web.site import Site
 from kinto_orm.web.visits import MOST_VISITS, Visits
 from web_page.reader import HERE, USER, Browser, record
 
@@ -69,6 +78,7 @@ def test_forms_of_others_are_refused(browser: Browser, session: Session, at: str
             (good | {"csrf": "x"}, {}),
             (good, {"Origin": OTHER}),
             (good, {"Origin": "null"}),
+            (good, {"Origin": "http://["}),
             (good, {"Sec-Fetch-Site": "cross-site"}),
             (good, {"Sec-Fetch-Site": "same-site"}),
         ]:
@@ -286,7 +296,19 @@ def test_a_form_too_large(browser: Browser, at: str) -> None:
     assert answer.status_code == 413
 
 
-@pytest.mark.parametrize("body", [b"\xff\xfe", b"a=%FF"])
+def test_what_is_not_read(opening: Callable[..., Browser], at: str) -> None:
+    """Of somebody who is not logged in little is taken."""
+    large = b"a=" + b"x" * 2**17
+    browser = opening()
+    for path in ("/login", f"{at}/new"):
+        browser.page = browser.client.post(path, content=large)
+        assert browser.page.status_code == 413
+        assert "64 KB" in browser.said
+    browser.log_in()
+    assert browser.client.post(f"{at}/new", content=large).status_code == 403
+
+
+@pytest.mark.parametrize("body", [b"\xff\xfe", b"a=%FF", b"a=1&" * 6000])
 def test_what_is_no_form(browser: Browser, at: str, body: bytes) -> None:
     """It is refused with a page."""
     browser.page = browser.client.post(f"{at}/new", content=body)
@@ -351,3 +373,57 @@ def test_what_cannot_be_served() -> None:
         app("kvp+http://127.0.0.1:1")
     with pytest.raises(ConfigurationError, match="everyone who reaches 0"):
         run("http://127.0.0.1:1/v1", host="0.0.0.0", auth="a:b")
+
+
+def test_everybody_needs_no_login(
+    opening: Callable[..., Browser], session: Session, at: str
+) -> None:
+    """A cookie that is lost costs a form, and no page asks for a password; logging out is none."""
+    record("a", n=1)
+    browser = opening(auth=USER)
+    browser.get(f"{at}/records/a")
+    form = browser.form(f"{at}/records/a").values | {"value:n": "2"}
+    browser.client.cookies.clear()
+    for _ in range(2):
+        browser.page = browser.client.post(f"{at}/records/a", data=form)
+        assert browser.page.status_code == 403
+        assert "too old" in browser.said
+        assert "Password" not in browser.said
+    browser.get("/")
+    token = browser.form("/buckets").values["csrf"]
+    browser.page = browser.client.post("/logout", data={"csrf": token})
+    assert "nothing to log out of" in browser.said
+    assert "forgotten" not in browser.said
+
+
+def test_only_reading_makes_no_personal_bucket(opening: Callable[..., Browser], kinto: str) -> None:
+    """Whoever asks for it at the server makes it."""
+    with Session(kinto, auth=("reader", "x")) as session:
+        id = session.resolve_bucket("default")
+        for bucket in (None, "default"):
+            browser = opening(read_only=True, bucket=bucket)
+            browser.get("/login")
+            browser.send("/login", 403 if bucket else 200, user="reader", password="x")
+            for path in ("/", "/buckets/default", "/buckets/default/collections/c?q=a%3D1"):
+                answer = browser.client.get(path)
+                assert answer.status_code in (200, 403, 404)
+                assert "/default" not in answer.url.path
+        with pytest.raises(KintoError):
+            Bucket.get(id, session=session)
+        browser = opening(read_only=True).log_in("reader", "x")
+        Bucket(id=id).save(session=session)
+        browser.get("/buckets/default/keys?prefix=a")
+        assert str(browser.page.url).endswith(f"/buckets/{id}/keys?prefix=a")
+
+
+async def test_one_visitor_takes_one_turn_at_a_time(kinto: str) -> None:
+    """Others are not kept waiting by that."""
+    site = Site(kinto, auth=None, bucket=None, read_only=False, hosts=(), idle=60)
+    one, other = site.open(None), site.open(None)
+    async with site.turn(one):
+        assert site.turn(one).locked()
+        assert not site.turn(other).locked()
+    assert not site.turn(one).locked()
+    for each in (one, other):
+        await each.close()
+    await site.close()

@@ -142,3 +142,16 @@ def test_a_page_that_only_reads_renders(opening: Callable[..., Browser], session
     browser.send(f"{path}/preview", source="new")
     assert "Result new" in browser.said
     assert Template.get("t").source == "old"
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\r", "\n", "\r\n\r"])
+def test_line_ends_of_a_template(browser: Browser, session: Session, end: str) -> None:
+    """Saving what nobody edited changes nothing; they stay where they are of one kind."""
+    Template(name="t", source=f"one{end}two{end}").save()
+    path = f"/buckets/{session.bucket}/templates/t"
+    browser.get(path)
+    browser.send(path)
+    assert "Nothing had changed" in browser.said
+    if end != "\r\n\r":
+        browser.send(path, source="one\r\ntwo!\r\n")
+        assert Template.get("t").source == f"one{end}two!{end}"

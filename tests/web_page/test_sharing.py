@@ -174,3 +174,38 @@ def test_two_change_a_group(browser: Browser, session: Session) -> None:
     assert "x:theirs" in browser.said
     browser.send(f"{path}/merge", **{"pick:members": "theirs"})
     assert Group.get("g").members == ["x:a", "x:theirs"]
+
+
+def test_members_that_nobody_touched(opening: Callable[..., Browser], with_accounts: str) -> None:
+    """They stay as they are; only what was added is completed."""
+    with Session(with_accounts, auth=("tom", "pw"), bucket="members") as session:
+        Bucket(id="members").save(session=session)
+        odd = ["bob", " sp ", "x:a\x0bb", "x:one\r\ntwo"]
+        Group(id="g", members=odd).save(session=session)
+        before = session.get(Group, "g").members
+        browser = opening(with_accounts).log_in("tom", "pw")
+        path = "/buckets/members/groups/g"
+        browser.get(path)
+        browser.send(path)
+        assert "Nothing had changed" in browser.said
+        form = browser.form(path).values["members"]
+        for each in ("x:one", "two"):
+            form = form.replace(f"{each}\r\n", "").removesuffix(f"\r\n{each}")
+        browser.send(path, members=f"{form}\r\n alexis ")
+        kept = [each for each in before if "two" not in each]
+        assert sorted(session.get(Group, "g").members) == sorted([*kept, "account:alexis"])
+
+
+def test_names_where_people_have_none(browser: Browser, session: Session, at: str) -> None:
+    """A name that reaches nobody is refused, and it is said how people are known."""
+    record("a")
+    Group(id="g", members=["bob"]).save()
+    for page, changes in [
+        (f"{at}/records/a/permissions", {"who": "person", "person": "eve", "permission": "read"}),
+        (f"/buckets/{session.bucket}/groups/g", {"members": "eve"}),
+    ]:
+        browser.get(page)
+        assert "does not know people by plain names" in browser.said
+        browser.send(page, 422, **changes)
+        assert "reaches nobody" in browser.said
+        assert "basicauth:" in browser.said

@@ -227,7 +227,7 @@ def test_ids_that_cannot_be(browser: Browser, session: Session) -> None:
         browser.send("/buckets", 422, id=id)
     browser.get("/")
     browser.send("/buckets", 409, id=session.bucket)
-    assert "Somebody else was first" in browser.said
+    assert "of this name already" in browser.said
     page = f"/buckets/{session.bucket}"
     browser.get(page)
     browser.send(f"{page}/collections", 422, id="a/b")

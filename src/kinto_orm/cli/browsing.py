@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from typer import Context, Option
 
@@ -44,12 +45,18 @@ def browse(
             settings.output.line(f"Open {address}")
             settings.output.line("Ctrl-C ends it.")
         settings.output.flush()
-        if told.auth is not None:
+        if told.auth or _has_credentials(told.server):
             tell("whoever can log in to this machine can open it, and acts as you there")
 
     options = {"auth": told.auth, "bucket": told.bucket, "read_only": read_only}
     with ended_by_signals():
         run_page(told.server, port=port, option="--port", ready=ready, **options)
+
+
+def _has_credentials(server: str | None) -> bool:
+    """Whether a URL says as whom: everybody is that user then, too."""
+    parts = urlsplit(server or "")
+    return parts.scheme in ("http", "https") and "@" in parts.netloc
 
 
 def run_page(server: str | None, *, port: int, option: str, **options: Any) -> None:

@@ -8,7 +8,8 @@ from typing import Any, Final, TypeVar
 
 from starlette.responses import Response
 
-from kinto_orm.errors import Forbidden, NotFound, Unauthorized, Unsupported
+from kinto_orm.async_session import AsyncSession
+from kinto_orm.errors import Conflict, Forbidden, NotFound, Unauthorized, Unsupported
 from kinto_orm.models.record import Record
 from kinto_orm.models.resource import Resource
 from kinto_orm.models.structure import Bucket, Collection, Group
@@ -17,6 +18,7 @@ from kinto_orm.queries.query import Query
 from kinto_orm.web.calls import Call
 from kinto_orm.web.loaded import first_page
 from kinto_orm.web.pages import page
+from kinto_orm.web.refusals import Refused
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Resource)
@@ -76,16 +78,32 @@ async def bucket(call: Call) -> Response:
     )
 
 
+async def created(call: Call, new: R, scope: AsyncSession) -> R:
+    """Create what a form names.
+
+    Raises:
+        Refused: There is one of this name.
+    """
+    try:
+        return await new.asave(session=scope)
+    except Conflict as error:
+        raise Refused(
+            409,
+            f"There is a {new.__kinto_kind__} of this name already",
+            "Nothing was changed. Open that one, or take another name.",
+        ) from error
+
+
 async def create_bucket(call: Call) -> Response:
     """Create a bucket."""
-    new = await Bucket(id=call.form.get("id").strip()).asave(session=call.session)
+    new = await created(call, Bucket(id=call.form.get("id").strip()), call.session)
     call.visit.tell(f"The bucket {new.id} is there.")
     return call.goto(call.at("buckets", new.id))
 
 
 async def create_collection(call: Call) -> Response:
     """Create a collection."""
-    new = await Collection(id=call.form.get("id").strip()).asave(session=call.scope())
+    new = await created(call, Collection(id=call.form.get("id").strip()), call.scope())
     call.visit.tell(f"The collection {new.id} is there.")
     return call.goto(call.at("buckets", call.named("bucket"), "collections", new.id))
 

@@ -17,6 +17,9 @@ from kinto_orm.web.visits import Visit
 
 # The name under which forms carry what only this page can have put there.
 GUARD: Final = "csrf"
+# Each takes far more room than its text does.
+MOST_FIELDS: Final = 5000
+MOST_BYTES: Final = 16 * 2**20
 
 
 class Form:
@@ -32,7 +35,8 @@ class Form:
         Raises:
             ValueError: It is none.
         """
-        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict")
+        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict",
+                          max_num_fields=MOST_FIELDS)  # fmt: skip
         # Browsers write each line break of a form as two characters.
         return cls((name, value.replace("\r\n", "\n")) for name, value in pairs)
 

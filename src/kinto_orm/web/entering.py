@@ -65,7 +65,12 @@ def _credentials(call: Call) -> tuple[AsyncAuth | None, str | None]:
 
 
 async def log_out(call: Call) -> Response:
-    """Forget the credentials."""
+    """Forget the credentials; those of everybody stay."""
+    if call.site.auth is not None:
+        call.visit.tell(
+            "Whoever opens this page acts as this user: there is nothing to log out of."
+        )
+        return call.goto(call.at())
     call.site.visits.end(call.visit)
     await call.site.visits.sweep()
     call.visit = call.site.visits.begin()

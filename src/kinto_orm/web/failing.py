@@ -7,10 +7,12 @@ from urllib.parse import unquote
 from starlette.responses import Response
 
 from kinto_orm.web.calls import Call
-from kinto_orm.web.pages import page
+from kinto_orm.web.pages import page, pretty
 from kinto_orm.web.refusals import NotLoggedIn, explained
 
-_HIDDEN = frozenset({"csrf", "user", "password", "token", "base", "theirs", "mine", "next"})
+_HIDDEN = frozenset(
+    {"csrf", "user", "password", "token", "base", "theirs", "mine", "next", "shapes", "fresh"}
+)
 
 
 def failure(call: Call, error: Exception) -> Response:
@@ -28,11 +30,22 @@ def logged_out(call: Call, error: NotLoggedIn) -> Response:
 
 def _kept(call: Call) -> list[tuple[str, str]]:
     """What somebody had filled in, by its name: it is not lost when it is not taken."""
-    return [
+    filled_in = [
         (name.partition(":")[2] or name, text)
         for name, text in call.form.pairs
         if name not in _HIDDEN and not name.startswith("state:") and text.strip()
     ]
+    return filled_in + _mine(call)
+
+
+def _mine(call: Call) -> list[tuple[str, str]]:
+    """What was written before a conflict, which the form of that carries."""
+    found = call.site.seal.peek(call.form.get("mine"))
+    mine = found.get("was") if isinstance(found, dict) else None
+    if not isinstance(mine, dict):
+        return []
+    return [(name, value if isinstance(value, str) else pretty(value))
+            for name, value in mine.items()]  # fmt: skip
 
 
 def _up(call: Call) -> str:

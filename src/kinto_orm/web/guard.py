@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from kinto_orm.errors import KintoError
-from kinto_orm.web.calls import GUARD, Call, Form
+from kinto_orm.web.calls import GUARD, MOST_BYTES, Call, Form
 from kinto_orm.web.failing import failure, logged_out
 from kinto_orm.web.refusals import NotLoggedIn, Refused
 from kinto_orm.web.site import Site
@@ -36,7 +36,8 @@ HEADERS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
-MOST_BYTES: Final = 16 * 2**20
+# Of somebody who is not logged in; more than a login page needs.
+_MOST_OF_ANYBODY: Final = 64 * 2**10
 
 _READ_ONLY = Refused(
     403,
@@ -100,10 +101,12 @@ class Guarded:
             self._check_host(request)
             await self._site.visits.sweep()
             if request.method == "POST":
-                await self._check_form(call, stores)
-            elif visit is None or visit.session is None:
+                _check_origin(request)
+            if visit is None or visit.session is None:
                 call.visit = await self._site.entered(call.visit)
-            answer = await endpoint(call)
+            if request.method == "POST":
+                await self._check_form(call, stores)
+            answer = await self._elsewhere(call) or await endpoint(call)
         except NotLoggedIn as error:
             answer = logged_out(call, error)
         except Refused as error:
@@ -122,9 +125,21 @@ class Guarded:
                 "allow more names.",
             )
 
+    async def _elsewhere(self, call: Call) -> Response | None:
+        """Whoever looks into the personal bucket makes it: one that only reads names it by its id.
+
+        Returns:
+            The way to the page of this id; None where the page itself is to be made.
+        """
+        if not (self._site.read_only and call.request.path_params.get("bucket") == "default"):
+            return None
+        id = await call.session.resolve_bucket("default")
+        here = call.at("buckets", "default")
+        return call.goto(call.at("buckets", id) + call.here.removeprefix(here))
+
     async def _check_form(self, call: Call, stores: bool) -> None:
-        _check_origin(call.request)
-        call.form = await _form_of(call.request)
+        inside = call.visit.session is not None
+        call.form = await _form_of(call.request, MOST_BYTES if inside else _MOST_OF_ANYBODY)
         if not hmac.compare_digest(call.form.get(GUARD).encode(), call.visit.token.encode()):
             if call.visit.session is None and not call.path.endswith("/login"):
                 raise NotLoggedIn(call.here)
@@ -142,10 +157,7 @@ def _check_origin(request: Request) -> None:
     """Refuse a form that another site's page has sent."""
     origin, host = request.headers.get("origin"), request.headers.get("host", "")
     site = request.headers.get("sec-fetch-site", "same-origin")
-    if (origin is not None and urlsplit(origin).netloc != host) or site not in (
-        "same-origin",
-        "none",
-    ):
+    if (origin is not None and _place_of(origin) != host) or site not in ("same-origin", "none"):
         raise Refused(
             403,
             "This form came from another site",
@@ -153,16 +165,24 @@ def _check_origin(request: Request) -> None:
         )
 
 
-async def _form_of(request: Request) -> Form:
+def _place_of(origin: str) -> str:
+    """The host and port of an origin; empty where it is none."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
+
+
+async def _form_of(request: Request, most: int) -> Form:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MOST_BYTES:
+        if len(body) > most:
             raise Refused(
                 413,
                 "This is too large for a form",
-                f"At most {MOST_BYTES // 2**20} MB are taken here. Use the program's own "
-                "interface or the command line.",
+                f"At most {most // 2**10} KB are taken {_from(most)}. Go back: what you wrote is "
+                "there, to be copied.",
             )
     try:
         return Form.of(bytes(body))
@@ -170,6 +190,10 @@ async def _form_of(request: Request) -> Form:
         raise Refused(
             400, "This is no form of this page", "Go back, load the page again, and send it anew."
         ) from None
+
+
+def _from(most: int) -> str:
+    return "here" if most == MOST_BYTES else "from somebody who is not logged in"
 
 
 def _host_name(host: str) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from pydantic import JsonValue
 from starlette.responses import Response
 
 from kinto_orm.async_session import AsyncSession
-from kinto_orm.errors import Conflict, Forbidden, NotFound, PathError
+from kinto_orm.errors import Conflict, NotFound, PathError
 from kinto_orm.kv import keypath
 from kinto_orm.models.contents import same_json
 from kinto_orm.models.record import Record
@@ -43,7 +44,7 @@ async def keys(call: Call) -> Response:
         query = query.where(field("key").like(f"{prefix.replace('*', '')}*"))
     try:
         found = await first_page(query.resume(call.asked("position") or None))
-    except (NotFound, Forbidden):
+    except NotFound:
         found = Page[Record]([], None)  # the first key makes the collection
     rows = [(each.id, _key(raw(each)), raw(each).get("value")) for each in found]
     return page(call, "keys.html", rows=rows, position=found.position, prefix=prefix)
@@ -91,7 +92,7 @@ async def merge_key(call: Call) -> Response:
 
 async def set_key(call: Call) -> Response:
     """Store a value under a new path; what is there already is left as it is."""
-    path, value = call.form.get("path").strip(), loose(call.form.get("new"))
+    path, value = call.form.get("path").strip(), _written(call)
     scope = call.session.scoped(bucket=call.named("bucket"))
     try:
         id = keypath.record_id(keypath.parse(path)[0])
@@ -107,6 +108,13 @@ async def set_key(call: Call) -> Response:
         ) from error
     call.visit.tell(f"Stored: {path}.")
     return call.goto(call.at("buckets", call.named("bucket"), "keys", id))
+
+
+def _written(call: Call) -> JsonValue:
+    try:
+        return loose(call.form.get("new"))
+    except Unreadable as error:
+        raise Refused(422, "This cannot be stored", f"{error}.") from error
 
 
 async def delete_key(call: Call) -> Response:

@@ -18,6 +18,7 @@ from kinto_orm.web.calls import Call
 from kinto_orm.web.loaded import Data, as_shown, change, data_of, merged, raw, same
 from kinto_orm.web.pages import page
 from kinto_orm.web.refusals import Refused
+from kinto_orm.web.texts import key_of
 
 SAVED = "Saved."
 _UNCHANGED = "Nothing had changed, so nothing was sent."
@@ -54,12 +55,21 @@ def unsealed(call: Call, target: Target, name: str = "base") -> Any:
     Raises:
         Refused: It was changed, or is of another object.
     """
+    return opened(call, name, target.path)["was"]
+
+
+def opened(call: Call, name: str, path: str) -> Any:
+    """What a form carried sealed under a name.
+
+    Raises:
+        Refused: It was changed, or is of the page at another path.
+    """
     found = call.site.seal.open(call.form.get(name))
-    if found["of"] != target.path:
+    if found["of"] != path:
         raise Refused(
             400, "This form is of another page", "Nothing was changed. Load the page again."
         )
-    return found["was"]
+    return found
 
 
 async def save(call: Call, target: Target, shown: Data, wanted: Data) -> Response:
@@ -107,6 +117,16 @@ class Row:
     contested: bool
 
     @property
+    def key(self) -> str:
+        """How its controls are called."""
+        return key_of(self.name)
+
+    @property
+    def is_agreed(self) -> bool:
+        """Whether both changed it to the same."""
+        return self.is_mine and same_json(self.theirs, self.mine)
+
+    @property
     def is_mine(self) -> bool:
         """Whether I changed it."""
         return not same_json(self.base, self.mine)
@@ -117,18 +137,19 @@ def met(
 ) -> Response:
     """The page of a conflict: base, theirs and mine side by side."""
     now = {} if theirs is None else theirs
+    rows = rows_of(target, shown, now, wanted)
     return page(
         call,
         "conflict.html",
         409,
         target=target,
-        rows=rows_of(target, shown, now, wanted),
+        rows=rows,
         gone=theirs is None,
         unconfirmed=conflict.unconfirmed,
         said=str(conflict),
-        base=sealed(call, target, shown),
+        base=sealed(call, target, _differing(shown, rows)),
         theirs=sealed(call, target, theirs),
-        mine=sealed(call, target, wanted),
+        mine=sealed(call, target, wanted if theirs is None else _differing(wanted, rows)),
         missing="",
     )
 
@@ -150,6 +171,12 @@ def rows_of(target: Target, base: Data, theirs: Data, mine: Data) -> list[Row]:
     ]
 
 
+def _differing(data: Data, rows: list[Row]) -> Data:
+    """What has to be known of a state: all else is as theirs."""
+    names = {each.name for each in rows}
+    return {name: value for name, value in data.items() if name in names}
+
+
 def _held(data: Data, name: str) -> list[JsonValue]:
     return [data[name]] if name in data else []
 
@@ -165,12 +192,13 @@ async def merge(call: Call, target: Target) -> Response:
     Raises:
         Refused: Of a contested field nothing was chosen.
     """
-    base, theirs = unsealed(call, target), unsealed(call, target, "theirs")
-    mine = unsealed(call, target, "mine")
+    theirs, mine = unsealed(call, target, "theirs"), unsealed(call, target, "mine")
     if theirs is None:
         return await _again(call, target, mine)
+    # They have only what differs: all else is as theirs.
+    base = unsealed(call, target)
     rows = rows_of(target, base, theirs, mine)
-    chosen = {each.name: call.form.get(f"pick:{each.name}") for each in rows if each.contested}
+    chosen = {each.name: call.form.get(f"pick:{each.key}") for each in rows if each.contested}
     if not set(chosen.values()) <= {"mine", "theirs"}:
         raise Refused(
             422,

@@ -15,7 +15,7 @@ from kinto_orm.models.contents import same_json
 from kinto_orm.models.history import HistoryEntry
 from kinto_orm.models.record import Record
 from kinto_orm.models.restoring import Deletion
-from kinto_orm.models.structure import Bucket
+from kinto_orm.models.structure import Bucket, Collection
 from kinto_orm.queries.conditions import Condition, col
 from kinto_orm.queries.query import Query
 from kinto_orm.web.calls import Call
@@ -108,9 +108,15 @@ async def _history(call: Call, *conditions: Condition | bool) -> Query[HistoryEn
     return found.where(*conditions)
 
 
-async def _shown(call: Call, query: Query[HistoryEntry], **context: Any) -> Response:
-    """The page of some entries."""
+async def _shown(call: Call, query: Query[HistoryEntry], there: bool, **context: Any) -> Response:
+    """The page of some entries.
+
+    Raises:
+        Refused: There are none, and what they would be of is not there either.
+    """
     found = await first_page(query.page_size(_SIZE).resume(call.asked("position") or None))
+    if not (found or there or call.asked("position")):
+        raise Refused(404, "This was never there", "No history is known of it: check the address.")
     return page(
         call,
         "history.html",
@@ -128,7 +134,10 @@ async def record_history(call: Call) -> Response:
     stored = await Record.aget_or_none(target.id, session=scope)
     query = await _history(call, HistoryEntry.object_uri == uri)
     now = stored.last_modified if stored is not None else None
-    return await _shown(call, query, title=target.title, now=now, of_one=True, back=target.path)
+    there = stored is not None
+    return await _shown(
+        call, query, there, title=target.title, now=now, of_one=True, back=target.path
+    )
 
 
 async def collection_history(call: Call) -> Response:
@@ -138,14 +147,16 @@ async def collection_history(call: Call) -> Response:
     query = await _history(call, col(HistoryEntry.object_uri).like(f"{uri}/records/*"))
     back = call.at("buckets", call.named("bucket"), "collections", call.named("collection"))
     title = call.named("collection")
-    return await _shown(call, query, title=title, now=None, of_one=False, back=back)
+    there = await Collection.aget_or_none(title, session=call.scope()) is not None
+    return await _shown(call, query, there, title=title, now=None, of_one=False, back=back)
 
 
 async def bucket_history(call: Call) -> Response:
     """Show what was done in a bucket."""
     back = call.at("buckets", call.named("bucket"))
     query = await _history(call)
-    return await _shown(call, query, title=call.named("bucket"), now=None, of_one=False, back=back)
+    title = call.named("bucket")
+    return await _shown(call, query, True, title=title, now=None, of_one=False, back=back)
 
 
 async def bring_back(call: Call) -> Response:

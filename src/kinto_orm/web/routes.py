@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from typing import Final
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
@@ -27,10 +28,11 @@ from kinto_orm.web import (
 )
 from kinto_orm.web.calls import Call
 from kinto_orm.web.failing import failure
-from kinto_orm.web.guard import HEADERS, Guarded, Headers
+from kinto_orm.web.guard import HEADERS, Guarded, Headers, cookie_name
 from kinto_orm.web.pages import HERE
 from kinto_orm.web.refusals import Refused
 from kinto_orm.web.site import Site
+from kinto_orm.web.visits import Visit
 
 _SWEEP: Final = 30.0
 _BUCKET = "/buckets/{bucket}"
@@ -102,7 +104,7 @@ def application(site: Site) -> Starlette:
     return Starlette(
         routes=_routes(Guarded(site)),
         middleware=[Middleware(Headers)],
-        exception_handlers={Exception: _fault(site)},
+        exception_handlers={Exception: _fault(site), HTTPException: _refusal(site)},
         lifespan=_life(site),
     )
 
@@ -112,6 +114,9 @@ def _routes(guarded: Guarded) -> list[BaseRoute]:
     for path, endpoint in _READ.items():
         found.append(guarded.reading(path, endpoint))
     found.append(guarded.reading(f"{_COLLECTION}/changes/stream", watching.stream, by_itself=True))
+    for path in (*_STORE, *_TRY):
+        if path.endswith(("/merge", "/preview", "/delete", "/bring-back")):
+            found.append(guarded.reading(path, upwards))
     for path, endpoint in _STORE.items():
         found.append(guarded.writing(path, endpoint))
     for path, endpoint in _TRY.items():
@@ -120,9 +125,27 @@ def _routes(guarded: Guarded) -> list[BaseRoute]:
     return found
 
 
+async def upwards(call: Call) -> Response:
+    """Go to the page of what a form was sent for: who loads that again has sent nothing."""
+    call.session  # noqa: B018  (somebody has to be logged in)
+    return call.goto(call.path.rpartition("/")[0])
+
+
 async def nothing_here(call: Call) -> Response:
     """Say that there is no such page."""
     raise Refused(404, "There is no such page", "Check the address, or begin with the buckets.")
+
+
+def _refusal(site: Site) -> Callable[[Request, Exception], Response]:
+    """What makes the page of what the routes refuse: nothing there takes a request of this kind."""
+
+    def answer(request: Request, error: Exception) -> Response:
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        visit = site.visits.find(request.cookies.get(cookie_name(request))) or Visit()
+        told = Refused(status, "Nothing is done at this address in this way", "Begin again.")
+        return failure(Call(request, site, visit), told)
+
+    return answer
 
 
 def _fault(site: Site) -> Callable[[Request, Exception], Response]:

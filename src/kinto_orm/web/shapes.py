@@ -43,6 +43,9 @@ class Shape:
     choices: tuple[JsonValue, ...] = ()
     help: str = ""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "choices", tuple(self.choices))
+
 
 def shapes_of(schema: Mapping[str, Any] | None) -> dict[str, Shape]:
     """The fields that a collection's schema names, in its order."""

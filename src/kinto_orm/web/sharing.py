@@ -12,12 +12,14 @@ from kinto_orm.models.permissions import Authenticated, Everyone
 from kinto_orm.models.record import Record
 from kinto_orm.models.resource import Resource
 from kinto_orm.models.structure import Bucket, Collection, Group
+from kinto_orm.web.buckets import created
 from kinto_orm.web.calls import Call
 from kinto_orm.web.loaded import Data, data_of, raw
 from kinto_orm.web.meeting import Target, merge, save, sealed, unsealed
 from kinto_orm.web.pages import page
 from kinto_orm.web.records import delete_shown
 from kinto_orm.web.refusals import Refused
+from kinto_orm.web.texts import as_sent
 from kinto_orm.web.words import MAY, who
 
 _PERSON: Final = "person"
@@ -54,6 +56,7 @@ async def permissions(call: Call) -> Response:
         granted=_granted(stored, kind),
         offered=MAY[kind],
         groups=await _groups(call),
+        people=await _people(call),
     )
 
 
@@ -102,16 +105,48 @@ async def _principal(call: Call) -> str:
         raise Refused(
             422, "Nobody was named", "Go back, and choose somebody or write who is meant."
         )
-    if ":" in chosen or chosen in (Everyone, Authenticated) or chosen.startswith("/"):
-        return chosen
-    info = await call.session.server_info()
-    if "accounts" in info.capabilities:
-        return f"account:{chosen}"
+    return await _whole(call, chosen)
+
+
+async def _whole(call: Call, name: str) -> str:
+    """The principal that was written; a plain name is that of an account where it reaches one.
+
+    Raises:
+        Refused: It reaches nobody.
+    """
+    if ":" in name or name in (Everyone, Authenticated) or name.startswith(("/", "system.")):
+        return name
+    if await _has_accounts(call):
+        return f"account:{name}"
     raise Refused(
         422,
         "This is no principal",
-        "This server has no accounts: write the whole principal of somebody, such as "
-        "portier:alexis@example.com. Each sees his own on the page of his buckets.",
+        f"{name!r} reaches nobody: this server does not know people by plain names. Write the "
+        f"whole principal of somebody, such as {_example(call)}. Each sees his own on the page of "
+        "his buckets.",
+    )
+
+
+async def _has_accounts(call: Call) -> bool:
+    """Whether people are known here by the names of accounts, as whoever asks is."""
+    info = await call.session.server_info()
+    policy = (call.visit.principal or "account:").partition(":")[0]
+    return "accounts" in info.capabilities and policy != "basicauth"
+
+
+def _example(call: Call) -> str:
+    """How principals look here."""
+    by_password = (call.visit.principal or "").startswith("basicauth:")
+    return "basicauth:4f2a9c… with all its digits" if by_password else "portier:alexis@example.com"
+
+
+async def _people(call: Call) -> str:
+    """What may be written for somebody."""
+    if await _has_accounts(call):
+        return "The name of an account, such as alexis, or a whole principal."
+    return (
+        f"A whole principal, such as {_example(call)}: each sees his own on the page of his "
+        "buckets. This server does not know people by plain names."
     )
 
 
@@ -125,37 +160,43 @@ def _group(call: Call) -> Target:
 async def group(call: Call) -> Response:
     """Show who is in a group."""
     stored = await Group.aget(call.named("group"), session=call.scope())
-    return _edited(call, raw(stored), "\n".join(stored.members))
-
-
-def _edited(call: Call, shown: Data, text: str) -> Response:
-    members: Any = shown.get("members") or []
+    shown = raw(stored)
+    members = _members(shown)
     return page(
         call,
         "group.html",
         target=_group(call),
         members=members,
-        text=text,
+        text="\n".join(map(as_sent, members)),
+        people=await _people(call),
         base=sealed(call, _group(call), shown),
     )
+
+
+def _members(shown: Data) -> list[str]:
+    members: Any = shown.get("members") or []
+    return [str(each) for each in members]
 
 
 async def save_group(call: Call) -> Response:
     """Save who is in a group, with its precondition."""
     target = _group(call)
     shown = unsealed(call, target)
-    members: list[JsonValue] = [
-        await _member(call, each) for each in call.form.get("members").splitlines() if each.strip()
-    ]
+    members = await _filled_in(call, _members(shown))
     return await save(call, target, shown, data_of(Group, shown) | {"members": members})
 
 
-async def _member(call: Call, text: str) -> str:
-    """The principal that a line means; a plain name is an account where there are accounts."""
-    name = text.strip()
-    info = await call.session.server_info()
-    plain = ":" not in name and not name.startswith(("/", "system."))
-    return f"account:{name}" if plain and "accounts" in info.capabilities else name
+async def _filled_in(call: Call, before: list[str]) -> list[JsonValue]:
+    """The members that were written; those that were there are not completed, nor cut."""
+    text = as_sent(call.form.get("members"))
+    if text == "\n".join(map(as_sent, before)):
+        return [*before]
+    known = {as_sent(each): each for each in before}
+    return [
+        known[each] if each in known else await _whole(call, each.strip())
+        for each in text.split("\n")
+        if each.strip() or each in known
+    ]
 
 
 async def merge_group(call: Call) -> Response:
@@ -165,7 +206,8 @@ async def merge_group(call: Call) -> Response:
 
 async def create_group(call: Call) -> Response:
     """Create an empty group."""
-    new = await Group(id=call.form.get("id").strip(), members=[]).asave(session=call.scope())
+    group = Group(id=call.form.get("id").strip(), members=[])
+    new = await created(call, group, call.scope())
     call.visit.tell(f"The group {new.id} is there. Say who is in it.")
     return call.goto(call.at("buckets", call.named("bucket"), "groups", new.id))
 

@@ -7,6 +7,7 @@ import os
 import secrets
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
+from weakref import WeakKeyDictionary
 
 from kinto_orm.async_session import AsyncSession
 from kinto_orm.web.seals import Seal
@@ -62,6 +63,11 @@ class Site:
         # One session for all whom nobody asks who they are: they may be many.
         self._everybody: tuple[AsyncSession, str | None] | None = None
         self._entering = asyncio.Lock()
+        self._turns: WeakKeyDictionary[AsyncSession, asyncio.Semaphore] = WeakKeyDictionary()
+
+    def turn(self, session: AsyncSession) -> asyncio.Semaphore:
+        """What lets somebody do one thing at a time that others would have to wait for."""
+        return self._turns.setdefault(session, asyncio.Semaphore())
 
     def _take_credentials(self, url: str) -> None:
         """Let credentials in the URL be those of everybody: who opens a session has others."""
@@ -83,7 +89,14 @@ class Site:
         Raises:
             ConfigurationError: They cannot be sent, or the server's URL is wrong.
         """
-        return AsyncSession(self.server_url, auth=auth, timeout=_TIMEOUT, retry=_RETRY)
+        return AsyncSession(
+            self.server_url,
+            auth=auth,
+            timeout=_TIMEOUT,
+            retry=_RETRY,
+            # The library makes what is missing of a personal bucket, also for what only reads.
+            dry_run=self.read_only,
+        )
 
     async def entered(self, visit: Visit) -> Visit:
         """The visit with which somebody goes on who is not logged in.

@@ -5,11 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 from starlette.responses import Response
 
 from kinto_orm.async_session import AsyncSession
-from kinto_orm.errors import Conflict, Forbidden, InvalidData, NotFound, TemplateError
+from kinto_orm.errors import (
+    Conflict,
+    Forbidden,
+    InvalidData,
+    KintoError,
+    NotFound,
+    PathError,
+    TemplateError,
+)
 from kinto_orm.kv import keypath
 from kinto_orm.models.record import Record
 from kinto_orm.queries.pager import Page
@@ -21,6 +29,7 @@ from kinto_orm.web.meeting import Target, merge, save, sealed, unsealed
 from kinto_orm.web.pages import page
 from kinto_orm.web.records import delete_shown
 from kinto_orm.web.refusals import Refused
+from kinto_orm.web.texts import as_sent, restored
 
 _SIZE: Final = 50
 
@@ -54,17 +63,29 @@ def _target_of(call: Call, title: str = "") -> Target:
 
 async def templates(call: Call) -> Response:
     """Show the templates of a bucket."""
-    query = Template.find(session=_scope(call)).page_size(_SIZE)
+    query = Record.find(session=_records(call)).page_size(_SIZE)
     try:
         found = await first_page(query.resume(call.asked("position") or None))
-    except (Forbidden, NotFound):
-        found = Page[Template]([], None)
-    return page(call, "templates.html", rows=found, position=found.position)
+    except NotFound:
+        found = Page[Record]([], None)
+    rows = [(each, await _readable(call, each)) for each in found]
+    return page(call, "templates.html", rows=rows, position=found.position)
+
+
+def _records(call: Call) -> AsyncSession:
+    return _scope(call).scoped(collection="templates")
+
+
+async def _readable(call: Call, stored: Record) -> Template | None:
+    """The template that a record is; None where it is none: others write there, too."""
+    try:
+        return await as_shown(Template, raw(stored), _scope(call))
+    except (ValidationError, KintoError):
+        return None
 
 
 async def _loaded(call: Call) -> Template:
-    scope = _scope(call).scoped(collection="templates")
-    shown = raw(await Record.aget(call.named("id"), session=scope))
+    shown = raw(await Record.aget(call.named("id"), session=_records(call)))
     return await as_shown(Template, shown, _scope(call))
 
 
@@ -84,11 +105,18 @@ async def _edited(
         status,
         target=target,
         source=stored.source,
+        written=call.request.method == "POST",
         overrides=overrides,
-        rendered=await _rendered(stored, overrides),
+        rendered=await _in_turn(call, stored, overrides),
         wrong=wrong,
         base=sealed(call, target, shown),
     )
+
+
+async def _in_turn(call: Call, stored: Template, overrides: str) -> Rendered:
+    """Render for each visitor one after another, so that nobody takes all that others need."""
+    async with call.site.turn(call.session):
+        return await _rendered(stored, overrides)
 
 
 async def _rendered(stored: Template, overrides: str) -> Rendered:
@@ -114,10 +142,10 @@ async def _values(stored: Template, given: Data) -> dict[str, JsonValue]:
 
 
 def _filled_in(call: Call, stored: Template) -> None:
-    """Let a template have the source that was filled in; browsers send no last line break."""
+    """Let a template have the source that was filled in; its line ends stay."""
     source = call.form.get("source")
-    if source != stored.source.replace("\r\n", "\n"):
-        stored.source = source
+    if as_sent(source) != as_sent(stored.source):
+        stored.source = restored(source, stored.source)
 
 
 async def preview(call: Call) -> Response:
@@ -150,9 +178,13 @@ async def merge_template(call: Call) -> Response:
 async def create_template(call: Call) -> Response:
     """Create a template without a source yet."""
     name = call.form.get("name").strip()
+    if not name:
+        raise Refused(422, "A template has a name", "Go back, and write one, such as nginx.conf.")
     try:
         id = keypath.record_id(name)
         await Template(name=name, source="").asave(session=_scope(call))
+    except PathError as error:
+        raise Refused(422, "This is no name of a template", f"{error}. Go back.") from error
     except Conflict as error:
         raise Refused(
             409, "There is a template of this name", "Nothing was changed. Open that one."

@@ -49,6 +49,8 @@ async def stream(call: Call) -> Response:
     since = call.request.headers.get("last-event-id") or call.asked("since") or None
     if call.visit.streams >= _MOST_STREAMS:
         raise Refused(429, "Too many pages are told of changes", "Close some of them.")
+    if since is not None:
+        Mark.of(since)  # said now: once a stream has begun nothing can be refused
     told = _told(call, call.scope(), since)
     return StreamingResponse(told, media_type="text/event-stream")
 

@@ -77,7 +77,7 @@ document.addEventListener("input", (event) => {
   const field = event.target.closest(".field");
   const state = field?.querySelector("select.state");
   if (state && event.target !== state && event.target.value !== "") state.value = "value";
-  if (state) field.className = "field is-" + state.value;
+  if (state) field.className = "field is-" + state.value.replace("?", "");
   checkJson(event.target);
 });
 
@@ -94,7 +94,7 @@ function checkJson(area) {
 }
 
 // What was written is not lost by a click.
-let written = null;
+let written = document.querySelector("form[data-written]");
 document.addEventListener("input", (event) => { written = event.target.closest("form[data-watch]") || written; });
 document.addEventListener("submit", (event) => {
   if (event.target.matches("form[data-watch]")) written = null;
