@@ -326,7 +326,7 @@ def test_a_second_interrupt_does_not_wait() -> None:
         with pytest.raises(subprocess.TimeoutExpired):
             child.wait(timeout=1)
         child.send_signal(signal.SIGINT)
-        assert child.stdout.readline() == "interrupted after 0 objects: nothing\n"
+        assert child.stdout.readline() == "interrupted after 25 objects: 25 failed\n"
 
 
 async def test_one_worker_is_the_callers_thread(session: AnySession) -> None:

@@ -141,6 +141,37 @@ def test_moving(full: Session, program: Run) -> None:
     assert Collection.get_or_none("todos", session=full) is None
 
 
+@pytest.mark.parametrize(
+    ("what", "place"),
+    [
+        ("", "beside"),
+        ("", "another server"),
+        ("/groups/g", "beside"),
+        ("/collections/todos", "another bucket"),
+        ("/collections/todos/records/r1", "beside"),
+    ],
+)
+def test_moving_by_a_whole_path(
+    full: Session, program: Run, backend: Any, tmp_path: Path, what: str, place: str
+) -> None:
+    """Whatever the bucket of the session; and nothing is left where it was."""
+    bucket, copy = f"/buckets/{full.bucket}", f"/buckets/{full.bucket}-2"
+    where = ("--server", backend.url)
+    source, other = f"{bucket}{what}", f"sqlite:///{tmp_path}/y.db"
+    to = f"{source}-2" if what else copy
+    if place == "another server":
+        to = other
+    elif place == "another bucket" and what:
+        to = f"{copy}{what}"
+        assert in_process(*where, "put", copy, "{}").status == 0
+    ran = in_process(*where, "mv", source, to)
+    assert (ran.status, "deleted where they were" in ran.err) == (0, True), ran.err
+    gone = in_process(*where, "get", source)
+    assert gone.status == 1
+    there = ("--server", other, "get", source) if to == other else (*where, "get", to)
+    assert in_process(*there).status == 0
+
+
 def test_moving_leaves_what_is_not_copied(full: Session, program: Run) -> None:
     """A record that differs there stays here, and so does the collection."""
     filled(full, {"id": "r2", "n": 99}, collection="moved")

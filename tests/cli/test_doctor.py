@@ -216,6 +216,8 @@ def test_kvp_servers_are_looked_at_as_far_as_it_goes(no_profile: None) -> None:
 
 def test_as_a_process(tmp_path: Path) -> None:
     """For a reader: each finding in a line, what to do in the next."""
+    with Session(f"sqlite:///{tmp_path}/a.db") as session:
+        session.server_info()
     ran = as_process("doctor", "--server", f"sqlite:///{tmp_path}/a.db", "--no-writes")
     assert ran.status == 0
     assert "ok      server: " in ran.out

@@ -109,17 +109,14 @@ def test_get_with_permissions(program_session: Session, program: Run) -> None:
 
 
 def test_a_closed_pipe(tmp_path: Path) -> None:
-    """`| head -1` ends it without a word; so does what was closed from the beginning."""
+    """`| head -1` ends it without a word."""
     server = f"sqlite:///{tmp_path}/k.db"
     with Session(server, bucket="b") as session:
         Bucket(id="b").save()
         scope = filled(session)
         scope.save_all(Record(id=f"r{n:04}", text="x" * 1000) for n in range(200))
-    for shell in ("{} | head -1; exit ${{PIPESTATUS[0]}}", "{} 1>&-"):
-        program = f"{sys.executable} -m kinto_orm.cli find todos --json"
-        program += f" --server {server} --bucket b"
-        done = subprocess.run(
-            ["bash", "-c", shell.format(program)], capture_output=True, check=False, text=True
-        )
-        assert (done.returncode, done.stderr) in ((141, ""), (0, ""))
-        assert done.stdout.count("\n") <= 1
+    program = f"{sys.executable} -m kinto_orm.cli find todos --json --server {server} --bucket b"
+    shell = f"{program} | head -1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, check=False, text=True)
+    assert (done.returncode, done.stderr) in ((141, ""), (0, ""))
+    assert done.stdout.count("\n") <= 1

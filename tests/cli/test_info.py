@@ -43,6 +43,8 @@ def test_nobody_is_refused(http_kinto: str, no_profile: None) -> None:
 
 
 def test_as_a_process(tmp_path: object) -> None:
+    with Session(f"sqlite:///{tmp_path}/a.db") as session:
+        session.server_info()
     ran = as_process("info", "--server", f"sqlite:///{tmp_path}/a.db", "--json")
     assert (ran.status, ran.err) == (0, "")
     assert json.loads(ran.out)["server"].startswith("sqlite:")

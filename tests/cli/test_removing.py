@@ -5,8 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
+from requests import PreparedRequest
+from requests.auth import HTTPBasicAuth
 
 from kinto_orm import Bucket, Record, Session
+from kinto_orm.cli.removing import Removal, told
+from kinto_orm.cli.targets import target_of
 from program import Run, filled
 
 
@@ -44,6 +51,18 @@ def test_what_is_not_empty_is_asked_for(program_session: Session, program: Run) 
     )
 
 
+@pytest.mark.parametrize("path", ["/", "/buckets", "/buckets/"])
+def test_all_buckets_stay(program_session: Session, program: Run, path: str) -> None:
+    """Whatever is given with them, and also line by line."""
+    scope = filled(program_session, {"id": "a"})
+    for ran in (
+        program("rm", "todos/a", path, "--yes", "--force"),
+        program("rm", "-", "--yes", input=f"{path}\ntodos/a\n"),
+    ):
+        assert (ran.status, "kinto-orm rm /buckets/NAME" in ran.err) == (2, True)
+    assert left(scope) == ["a"]
+
+
 def test_the_personal_bucket(program_session: Session, program: Run) -> None:
     program("put", "/buckets/default/collections/mine", "{}")
     assert program("rm", "/buckets/default/collections/mine").status == 0
@@ -53,6 +72,29 @@ def test_a_wrong_line_ends_it(program_session: Session, program: Run) -> None:
     filled(program_session, {"id": "a"})
     ran = program("rm", "-", input="a/b/c\n")
     assert (ran.status, "no target" in ran.err) == (2, True)
+
+
+class Interrupting(HTTPBasicAuth):
+    """Credentials with which Ctrl-C comes when something is being deleted."""
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        if request.method == "DELETE":
+            raise KeyboardInterrupt
+        return super().__call__(request)
+
+
+def test_an_interrupted_deletion(backend: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whether the server did it nobody knows, and that is said."""
+    with backend.session(bucket=backend.new_id(), auth=Interrupting("u", "x")) as session:
+        Bucket(id=session.bucket).save(session=session)
+        filled(session, {"id": "a"}, {"id": "b"})
+        removal = Removal(session, yes=True, force=False)
+        plural = target_of(f"/buckets/{session.bucket}/collections/todos/records", session)
+        with pytest.raises(KeyboardInterrupt), told(removal):
+            removal.of(plural, [plural])
+    err = " ".join(capsys.readouterr().err.split())
+    assert "deleted 0" in err
+    assert "of 2 more the deletion was begun, and nobody knows" in err
 
 
 def test_as_a_process(tmp_path: Path) -> None:

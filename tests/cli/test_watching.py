@@ -60,6 +60,6 @@ def test_what_cannot_be_meant(program_session: Session, program: Run) -> None:
     filled(program_session)
     assert program("watch", "todos", "--since", "[1]", "--all").status == 2
     ran = program("watch", "todos", "--since", "nonsense")
-    assert (ran.status, "no token" in ran.err) == (1, True)
+    assert (ran.status, "no token" in ran.err) == (2, True)
     assert program("watch", "nothing").status == 1
     assert program("watch", "todos/a").status == 2

@@ -44,7 +44,10 @@ def doctor(
     named = [model for each in models or () for model in _named(each)]
     told = settings.resolved()
     output = settings.output
-    with told.opened() as session, Session(told.server, auth=told.auth, retry=None) as racing:
+    with (
+        told.opened(reads=True) as session,
+        Session(told.server, auth=told.auth, retry=None) as racing,
+    ):
         has_auth = told.auth is not None
         patient = Patient(session, racing, has_auth, named, writes=not no_writes)
         status = _shown(output, patient)

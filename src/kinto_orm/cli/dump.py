@@ -33,7 +33,7 @@ def dump(
         list[str] | None,
         Argument(metavar="COLLECTION", help=_WHAT, autocompletion=completing.targets),
     ] = None,
-    output: Annotated[Path | None, Option(help="The file; standard output by default")] = None,
+    output: Annotated[Path | None, Option(help="The file; - and nothing: standard output")] = None,
     format: Annotated[str | None, Option(help=f"One of {_FORMATS}; by the file's name")] = None,
     only: Annotated[
         list[str] | None, Option(help="Some of attributes, groups, records, permissions")
@@ -48,9 +48,10 @@ def dump(
         kinto-orm dump /buckets --only attributes,groups,permissions > who.ndjson
     """
     settings = settings_of(ctx)
+    output = None if str(output) == "-" else output
     notes, parts = Notes(), Parts.named(only or ())
     shown = output is not None or not sys.stdout.isatty()
-    with settings.session() as session, progress_bars(shown=shown) as progress:
+    with settings.session(reads=True) as session, progress_bars(shown=shown) as progress:
         wanted = _wanted(collections or _default(session), session)
         bars = _Bars(progress)
         fetching = Fetching(session, parts, workers, bars.begin, notes)

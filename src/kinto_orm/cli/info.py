@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 from pydantic import JsonValue
 from typer import Context
 
 from kinto_orm import Session
+from kinto_orm.cli.failing import WHOSE
+from kinto_orm.cli.printing import tell
 from kinto_orm.cli.settings import settings_of
 
 
@@ -17,9 +21,13 @@ def info(ctx: Context) -> None:
         kinto-orm info --json | jq .capabilities
     """
     settings = settings_of(ctx)
-    with settings.session() as session:
+    with settings.session(reads=True) as session:
         told = _of_kvp(session) if session.dialect == "kvp" else _of_kinto(session)
         settings.output.facts({"server": session.server_url, **told})
+    known = settings.found()
+    has_auth = settings.auth is not None or (known is not None and known.auth is not None)
+    if not has_auth and os.environ.get("KINTO_ORM_AUTH"):
+        tell(WHOSE)
 
 
 def account(ctx: Context) -> None:
@@ -30,7 +38,7 @@ def account(ctx: Context) -> None:
         kinto-orm account --server kvp+https://api.kvp.io --json | jq .reads
     """
     settings = settings_of(ctx)
-    with settings.session() as session:
+    with settings.session(reads=True) as session:
         settings.output.facts(who(session))
 
 

@@ -43,6 +43,9 @@ def load(
         bool, Option("--force", help="Overwrite what is newer than the version in the file")
     ] = False,
     cut: Annotated[bool, Option("--cut", help="Load a file that has no end, too")] = False,
+    whole: Annotated[
+        bool, Option("--whole", help="The file has all, with --delete-missing; a CSV cannot say so")
+    ] = False,
     workers: Annotated[int, Option(min=1, help="How many connections write at a time")] = 2,
 ) -> None:
     """Load a dump; what is there and equal is left alone, so that it may be run again.
@@ -71,6 +74,11 @@ def load(
         if delete_missing and not source.parts.data_of("records"):
             raise Misuse(
                 "--delete-missing: the dump is one without records, so that none is missing"
+            )
+        if delete_missing and not (source.is_whole or whole):
+            raise Misuse(
+                "--delete-missing deletes what the file does not have, and nothing in this file "
+                "says that it is whole: look at its end, and give --whole. Nothing was done"
             )
         progress.add_task(f"load {file}", total=source.total)
         with _told(report, loading):
@@ -142,5 +150,5 @@ class _Report:
             self.output.value({name: loading.counts[name] for name in _COUNTED})
         said = ", ".join(f"{count} {name}" for name, count in counts.items()) or "nothing there"
         say(self.progress, f"{said} (a dry run: nothing was written)" if self.dry_run else said)
-        if loading.ids is not None and loading.counts["failed"]:
+        if loading.ids is not None and loading.counts["failed"] and not loading.deletes:
             say(self.progress, "nothing was deleted, because something failed")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import groupby, islice
 from typing import Annotated, Any
 
 import typer
 from typer import Argument, Context, Exit, Option
 
-from kinto_orm import NotFound, Session
+from kinto_orm import Interrupted, NotFound, Session
 from kinto_orm.cli import completing
 from kinto_orm.cli.arguments import TARGET_HELP
 from kinto_orm.cli.failing import REFUSED, Misuse, failure_of
@@ -40,7 +41,8 @@ def rm(
 
     It asks before it deletes a bucket or a collection that is not empty, with all that is inside.
     --yes says yes; where nobody can be asked, it has to be given. A path that ends in /records
-    means all records of a collection, which itself stays.
+    means all records of a collection, which itself stays. All buckets of a server are
+    not deleted at once: name them one by one.
 
     What is not there, or was changed meanwhile, is said at the end with the exit status 1; the
     others are deleted. What the history has can be brought back: kinto-orm restore.
@@ -53,21 +55,36 @@ def rm(
     """
     settings = settings_of(ctx)
     with settings.session() as session:
-        removal = _Removal(session, yes=yes, force=force)
-        try:
+        for each in target:
+            _refuse_all_buckets(each, session)
+        removal = Removal(session, yes=yes, force=force)
+        with told(removal):
             for kind, targets in groupby(_targets(target, session), _where):
                 removal.of(kind, targets)
-        finally:
-            tell(f"deleted {removal.deleted}")
     if removal.status:
         raise Exit(removal.status)
 
 
-class _Removal:
+@contextmanager
+def told(removal: Removal) -> Iterator[None]:
+    """Tell at the end how many were deleted, however it ends."""
+    try:
+        yield
+    finally:
+        tell(f"deleted {removal.deleted}")
+        if removal.unknown:
+            tell(
+                f"of {removal.unknown} more the deletion was begun, and nobody knows what "
+                "became of them: look with kinto-orm ls what is there"
+            )
+
+
+class Removal:
     """Deletes what lives in one place together, and counts it.
 
     Attributes:
         deleted: How many objects are gone; without what was inside of them.
+        unknown: Of how many the deletion was asked for, and has no answer yet.
         status: The exit status.
     """
 
@@ -76,6 +93,7 @@ class _Removal:
         self._yes = yes
         self._force = force
         self.deleted = 0
+        self.unknown = 0
         self.status = 0
 
     def of(self, plural: Target, targets: Iterable[Target]) -> None:
@@ -93,7 +111,9 @@ class _Removal:
         if count and self._may(
             f"delete all {count} {plural.kind} of {plural.parent or 'the server'}"
         ):
+            self.unknown = count
             self.deleted += found.delete()
+            self.unknown = 0
 
     def _some_of(self, model: type[Stored], scope: Session, ids: Iterable[str]) -> None:
         there = scope.get_many(model, ids)
@@ -101,7 +121,14 @@ class _Removal:
             if id not in there:
                 self._failed(NotFound(f"there is no {model.__name__} {id!r} to be deleted"))
         wanted = [each for each in there.values() if self._is_meant(each)]
-        summary = scope.delete_all(wanted, force=self._force)
+        self.unknown = len(wanted)
+        try:
+            summary = scope.delete_all(wanted, force=self._force)
+        except Interrupted as interrupt:
+            self.deleted += interrupt.summary.deleted
+            self.unknown -= interrupt.summary.total
+            raise
+        self.unknown = 0
         self.deleted += summary.deleted
         for failure in summary.failed:
             self._failed(failure.error)
@@ -139,9 +166,24 @@ def _targets(given: list[str], session: Session) -> Iterator[Target]:
     for each in given:
         if each == "-":
             lines = (line.strip() for line in sys.stdin)
-            yield from (real(target_of(line, session), session) for line in lines if line)
+            for line in filter(None, lines):
+                _refuse_all_buckets(line, session)
+                yield real(target_of(line, session), session)
         else:
             yield real(target_of(each, session), session)
+
+
+def _refuse_all_buckets(text: str, session: Session) -> None:
+    """Refuse what means all buckets: their history would go with them, and nothing bring it back.
+
+    Raises:
+        Misuse: It means all buckets.
+    """
+    if text != "-" and target_of(text, session).steps == (("buckets", None),):
+        raise Misuse(
+            f"{text} means all buckets of the server, with their history: they are not deleted at "
+            "once. Name them one by one: kinto-orm rm /buckets/NAME. Nothing of them was deleted"
+        )
 
 
 def _where(target: Target) -> Target:

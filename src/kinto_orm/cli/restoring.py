@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import chain, pairwise
 from typing import Annotated, Any
 
@@ -12,7 +12,7 @@ from typer import Argument, Context, Exit, Option
 
 from kinto_orm import Bucket, Conflict, HistoryEntry, KintoError, NotFound, Session, TransportError
 from kinto_orm.cli.arguments import TargetText
-from kinto_orm.cli.failing import REFUSED, failure_of
+from kinto_orm.cli.failing import REFUSED, Misuse, failure_of
 from kinto_orm.cli.past import SIGNS, Difference, Past, change_of, milliseconds
 from kinto_orm.cli.printing import moment, tell
 from kinto_orm.cli.replacing import made_of, write
@@ -27,6 +27,9 @@ from kinto_orm.cli.targets import (
     target_of,
 )
 from kinto_orm.cli.times import Time, time_of
+
+# So much, in milliseconds, the clocks of a server and of this computer may differ.
+_CLOCKS = 60 * 1000
 
 
 def history(
@@ -45,7 +48,7 @@ def history(
         kinto-orm history todos --json | jq 'select(.action == "delete")'
     """
     settings = settings_of(ctx)
-    with settings.session() as session:
+    with settings.session(reads=True) as session:
         wanted = real(single(target_of(target, session)), session)
         past = Past(wanted, session)
         _refuse_unknown(past, wanted)
@@ -79,7 +82,7 @@ def diff(
     """
     begin, end = time_of(time), None if until is None else time_of(until)
     settings = settings_of(ctx)
-    with settings.session() as session:
+    with settings.session(reads=True) as session:
         wanted = real(single(target_of(target, session)), session)
         past = Past(wanted, session)
         found = False
@@ -115,6 +118,8 @@ def restore(
         kinto-orm restore /buckets/blog yesterday
     """
     when = time_of(time)
+    if milliseconds(when) > milliseconds(datetime.now(UTC)) + _CLOCKS:
+        raise Misuse(f"{time} is still to come: nobody knows what will be. Nothing was restored")
     settings = settings_of(ctx)
     with settings.session() as session:
         wanted = real(single(target_of(target, session)), session)
@@ -151,6 +156,8 @@ def _restore_bucket(bucket: Bucket, when: int | datetime, settings: Settings, dr
             sign, names = SIGNS[each.action], ", ".join(each.fields)
             settings.output.fields(f"{sign} {told['target']}", *([names] if names else []))
     tell(f"{'would restore' if dry_run else 'restored'} {len(plan.changes)}")
+    for uri in plan.left:
+        tell(f"left, empty: {bucket.uri}/{uri} (created since; kinto-orm rm deletes it)")
     for uri in plan.unknown:
         tell(f"left as it is, for the history does not reach back so far: {bucket.uri}/{uri}")
     return max((failure_of(each.error) or REFUSED for each in plan.failed), default=0)

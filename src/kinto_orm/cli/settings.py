@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from typer import Context
 
@@ -87,18 +89,24 @@ class Settings:
         return by_environment
 
     @contextmanager
-    def session(self) -> Iterator[Session]:
+    def session(self, *, reads: bool = False) -> Iterator[Session]:
         """The session that these settings mean, as the current one.
 
+        Args:
+            reads: Whether nothing is to be written. Then a file that is not there is not made:
+                its name is wrong.
+
         Raises:
-            Misuse: No server is given, or the profile cannot be used.
+            Misuse: No server is given, or the profile cannot be used; or there is no such file.
         """
-        with self.resolved().opened() as session:
+        with self.resolved().opened(reads=reads) as session:
             yield session
 
     @contextmanager
-    def opened(self) -> Iterator[Session]:
+    def opened(self, *, reads: bool = False) -> Iterator[Session]:
         """The session that these settings mean as they are, once they are resolved."""
+        if reads:
+            _refuse_missing(self.server or "")
         with Session(
             self.server, auth=self.auth, bucket=self.bucket or "default", collection=self.collection
         ) as session:
@@ -111,6 +119,20 @@ def settings_of(ctx: Context) -> Settings:
     if settings is None:
         raise LookupError("the program's options were not read")
     return settings
+
+
+def _refuse_missing(server: str) -> None:
+    """Refuse a Kinto in a file that is not there.
+
+    Raises:
+        Misuse: It is not.
+    """
+    file = unquote(urlsplit(server).path)[1:]
+    if server.startswith("sqlite:///") and file and not Path(file).exists():
+        raise Misuse(
+            f"there is no file {file}, and it is not made only to be read; what writes makes it, "
+            "such as kinto-orm put /buckets/NAME '{}'"
+        )
 
 
 def _of_environment() -> Profile | None:

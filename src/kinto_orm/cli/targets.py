@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,9 @@ from kinto_orm import Bucket, Collection, Group, Query, Record, Session
 from kinto_orm.cli.failing import Misuse
 
 Stored = Bucket | Collection | Group | Record
+
+# Kinto's rule for ids: https://docs.kinto-storage.org/en/stable/api/1.x/
+_ID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]*")
 
 MODELS: dict[str, type[Stored]] = {
     "buckets": Bucket,
@@ -86,7 +90,7 @@ def target_of(text: str, session: Session) -> Target:
         Misuse: It is neither.
     """
     if text.startswith("/"):
-        return path_of(text)
+        return _possible(path_of(text))
     collection, slash, record = text.partition("/")
     if not collection or (slash and not record) or "/" in record:
         raise Misuse(
@@ -94,7 +98,22 @@ def target_of(text: str, session: Session) -> Target:
             "as /buckets/blog/collections/articles/records/first"
         )
     ids = {"buckets": session.bucket, "collections": collection}
-    return Target((*ids.items(), *([("records", record)] if slash else [])))
+    return _possible(Target((*ids.items(), *([("records", record)] if slash else []))))
+
+
+def _possible(target: Target) -> Target:
+    """The same target, if there can be one of these ids.
+
+    Raises:
+        Misuse: Kinto would refuse one of them.
+    """
+    for kind, id in target.steps:
+        if id is not None and not _ID.fullmatch(id):
+            raise Misuse(
+                f"{id!r} cannot be the id of a {kind.removesuffix('s')}: an id starts with a "
+                "letter or digit, then come letters, digits, - and _"
+            )
+    return target
 
 
 def path_of(path: str) -> Target:

@@ -117,13 +117,13 @@ class Transfer:
         for kind in _INSIDE.get(source.kind, ()):
             self.all(source.child(kind, None), to.child(kind, None))
         if self.move:
-            self._take_away(written)
+            self._take_away(written, source)
 
     def _records(self, source: Target, to: Target) -> None:
         for chunk in _chunks(self._originals(source)):
             written = self._written(chunk, source, to)
             if self.move:
-                self._take_away(written)
+                self._take_away(written, source)
 
     def _originals(self, source: Target) -> Iterator[Record]:
         """The records, read once more for their permissions, which lists do not carry."""
@@ -224,10 +224,11 @@ class Transfer:
         there = now.wanted()
         return all(set(people) <= set(there.get(name, ())) for name, people in wanted.items())
 
-    def _take_away(self, originals: list[Any]) -> None:
+    def _take_away(self, originals: list[Any], source: Target) -> None:
         """Delete what was copied, if it is still as it was and nothing is left inside."""
         wanted = [each for each in originals if self._is_empty(each)]
-        summary = self.source.delete_all(wanted)
+        # In the scope in which they were read: a whole path may be of any bucket.
+        summary = model_of(source, self.source)[1].delete_all(wanted)
         self.counts.deleted += summary.deleted
         for failure in summary.failed:
             self._failed(failure.error)

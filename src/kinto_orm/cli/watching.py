@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from typer import Context, Option
 
-from kinto_orm import Change, Created, Deleted
+from kinto_orm import Change, Created, Deleted, InvalidData
 from kinto_orm.cli.arguments import TargetText
 from kinto_orm.cli.failing import Misuse
 from kinto_orm.cli.printing import Output, Row, moment, tell
@@ -39,12 +39,16 @@ def watch(
     settings = settings_of(ctx)
     token = None
     try:
-        with settings.session() as session:
+        with settings.session(reads=True) as session:
             model, scope = model_of(inside(target_of(collection, session)), session)
             begin = since if since or everything else "now"
             for change in scope.find(model).follow(begin, interval=interval):
                 _show(settings.output, change)
                 token = change.token
+    except InvalidData:
+        if since is None or token is not None:
+            raise
+        raise Misuse(f"{since!r:.200} is no token: give one that watch said, or --json") from None
     except KeyboardInterrupt:
         tell("stopped")
     finally:

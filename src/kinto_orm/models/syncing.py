@@ -114,7 +114,13 @@ class Syncing:
         if checks or self._deletes:
             query = Query(self._model, self._scope).only("id").limit(1)
             reply = yield from (yield from self._pages(query, unmade=not checks)).fetching()
-            self._as_of = timestamp(reply.headers) or 0
+            stamp = timestamp(reply.headers)
+            if stamp is None and reply.objects:
+                raise reply.bad(
+                    "the answer has no ETag, which says as of when it is: does a proxy leave it "
+                    "out? Without it nobody knows what may be deleted. Nothing was written."
+                )
+            self._as_of = stamp or 0
 
     def missing(self) -> Flow[list[Any]]:
         """Find what is there and was not given; nothing when something failed.

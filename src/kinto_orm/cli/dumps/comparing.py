@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from decimal import Decimal
 
 from pydantic import JsonValue
 
@@ -14,7 +16,7 @@ from kinto_orm.cli.printing import moment
 from kinto_orm.cli.targets import MODELS, NOT_DATA, Stored, stored
 
 # Beyond these the server makes floats of integers.
-_INTEGERS = range(-(2**63), 2**63)
+_INTEGERS = range(-(2**63), 2**64)
 
 
 class Newer(KintoError):
@@ -143,11 +145,27 @@ def _set(there: Stored, name: str, wanted: Data) -> None:
 
 
 def _sent(value: JsonValue) -> JsonValue:
-    """A value as the server takes it; PostgreSQL gives large floats back as integers."""
+    """A value as the server takes it; PostgreSQL gives large floats back as integers.
+
+    Raises:
+        ValueError: It is an integer of which the server would keep the first digits only.
+    """
     if isinstance(value, dict):
         return {name: _sent(each) for name, each in value.items()}
     if isinstance(value, list):
         return [_sent(each) for each in value]
     if isinstance(value, int) and value not in _INTEGERS:
-        return float(value)
+        return _float(value)
     return value
+
+
+def _float(value: int) -> float:
+    """The float that an integer was, or is equal to."""
+    with suppress(OverflowError):
+        made = float(value)
+        if value in (int(made), int(Decimal(repr(made)))):
+            return made
+    raise ValueError(
+        f"{value} is too large for the server, which keeps integers from -2^63 to 2^64-1 exactly: "
+        "write it as a text"
+    )

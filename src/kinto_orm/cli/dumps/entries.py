@@ -36,6 +36,8 @@ class Entry:
         whole: Whether `data` and `permissions` are all that there is. Where they are not, what
             else the server has stays.
         says_data: Whether the dump says anything of the data; one of permissions alone does not.
+        implied: Whether the file does not have it, and only records that live in it. All of them,
+            if it is whole.
     """
 
     target: Target
@@ -44,6 +46,7 @@ class Entry:
     place: str = ""
     whole: bool = True
     says_data: bool = True
+    implied: bool = False
 
     @property
     def id(self) -> str:
@@ -127,8 +130,8 @@ def alike(one: object, other: object) -> bool:
 
 
 def _near(one: float, other: float) -> bool:
-    if isinstance(one, int) and isinstance(other, int):
-        return False
+    if isinstance(one, int):
+        return False  # a float that is near has lost its last digits
     try:
         return math.isclose(one, other, rel_tol=1e-14, abs_tol=1e-300)
     except OverflowError:  # an integer beyond all floats

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -44,14 +45,26 @@ def format_of(given: str | None, path: Path | None) -> str:
 def written(path: Path | None) -> Iterator[IO[bytes]]:
     """A file to write a dump to; None is standard output.
 
-    It gets its name when all of it is written, and is gone when that fails.
+    A regular file gets its name when all of it is written, and stays as it was when that fails;
+    behind a link, that is the link's target. Pipes and devices are written to as it comes.
+
+    Raises:
+        Misuse: It cannot be written to.
     """
     if path is None:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
+    if path.exists() and not path.is_file():
+        with _opened(path) as file:
+            yield file
+        return
+    target = Path(os.path.realpath(path))
+    mode = _mode_of(target)
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        handle, name = tempfile.mkstemp(
+            prefix=f".{target.name}.", suffix=".part", dir=target.parent
+        )
     except OSError as error:
         raise Misuse(f"cannot write to {path}: {error.strerror}") from None
     try:
@@ -59,11 +72,35 @@ def written(path: Path | None) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(handle)
-        Path(name).replace(path)
+        if mode is not None:
+            Path(name).chmod(mode)
+        Path(name).replace(target)
     except BaseException:
         with suppress(FileNotFoundError):
             Path(name).unlink()
         raise
+
+
+def _opened(path: Path) -> IO[bytes]:
+    """What is there and is no regular file, to be written to."""
+    try:
+        return path.open("wb")
+    except OSError as error:
+        raise Misuse(f"cannot write to {path}: {error.strerror}") from None
+
+
+def _mode_of(path: Path) -> int | None:
+    """The permissions of a file that is to be replaced; None where there is none.
+
+    Raises:
+        Misuse: It is not to be written to. That somebody may write to its directory is no leave.
+    """
+    if not path.exists():
+        return None
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if not (mode & 0o222 and os.access(path, os.W_OK)):
+        raise Misuse(f"cannot write to {path}: it is read-only")
+    return mode
 
 
 @contextmanager

@@ -71,6 +71,7 @@ class Loading:
         workers: How many connections write at the same time.
         counts: How many were created, updated and so on.
         ids: By collection, the ids of the records of the dump; None when nobody asks for them.
+        deletes: Whether all was loaded, and what is missing is being deleted.
     """
 
     session: Session
@@ -81,6 +82,7 @@ class Loading:
     workers: int = 1
     counts: Counter[str] = field(default_factory=Counter)
     ids: dict[Place, set[str]] | None = None
+    deletes: bool = False
     _finished: deque[list[Done]] = field(default_factory=deque)
     _fresh: set[str] = field(default_factory=set)
     _schemas: dict[Place, bool] = field(default_factory=dict)
@@ -100,6 +102,7 @@ class Loading:
             # Of an interrupt, too: what was under way has ended by now.
             self._note_finished()
         if self.ids is not None and not self.counts["failed"]:
+            self.deletes = True
             for place, ids in self.ids.items():
                 self._delete_missing(place, ids)
 
@@ -145,7 +148,8 @@ class Loading:
 
     def _structure(self, entry: Entry) -> None:
         bucket, collection = _place_of(entry)
-        if entry.target.kind == "collections" and self.ids is not None and entry.whole:
+        has_all = entry.whole or entry.implied
+        if entry.target.kind == "collections" and self.ids is not None and has_all:
             # A file that does not say all may leave the records of a collection out.
             self.ids.setdefault((bucket, collection), set())
         model = MODELS[entry.target.kind]
@@ -161,7 +165,8 @@ class Loading:
         if entry.target.kind == "collections" and done[0].error is None:
             schema = found.json_schema if isinstance(found, Collection) else _schema_in(entry)
             self._schemas[bucket, collection] = schema is not None
-        self._note(done)
+        if not (entry.implied and done[0].status == "unchanged"):
+            self._note(done)
 
     def _is_fresh(self, entry: Entry) -> bool:
         """Whether it lives in what was made just now, so that it cannot be there."""

@@ -68,6 +68,7 @@ class Reader:
         buckets: The ids of the buckets that it is of.
         parts: Which parts of them it has.
         total: How many objects it has; None when that is not known.
+        is_whole: Whether nothing is missing: where the end does not say so, reading it fails.
 
     Raises:
         Unreadable: It is no dump, or was cut.
@@ -76,6 +77,7 @@ class Reader:
     def __init__(self, file: IO[bytes], *, cut: bool) -> None:
         self._file = file
         self._cut = cut
+        self.is_whole = not cut
         begin = file.readline()
         head = _head(begin)
         self.buckets: list[str] = head.get("buckets", [])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import IO, Protocol
 
 from kinto_orm import Session
@@ -29,6 +30,10 @@ class Source(Protocol):
     def total(self) -> int | None:
         """How many objects it has; None when that is not known."""
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the file says of itself that nothing is missing at its end."""
+
     def entries(self) -> Iterator[Entry | Unreadable]:
         """The objects, and what is wrong where there is none."""
 
@@ -53,7 +58,9 @@ def opened(file: IO[bytes], kind: str, session: Session, *, cut: bool) -> Source
     if session.collection is None:
         raise Misuse(f"a {kind} file has records of one collection: say of which, --collection ID")
     collection = Target((("buckets", session.bucket), ("collections", session.collection)))
-    return _Table(file, (tables if kind == TABLES[0] else columns).entries, collection)
+    is_csv = kind == TABLES[0]
+    read = (tables if is_csv else columns).entries
+    return _Table(file, read, collection, is_whole=not is_csv)  # Parquet has its end at its end
 
 
 @dataclass
@@ -63,6 +70,7 @@ class _Table:
     file: IO[bytes]
     read: Callable[[IO[bytes], Target], Iterator[Entry | Unreadable]]
     collection: Target
+    is_whole: bool
     parts: Parts = Parts()  # noqa: RUF009  (immutable)
     total: int | None = None
 
@@ -73,9 +81,12 @@ class _Table:
 
     def entries(self) -> Iterator[Entry | Unreadable]:
         """The bucket and the collection, which have to be there; and the records."""
+        records = self.read(self.file, self.collection)
+        # Nothing is made before the file has begun well.
+        first = list(islice(records, 1))
         for steps in (self.collection.steps[:1], self.collection.steps):
-            yield Entry(Target(steps), {}, None, "the file", whole=False)
-        yield from self.read(self.file, self.collection)
+            yield Entry(Target(steps), {}, None, "the file", whole=False, implied=True)
+        yield from chain(first, records)
 
 
 def chosen(

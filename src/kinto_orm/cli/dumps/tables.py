@@ -10,7 +10,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Iterator
-from typing import IO
+from typing import IO, Any
 
 from pydantic import JsonValue
 
@@ -51,13 +51,24 @@ def entries(file: IO[bytes], collection: Target) -> Iterator[Entry | Unreadable]
     try:
         columns = next(rows, [])
         _check_columns(columns)
+        seen: dict[str, int] = {}
         for row in rows:
             if row:
-                yield _entry(columns, row, f"line {rows.line_num}", collection)
+                yield _once(_entry(columns, row, f"line {rows.line_num}", collection), seen, rows)
     except (csv.Error, UnicodeDecodeError) as error:
         raise Unreadable(f"line {rows.line_num + 1} is no CSV: {error}") from None
     finally:
         text.detach()
+
+
+def _once(entry: Entry | Unreadable, seen: dict[str, int], rows: Any) -> Entry | Unreadable:
+    """The same entry, if no other line had its id: only one of them could be stored."""
+    if isinstance(entry, Unreadable):
+        return entry
+    first = seen.setdefault(entry.id, rows.line_num)
+    if first == rows.line_num:
+        return entry
+    return Unreadable(f"{entry.place}: the id {entry.id!r} stands in line {first}, too")
 
 
 def _check_columns(columns: list[str]) -> None:

@@ -31,6 +31,9 @@ from kinto_orm.cli.dumps.ndjson import is_access
 from kinto_orm.cli.failing import Misuse
 from kinto_orm.cli.targets import path_of
 
+END = b"# This dump is complete."
+"""The last line, a comment to other programs: half a YAML file is one, too."""
+
 _BELOW = {"buckets": ("groups", "collections"), "collections": ("records",)}
 
 
@@ -75,13 +78,43 @@ def _number(loader: Any, node: Any) -> float:
     return float(loader.construct_scalar(node).replace(".inf", "inf").replace(".nan", "nan"))
 
 
-def _mapping(loader: Any, node: Any) -> dict[str, Any]:
+class _Mapping(dict[str, Any]):
+    """A mapping that knows where its keys stand.
+
+    Attributes:
+        lines: The numbers of the lines, by key.
+    """
+
+    lines: dict[str, int]
+
+
+def _mapping(loader: Any, node: Any) -> _Mapping:
     """A mapping whose keys are the texts that stand there: an id may look like a number."""
+    _refuse_twice(node)
     loader.flatten_mapping(node)
-    return {
-        loader.construct_scalar(key): loader.construct_object(value, deep=True)
-        for key, value in node.value
-    }
+    made = _Mapping()
+    made.lines = {}
+    for key, value in node.value:
+        name = loader.construct_scalar(key)
+        made[name] = loader.construct_object(value, deep=True)
+        made.lines[name] = key.start_mark.line + 1
+    return made
+
+
+def _refuse_twice(node: Any) -> None:
+    """Refuse a key that stands there twice; what `<<` brings may be overridden.
+
+    Raises:
+        ConstructorError: One does: which of the two is meant?
+    """
+    seen = set[str]()
+    for key, _ in node.value:
+        if key.tag != "tag:yaml.org,2002:merge" and key.value in seen:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {key.value!r} stands twice in one mapping", key.start_mark
+            )
+        if isinstance(key.value, str):
+            seen.add(key.value)
 
 
 _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
@@ -109,9 +142,10 @@ class Writer:
         self._lines(_dumped(content), len(self._open))
 
     def close(self) -> None:
-        """End the file."""
+        """End the file, with the line by which one knows that nothing is missing."""
         if self._is_empty:
             self._file.write(b"buckets: {}\n")
+        self._file.write(END + b"\n")
 
     def _go_to(self, path: list[str]) -> None:
         """Write the keys on the way that are not open."""
@@ -150,6 +184,7 @@ class Reader:
         buckets: The ids of its buckets.
         parts: All of them may be there.
         total: None: nobody has counted.
+        is_whole: Whether its last line says that nothing is missing.
 
     Raises:
         Unreadable: It is no YAML of this kind.
@@ -159,8 +194,10 @@ class Reader:
     total: int | None = None
 
     def __init__(self, file: IO[bytes]) -> None:
+        content = file.read()
+        self.is_whole = content.rstrip().rpartition(b"\n")[2] == END
         try:
-            tree = yaml.load(file, Loader=_Loader)  # noqa: S506  (a safe one)
+            tree = yaml.load(content, Loader=_Loader)  # noqa: S506  (a safe one)
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise Unreadable(f"the file is no YAML: {error}") from None
         if not isinstance(tree, dict) or not isinstance(tree.get("buckets"), dict):
@@ -188,6 +225,14 @@ def _object(node: Any, kind: str, path: str) -> Iterator[Any]:
     access = (node.get("permissions") or None) if isinstance(node, dict) else None
     if not isinstance(data, dict) or not is_access(access):
         yield Unreadable(f"{path}: `data` has to be a mapping, `permissions` one of lists of texts")
+        return
+    unknown = [each for each in node if each not in ("data", "permissions", *_BELOW.get(kind, ()))]
+    if unknown:
+        line = getattr(node, "lines", {}).get(unknown[0])
+        yield Unreadable(
+            f"line {line}: {path}: {unknown[0]!r} is no part of it; its fields are "
+            "those below `data`"
+        )
         return
     try:
         yield Entry(path_of(path), data, access, path, whole=False)
