@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -92,9 +91,9 @@ def test_no_command_is_left_out() -> None:
     assert names <= {line.split()[0] for line, *_ in STORY}
 
 
-def test_a_wrong_password_and_no_server(here: Path, http_kinto: str) -> None:
-    """Both are said in a line: 1 for what is refused, 3 for what does not answer."""
+def test_a_wrong_token(http_kinto: str) -> None:
+    """It is refused, and not shown. What no server means, `test_no_server.py` asks."""
     ran = as_process("ls", "/buckets/x", "--server", http_kinto, "--auth", "Bearer nothing")
     assert (ran.status, ran.out) == (1, "")
     assert "Traceback" not in ran.err
-    assert json.dumps("Bearer nothing") not in ran.err
+    assert "nothing" not in ran.err

@@ -254,17 +254,17 @@ def connected(
         ConfigurationError: One of the options is wrong.
     """
     policy = as_retry(options["retry"])
-    on_request = options.get("on_request")
+    on_request = options["on_request"]
     if on_request is not None and not callable(on_request):
         raise ConfigurationError(f"on_request= takes a function of one event, not {on_request!r}")
-    pretence = _pretence_of(options.get("dry_run", False), dialect)
+    pretence = _pretence_of(options["dry_run"], dialect)
     transport = options["transport"](
         base,
         auth=auth,
         timeout=options["timeout"],
         headers=options["headers"],
         adapter=adapter,
-        route=route_of(*map(options.get, ("verify", "cert", "proxies"))),
+        route=route_of(options["verify"], options["cert"], options["proxies"]),
     )
     return Connection(
         transport,
