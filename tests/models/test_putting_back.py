@@ -6,6 +6,7 @@ import time
 from itertools import count
 from random import Random
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from hypothesis import given, settings
@@ -305,7 +306,8 @@ async def test_another_place(session: AnySession, place: Place) -> None:
     async with in_a_bucket(place) as elsewhere:
         plan = await do(bucket.restore, await now_in(bucket), session=elsewhere)
         assert (plan.bucket, plan.total) == (session.bucket, 0)
-    async with entered(place.session(bucket="default", collection="mine")) as personal:
+    own = str(uuid4())
+    async with entered(place.session(bucket="default", collection=own)) as personal:
         await do(Record(id="a", n=1).save, session=personal)
         mine = await do(Bucket.get, "default", session=personal)
         when = await now_in(mine)

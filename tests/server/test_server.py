@@ -860,14 +860,14 @@ def test_a_kinto_that_cannot_be_made_leaves_nothing_behind(tmp_path):
     """What was there before stays, data included."""
     directory = tmp_path / "above" / "data"
     broken = {"kinto.includes": "no.such.plugin"}
-    with pytest.raises(ImportError):
+    with pytest.raises(ConfigurationError, match="Kinto refuses these settings"):
         open_local(directory, settings=broken, durable=False)
     assert list(tmp_path.iterdir()) == []
     directory.parent.mkdir()
     (directory.parent / "mine").write_text("x")
     with open_local(directory, durable=False) as server:
         put(client(server), "a", n=1)
-    with pytest.raises(ImportError):
+    with pytest.raises(ConfigurationError, match="Kinto refuses these settings"):
         open_local(directory, settings=broken, durable=False)
     with open_local(directory, durable=False) as server:
         assert data(client(server), "a")["n"] == 1

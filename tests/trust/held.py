@@ -36,6 +36,8 @@ class Held:
         client: Whose it is.
         record: The object.
         version: The state of the server up to which it is; None when it is not there.
+        base: The data of that state, as the object reads it.
+        in_doubt: Whether the answer to a write was lost: it may have been made.
         edits: What is not saved: fields with their values.
         removed: Fields that are to be removed.
         granted: Principals to be added to `read`.
@@ -47,6 +49,8 @@ class Held:
     client: int
     record: Record
     version: int | None = None
+    base: dict[str, Any] = field(default_factory=dict)
+    in_doubt: bool = False
     edits: dict[str, Any] = field(default_factory=dict)
     removed: set[str] = field(default_factory=set)
     granted: set[str] = field(default_factory=set)
@@ -58,20 +62,73 @@ class Held:
     def id(self) -> str:
         return self.record.id
 
-    @property
-    def is_changed(self) -> bool:
-        return bool(self.edits or self.removed or self.granted or self.revoked)
+    def permit(self, principal: str, *, grant: bool) -> None:
+        """Grant or revoke `read`; what is so already, as far as the object knows, is no change."""
+        permissions = self.record.permissions
+        known = permissions.is_loaded
+        is_so = known and (principal in permissions.read) == grant
+        (permissions.grant if grant else permissions.revoke)("read", principal)
+        if is_so:
+            return
+        wanted, unwanted = (self.granted, self.revoked)[:: 1 if grant else -1]
+        unwanted.discard(principal)
+        wanted.add(principal)
+        if known and not permissions.is_changed:
+            self.granted, self.revoked = set(), set()
 
-    def settled(self, version: int | None) -> None:
-        """Nothing is left to save."""
-        self.version = version
+    def needs_a_write(self, there: dict[str, Any] | None) -> bool:
+        """Whether a save must write: what is so already needs no write."""
+        if self.changed or self.removed or self.version is None:
+            return True
+        if there is None:
+            return bool(self.granted or self.revoked)
+        return bool(self.applied(there)["read"] != there["read"])
+
+    def settled(self, version: int | None, data: dict[str, Any] | None) -> None:
+        """Nothing is left to save; the server has this data."""
+        self.seen(version, data)
         self.edits, self.removed = {}, set()
         self.granted, self.revoked = set(), set()
         self.conflict = None
 
+    def seen(self, version: int | None, data: dict[str, Any] | None) -> None:
+        """The object goes by this state from now on."""
+        self.version, self.in_doubt = version, False
+        self.base = self._read(data or {})
+
+    def reads(self, data: dict[str, Any]) -> bool:
+        """Whether this data is what the object goes by."""
+        read = self._read(data)
+        return all(name in read and read[name] == value for name, value in self.base.items())
+
+    def _read(self, data: dict[str, Any]) -> dict[str, Any]:
+        """What is not stored reads as its default."""
+        defaults = {} if type(self.record) is Record else {"a": 0, "b": 0, "tags": []}
+        return {**defaults, **data}
+
+    def lost(self) -> None:
+        """What was to be written may be there."""
+        self.in_doubt = True
+        written = self.changed.keys() | self.removed
+        self.base = {name: value for name, value in self.base.items() if name not in written}
+
+    def goes_by(self, there: dict[str, Any] | None) -> bool:
+        """Whether the object may overwrite this state: nothing is in it that it has not seen."""
+        if there is None:
+            return self.version is None
+        if there["version"] == self.version:
+            return True
+        return self.in_doubt and self.version is not None and self.reads(there["data"])
+
+    @property
+    def changed(self) -> dict[str, Any]:
+        """The edits that are changes: a field may have been given the value that it had."""
+        base = self.base if self.version is not None else {}
+        return {n: v for n, v in self.edits.items() if n not in base or base[n] != v}
+
     def applied(self, stored: dict[str, Any]) -> dict[str, Any]:
         """What the server should have after a save."""
-        data = {**stored["data"], **self.edits}
+        data = {**stored["data"], **self.changed}
         kept = {name: value for name, value in data.items() if name not in self.removed}
         read = set(stored["read"]) | self.granted
         return {"data": kept, "read": read - self.revoked}

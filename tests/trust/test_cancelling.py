@@ -237,7 +237,7 @@ async def test_save_all_ends_all_its_workers(
     task = asyncio.create_task(session.save_all(todos, workers=3))
     await held.arrived(3)
     error = await cancelled(task)
-    assert error.__notes__ == ["until then: nothing"]
+    assert error.__notes__ == ["until then: 75 failed"]
     proxy.disarm()
     summary = await session.save_all(todos, workers=3)
     assert summary.created == 75, summary

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -164,17 +165,21 @@ class Clients(RuleBasedStateMachine):
         empty: dict[str, Any] = {"data": {}, "read": set()}
         wanted = held.applied(there or empty)
         if error is None:
-            if held.is_changed or held.version is None:
-                version = there["version"] if there else None
-                assert version == held.version, "acknowledged, though it was changed meanwhile"
+            if held.needs_a_write(there):
+                assert held.goes_by(there), "acknowledged, though it was changed meanwhile"
                 assert now is not None, "acknowledged, but it is not there"
                 assert _same(now, wanted), f"acknowledged {wanted}, stored {now}"
+                held.settled(now["version"], now["data"])
             else:
                 assert now == there, "nothing was to be saved"
-            held.settled(now["version"] if now else held.version)
+                known = held.record.last_modified
+                assert known in (held.version, now["version"] if now else None)
+                held.settled(known, now["data"] if now and known == now["version"] else held.base)
             assert held.record.diff() == {}
             return
         assert now == there or _same(now, wanted), f"{there} became {now}, wanted {wanted}"
+        if now != there or not isinstance(error, Conflict):
+            held.lost()
         fresh = (there["version"] if there else None) == held.version
         assert not (calm and fresh and not held.gone), f"refused without a reason: {error}"
         if isinstance(error, Conflict):
@@ -210,7 +215,8 @@ class Clients(RuleBasedStateMachine):
         record = kind(**fixed, **values, **permissions)
         held = Held(client, record, granted=set(read))
         held.edits = {**values, "tags": []} if typed else dict(values)
-        self._save(held, weather)
+        # Nobody else writes to an id that was just made.
+        self._save(held, replace(weather, meanwhile="") if id is None else weather)
         return held
 
     @rule(
@@ -234,7 +240,7 @@ class Clients(RuleBasedStateMachine):
         assert found.diff() == {}
         assert found.last_modified == before[id]["version"]
         assert found.permissions.read == before[id]["read"]
-        return Held(client, found, version=found.last_modified)
+        return self._loaded(client, found, before)
 
     @rule(target=held, client=st.integers(0, CLIENTS - 1), typed=st.booleans(), weather=weathers())
     def list(self, client: int, typed: bool, weather: Weather) -> Any:
@@ -250,7 +256,12 @@ class Clients(RuleBasedStateMachine):
             id: each["version"] for id, each in before.items()
         }
         assert all(each.diff() == {} for each in found)
-        return multiple(*(Held(client, each, version=each.last_modified) for each in found[:2]))
+        return multiple(*(self._loaded(client, each, before) for each in found[:2]))
+
+    def _loaded(self, client: int, record: Record, there: Objects) -> Held:
+        held = Held(client, record)
+        held.seen(record.last_modified, there[record.id]["data"])
+        return held
 
     @rule(held=held, name=_fields, value=_values)
     def change(self, held: Held, name: str, value: int) -> None:
@@ -277,19 +288,13 @@ class Clients(RuleBasedStateMachine):
 
     @rule(held=held, principal=st.sampled_from(PRINCIPALS))
     def grant(self, held: Held, principal: str) -> None:
-        if held.gone:
-            return
-        held.record.permissions.grant("read", principal)
-        held.revoked.discard(principal)
-        held.granted.add(principal)
+        if not held.gone:
+            held.permit(principal, grant=True)
 
     @rule(held=held, principal=st.sampled_from(PRINCIPALS))
     def revoke(self, held: Held, principal: str) -> None:
-        if held.gone:
-            return
-        held.record.permissions.revoke("read", principal)
-        held.granted.discard(principal)
-        held.revoked.add(principal)
+        if not held.gone:
+            held.permit(principal, grant=False)
 
     @rule(held=held, weather=weathers())
     def save(self, held: Held, weather: Weather) -> None:
@@ -331,11 +336,14 @@ class Clients(RuleBasedStateMachine):
         assert now["data"] == there["data"]
         if error is not None:
             assert now["read"] in (there["read"], wanted)
+            if now != there or not isinstance(error, Conflict):
+                held.lost()
             assert weather.fault is not None, f"refused without a reason: {error}"
             return
         assert now["read"] == wanted, "acknowledged permissions that are not there"
         held.granted, held.revoked = set(), set()
-        if held.version == there["version"]:
+        if held.record.last_modified == now["version"]:
+            assert held.reads(now["data"]), "it goes by data that it has not seen"
             held.version = now["version"]
 
     @rule(held=held, keep=st.booleans(), weather=weathers())
@@ -354,10 +362,10 @@ class Clients(RuleBasedStateMachine):
         assert there is not None
         assert held.record.last_modified == there["version"]
         if keep:
-            held.version = there["version"]
+            held.seen(there["version"], there["data"])
             held.conflict = None
         else:
-            held.settled(there["version"])
+            held.settled(there["version"], there["data"])
             assert held.record.diff() == {}
             assert held.record.permissions.read == there["read"]
 
@@ -378,11 +386,7 @@ class Clients(RuleBasedStateMachine):
             held.conflict = again
             return
         assert merged is held.record
-        held.version = there["version"]
-        if isinstance(held.record, Note):
-            # What is not stored reads as its default: then there is nothing to save.
-            read = {"a": 0, "b": 0, "tags": []} | there["data"]
-            held.edits = {n: v for n, v in held.edits.items() if read[n] != v}
+        held.seen(there["version"], there["data"])
         if prefer == "remote":
             kept = set(held.record.diff())
             held.edits = {n: v for n, v in held.edits.items() if n in kept}
