@@ -12,7 +12,7 @@ from kinto_orm import BadReply, InvalidData, Link, NotFound, Record
 from kinto_orm.models.links import fetching
 from kinto_orm.queries.many import asked_for, getting_many
 from kinto_orm.queries.pager import reading_all
-from kinto_orm.queries.prefetching import prefetching
+from kinto_orm.queries.prefetching import Known, prefetching
 from kinto_orm.wire.messages import Reply
 
 SCOPE = nowhere()
@@ -98,6 +98,27 @@ def test_a_hundred_ids_with_each_request() -> None:
     assert [each.loaded is None for each in links] == [id == "n200" for id in ids] * 3
 
 
+def test_what_was_found_is_not_asked_for_again() -> None:
+    """Those of the pages before, missing ones too, as far as they are kept."""
+    known: Known = {}
+    _, steps = feed(
+        requests_of(prefetching([Link(Author, "ada"), Link(Author, "gone")], SCOPE, known=known)),
+        authors("ada"),
+    )
+    links = [Link(Author, id) for id in ("ada", "gone", "bob")]
+    _, more = feed(requests_of(prefetching(links, SCOPE, known=known)), authors("bob"))
+    assert [unquote(each).split("?")[1].split("&")[0] for each in asked([*steps, *more])] == [
+        'in_id="ada","gone"',
+        'eq_id="bob"',
+    ]
+    assert [each.loaded and each.loaded.name for each in links] == ["Ada", None, "Bob"]
+    many = [f"n{number:04}" for number in range(1000)]
+    answers = [authors(*many[start : start + 100]) for start in range(0, 1000, 100)]
+    again = [Link(Author, id) for id in many]
+    feed(requests_of(prefetching(again, SCOPE, known=known)), *answers)
+    assert list(known) == [(Author, id) for id in many]
+
+
 def test_nothing_is_asked_where_nothing_is_linked() -> None:
     """An empty page, a page without links, and ids that there cannot be."""
     assert prefetched("author", answers=[says(200, {"data": []})])[0] == []
@@ -166,9 +187,10 @@ def test_a_page_can_be_asked_for_again() -> None:
     pages, _ = feed(query.opening())
     first = says(200, {"data": [note("a", "ada")]}, {"Next-Page": "http://x/v1?_token=t"})
     feed(requests_of(pages.fetching()), first, authors("ada"))
-    answer, steps = feed(requests_of(pages.fetching()), first, authors("ada"))
+    answer, steps = feed(requests_of(pages.fetching()), first)
     assert "gt_id" not in asked(steps)[0]
-    assert [each.id for each in pages.take(answer)] == ["a"]
+    (only,) = pages.take(answer)
+    assert (only.id, only.author.loaded.id) == ("a", "ada")
     assert pages.has_more
 
 

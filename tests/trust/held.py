@@ -37,7 +37,7 @@ class Held:
         record: The object.
         version: The state of the server up to which it is; None when it is not there.
         base: The data of that state, as the object reads it.
-        in_doubt: Whether the answer to a write was lost: it may have been made.
+        in_doubt: Whether what was to be written may be there.
         edits: What is not saved: fields with their values.
         removed: Fields that are to be removed.
         granted: Principals to be added to `read`.
@@ -114,11 +114,11 @@ class Held:
 
     def goes_by(self, there: dict[str, Any] | None) -> bool:
         """Whether the object may overwrite this state: nothing is in it that it has not seen."""
-        if there is None:
-            return self.version is None
-        if there["version"] == self.version:
-            return True
-        return self.in_doubt and self.version is not None and self.reads(there["data"])
+        if there is None or self.version is None:
+            own = there is not None and self.in_doubt and there["data"] == self.edits
+            return self.version is None and (there is None or own)
+        # A look at the permissions may show it a later timestamp of the data that it has.
+        return there["version"] == self.version or self.reads(there["data"])
 
     @property
     def changed(self) -> dict[str, Any]:

@@ -277,7 +277,8 @@ class Clients(RuleBasedStateMachine):
             return
         del held.record[name]
         held.edits.pop(name, None)
-        held.removed.add(name)
+        if held.version is not None:
+            held.removed.add(name)
 
     @rule(held=held, value=_values)
     def append(self, held: Held, value: int) -> None:

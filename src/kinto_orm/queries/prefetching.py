@@ -21,6 +21,9 @@ M = TypeVar("M")
 Followed: TypeAlias = tuple[str, OnInvalid[Any]]
 """The Python name of a field, and what becomes of what it links to and does not fit."""
 
+_KEPT = 1000
+"""How many linked objects are kept from page to page, for each option about what does not fit."""
+
 
 class Target(Protocol):
     """The class of what is linked."""
@@ -41,6 +44,10 @@ class Leading(Protocol):
         """The class of it."""
 
     def __kinto_take__(self, found: Any) -> None: ...
+
+
+Known: TypeAlias = dict[tuple[type[Target], str], Any]
+"""What was found by class and id; None for what there is none of."""
 
 
 class Holding(Protocol):
@@ -78,6 +85,7 @@ class Prefetching(Generic[M]):
         self._model = model
         self._links = _grouped(links)
         self._scope = scope
+        self._known: list[Known] = [{} for _ in self._links]
 
     @property
     def has_more(self) -> bool:
@@ -92,8 +100,10 @@ class Prefetching(Generic[M]):
         reply = yield from self._pager.fetching()
         read = self._pager.read(reply)
         yield ANEW
-        found = ((self._model.__kinto_links__(read[0], names), what) for names, what in self._links)
-        yield from side_by_side(prefetching(each, self._scope, what) for each, what in found)
+        yield from side_by_side(
+            prefetching(self._model.__kinto_links__(read[0], names), self._scope, what, known=known)
+            for (names, what), known in zip(self._links, self._known, strict=True)
+        )
         return reply, read
 
     def take(self, answer: tuple[Any, Read[M]], /) -> Page[M]:
@@ -114,7 +124,11 @@ def _grouped(links: Iterable[Followed]) -> list[tuple[list[str], OnInvalid[Any]]
 
 
 def prefetching(
-    links: Iterable[Leading], scope: Scope, on_invalid: OnInvalid[Any] = "raise"
+    links: Iterable[Leading],
+    scope: Scope,
+    on_invalid: OnInvalid[Any] = "raise",
+    *,
+    known: Known | None = None,
 ) -> Flow[None]:
     """Fetch what is linked (`GET ?in_id=...`), side by side; what there is none of is None.
 
@@ -122,11 +136,17 @@ def prefetching(
         links: Several to one object are given the same one.
         scope: Where the classes do not say where it lives, this says.
         on_invalid: What becomes of what does not fit its class.
+        known: What was found before; it is not asked for again, and what is found is added.
     """
-    wanted: dict[type[Target], dict[str, list[Leading]]] = {}
+    known = {} if known is None else known
+    wanted: dict[tuple[type[Target], str], list[Leading]] = {}
     for link in links:
-        wanted.setdefault(link.model, {}).setdefault(link.id, []).append(link)
-    parts = [(model, ids) for model, each in wanted.items() for ids in _groups(each)]
+        wanted.setdefault((link.model, link.id), []).append(link)
+    unknown: dict[type[Target], list[str]] = {}
+    for model, id in wanted:
+        if (model, id) not in known:
+            unknown.setdefault(model, []).append(id)
+    parts = [(model, ids) for model, each in unknown.items() for ids in _groups(each)]
     pages = yield from side_by_side(
         _fetching(model, ids, scope, on_invalid) for model, ids in parts
     )
@@ -135,10 +155,13 @@ def prefetching(
         for (model, _), page in zip(parts, pages, strict=True)
         for each in page
     }
-    for model, linked in wanted.items():
-        for id, each in linked.items():
-            for link in each:
-                link.__kinto_take__(found.get((model, id)))
+    for key, leading in wanted.items():
+        # Taken out first: those that were asked for last are kept.
+        known[key] = target = known.pop(key, found.get(key))
+        for link in leading:
+            link.__kinto_take__(target)
+    for key in list(known)[:-_KEPT]:
+        del known[key]
 
 
 def _groups(ids: Iterable[str]) -> Iterator[list[str]]:

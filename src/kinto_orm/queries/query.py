@@ -111,7 +111,7 @@ class Query(Explainable, AsyncVerbs[M], Generic[M]):
         return self._with(fields=frozenset(names | {"id", "last_modified"}))
 
     def prefetch(self, *links: object, on_invalid: OnInvalid[Any] = "raise") -> Self:
-        """Fetch what these fields link to, too: one request for each hundred ids of a page.
+        """Fetch what these fields link to, too: one request for each hundred distinct ids.
 
         What is linked is `loaded` then, or None where there is none. Fields that `only` leaves
         out are not followed.
