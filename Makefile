@@ -47,7 +47,8 @@ coverage: install
 trust: install
 	PYTHONPATH=tests $(BIN)/python -W ignore -m trust $(MATRIX)
 	$(BIN)/python -m pytest tests/trust/test_*_races.py tests/trust/test_cancelling.py --rounds 200
-	$(BIN)/python -m pytest tests/server/sqlite/test_sqlite_writers.py -k killed --rounds 1000
+	$(BIN)/python -m pytest tests/server/sqlite/test_sqlite_writers.py --rounds 1000
+	$(BIN)/python -m pytest tests/server/test_server_kvp.py -k writers --rounds 200
 
 # The tests on every pair of a session and a store; `make test` leaves out what others show.
 everywhere: install

@@ -20,6 +20,7 @@ from faults import FaultyServer
 from kinto_orm import Bucket, Session
 from kinto_orm.server import EmbeddedServer, LoopbackServer, open_local, open_sqlite, serve
 from kinto_orm.server.named import open_named
+from trust.share import share_of
 
 # The machines that run the tests are slow now and then; no test is about time. Examples are the
 # same each time, so that what passed goes on passing; `make explore` tries others.
@@ -75,6 +76,10 @@ _ON_MEMORY = {
 # What blocks runs on each store, what is awaited over sockets.
 _LEFT_OUT = {(False, "http"), (True, "memory"), (True, "sqlite"), (True, "postgres")}
 
+_ELSEWHERE = frozenset({"sqlite", "postgres", "http"})
+CASES_ELSEWHERE = 4
+"""Of a test's cases one in so many runs on a store that is not in memory."""
+
 _numbers = itertools.count(1)
 
 
@@ -98,11 +103,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave out what others show already, so that the tests take ten minutes.
 
     Of the stores: those that a test does not ask. Of what runs on both sessions: some pairs
-    of session and server. `--everywhere` leaves out nothing.
+    of session and server. Of a test's cases: all run in memory, and one in so many elsewhere.
+    `--everywhere` leaves out nothing.
     """
     if config.getoption("--everywhere"):
         return
-    items[:] = [item for item in items if not (_asks_another(item) or _is_shown_by_others(item))]
+    left = [item for item in items if not (_asks_another(item) or _is_shown_by_others(item))]
+    cases: dict[tuple[str, frozenset[str]], list[str]] = {}
+    for item in left:
+        test, _, case = item.nodeid.partition("[")
+        if elsewhere := _ELSEWHERE.intersection(case.rstrip("]").split("-")):
+            cases.setdefault((test, elsewhere), []).append(item.nodeid)
+    many = {id for ids in cases.values() for id in ids}
+    chosen = {id for ids in cases.values() for id in share_of(ids, CASES_ELSEWHERE)}
+    items[:] = [item for item in left if item.nodeid in chosen or item.nodeid not in many]
 
 
 def _asks_another(item: pytest.Item) -> bool:
@@ -120,6 +134,12 @@ def _is_shown_by_others(item: pytest.Item) -> bool:
         return server != "memory"  # it has a server of its own
     asked_for = any("server_name" in mark.args[0] for mark in item.iter_markers("parametrize"))
     return (params.get("place"), server) in _LEFT_OUT and not asked_for
+
+
+@pytest.fixture(scope="session")
+def one_in(request: pytest.FixtureRequest) -> int:
+    """Of the writes of many writers, one in so many: `make trust` does all of them."""
+    return 1 if request.config.getoption("--rounds") >= 200 else 4
 
 
 class Backend:
