@@ -143,10 +143,10 @@ def sizes(directory: Path) -> None:
         print(f"{name:7} {sum(each.stat().st_size for each in files) / 2**20:5.1f} MB on the disk")
 
 
-def first_save(url: str, directory: str) -> tuple[float, float]:
+def first_save(url: str, directory: str, *python: str) -> tuple[float, float]:
     """Seconds that a new process takes until it has saved something; and of its CPU."""
     done = subprocess.run(
-        [sys.executable, "-c", FIRST, url],
+        [*(python or [sys.executable]), "-c", FIRST, url],
         env={**COMPILED, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         cwd=directory,
         capture_output=True,
