@@ -93,6 +93,8 @@ against: install
 wheel: install
 	rm -rf dist build/wheel-test
 	$(BIN)/python -m build --outdir dist >/dev/null
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/python tests/wheel/contents.py dist
 	$(PYTHON) -m venv build/wheel-test
 	build/wheel-test/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt "$$(echo dist/*.whl)[server,web]"
 	cd build && wheel-test/bin/python -W error ../tests/wheel/smoke.py
