@@ -28,7 +28,7 @@ def main() -> None:
 
 
 def _run() -> None:
-    _need("typer", "rich")
+    _need("typer", "rich", "tomlkit", "yaml")
     _open_closed()
     from kinto_orm.cli.app import app
 
