@@ -1,4 +1,4 @@
-"""The command line where packages of its extra are missing: it names the extra, and no traceback."""
+"""The command line where packages of its extra are missing: it names the extra."""
 
 from __future__ import annotations
 
@@ -32,4 +32,5 @@ def test_a_missing_package_is_named_with_the_extra(module: str) -> None:
         [sys.executable, "-c", RUN, module, "ls"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert done.stderr == f"kinto-orm: the command line needs {module}: pip install 'kinto-orm[cli]'\n"
+    remedy = "pip install 'kinto-orm[cli]'"
+    assert done.stderr == f"kinto-orm: the command line needs {module}: {remedy}\n"

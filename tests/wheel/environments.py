@@ -1,9 +1,9 @@
 """The built packages in clean environments: without an extra, with each alone, and with all.
 
-Run by `make wheel`: `environments.py dist build/wheel-test`. There is one environment with the wheel
-and what it requires. Each extra has one beside it, into which pip puts what is still missing; it
-sees the first one by a path file. So each holds what `pip install 'kinto-orm[extra]'` brings, and
-nothing is installed twice.
+Run by `make wheel`: `environments.py dist build/wheel-test`. There is one environment with the
+wheel and what it requires. Each extra has one beside it, into which pip puts what is still missing;
+it sees the first one by a path file. So each holds what `pip install 'kinto-orm[extra]'` brings,
+and nothing is installed twice. The source distribution has one of its own.
 """
 
 from __future__ import annotations
