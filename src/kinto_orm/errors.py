@@ -35,6 +35,8 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal, Protocol, Self
 
+from kinto_orm._shown import Shown, Table, compared, line
+
 
 class Sent(Protocol):
     """What an error shows of the request that was refused: `error.request`."""
@@ -59,6 +61,9 @@ class KintoError(Exception):
 
     lost: bool = False
     of_hook: bool = False
+
+    def __repr__(self) -> str:
+        return line(super().__repr__())
 
 
 def again(error: KintoError, message: str) -> KintoError:
@@ -181,7 +186,7 @@ class ServerError(ResponseError):
     """5xx: the server failed. It may or may not have done the work."""
 
 
-class Conflict(ResponseError):
+class Conflict(Shown, ResponseError):
     """Somebody else was first: the object changed, exists already, or is gone.
 
     Attributes:
@@ -208,6 +213,12 @@ class Conflict(ResponseError):
     decided: Mapping[tuple[str, ...], Literal["local", "remote", "both"]] = MappingProxyType({})
     unconfirmed: bool = False
     merger: Callable[[Conflict, Literal["local", "remote"] | None], Any] | None = None
+
+    def __kinto_table__(self) -> Table:
+        sides = {"base": self.base, "local": self.local, "remote": self.remote}
+        names = {} if self.local is None else self.local.__kinto_names__()
+        fields = {names.get(each, each) for each in self.fields}
+        return compared(type(self).__name__, sides, fields, str(self))
 
     def merge(self, prefer: Literal["local", "remote"] | None = None) -> Any:
         """Put the two changes together: a three-way merge.

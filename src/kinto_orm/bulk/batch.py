@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from pydantic import JsonValue
 
+from kinto_orm._shown import Rows, Shown, Table, of_rows
 from kinto_orm.bulk.jobs import (
     Act,
     Existing,
@@ -58,7 +59,7 @@ class KeyWriter(Protocol):
         """Check what is to be removed."""
 
 
-class Queue:
+class Queue(Shown):
     """Operations that are queued, to be sent together.
 
     Args:
@@ -74,8 +75,15 @@ class Queue:
         self._session = session
         self._queue: list[Job] = []
         self._is_over = False
-        self.outcomes: list[Outcome[Any]] = []
+        self.outcomes: list[Outcome[Any]] = Rows()
         self.kv = KeyQueue(kv, self._add)
+
+    def __repr__(self) -> str:
+        queued = sum(each.status == "queued" for each in self.outcomes)
+        return f"<{type(self).__name__} of {len(self.outcomes)} operations, {queued} to be sent>"
+
+    def __kinto_table__(self) -> Table:
+        return of_rows(repr(self)[1:-1], self.outcomes)
 
     def save(self, *objects: Any, force: bool = False, existing: Existing = "fail") -> None:
         """Queue `save()` of each object; an unchanged one sends nothing.

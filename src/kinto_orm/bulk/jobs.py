@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol, TypeGuard, TypeVar, get_args
 
+from kinto_orm._shown import Described
 from kinto_orm.errors import KintoError, ServerError, TransportError, again, wrong_option
 from kinto_orm.wire.attempts import BUSY
 from kinto_orm.wire.flows import Flow, Step
@@ -21,8 +22,8 @@ _MEANINGS = {"delete": "deleted", "get": "fetched", "refresh": "fetched", "set":
 _VERBS = ("__kinto_save__", "__kinto_delete__", "__kinto_refresh__")
 
 
-@dataclass(slots=True, eq=False)
-class Outcome(Generic[T]):
+@dataclass(slots=True, eq=False, repr=False)
+class Outcome(Described, Generic[T]):
     """What became of one operation of a batch.
 
     Attributes:

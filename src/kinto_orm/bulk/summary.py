@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, Protocol, TypeAlias
 
 from pydantic import BaseModel, ValidationError
 
+from kinto_orm._shown import Described, Shown, Table, line, table
 from kinto_orm.bulk.jobs import (
     Act,
     Existing,
@@ -37,8 +38,8 @@ _REASONS = 5
 _LETTERS = 300
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+@dataclass(frozen=True, slots=True, repr=False)
+class Failure(Described):
     """One object that could not be written.
 
     Attributes:
@@ -50,7 +51,17 @@ class Failure:
     error: Exception
 
     def __str__(self) -> str:
-        return f"! {_called(self.target)}: {type(self.error).__name__}: {_said(self.error)}"
+        return f"! {_called(self.target)}: {self.reason}"
+
+    @property
+    def reason(self) -> str:
+        """Why it could not be written, in one line."""
+        return f"{type(self.error).__name__}: {_said(self.error)}"
+
+    @property
+    def row(self) -> tuple[str, str, str]:
+        """As a row of a table of what was done."""
+        return "failed", _called(self.target), self.reason
 
 
 def _called(target: Any) -> str:
@@ -71,8 +82,8 @@ def _said(error: Exception) -> str:
     return said if len(said) <= _LETTERS else f"{said[:_LETTERS]}..."
 
 
-@dataclass(slots=True)
-class Summary:
+@dataclass(slots=True, repr=False)
+class Summary(Shown):
     """What became of many objects.
 
     Attributes:
@@ -112,6 +123,29 @@ class Summary:
         if self.stopped is None:
             return said
         return f"{said}; stopped there, what came after was not sent: {self.stopped}"
+
+    def __repr__(self) -> str:
+        return line(f"<{type(self).__name__} {self._titled}>")
+
+    def __kinto_table__(self) -> Table:
+        rows = [*(each.row for each in self.failed), *self._rows]
+        columns = ("what", "object", "how")
+        return table(self._titled, columns, rows, marked=("failed",), notes=self.left_alone)
+
+    @property
+    def left_alone(self) -> list[str]:
+        """Lines that say what was left as it is, where it was to be another."""
+        return []
+
+    @property
+    def _titled(self) -> str:
+        """What became of what, in one line."""
+        return self.counted
+
+    @property
+    def _rows(self) -> Sequence[tuple[str, str, str]]:
+        """What of single objects is shown in a table, beside the failures."""
+        return ()
 
     @property
     def _reasons(self) -> list[str]:

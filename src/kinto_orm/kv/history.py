@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any, Final
 
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
+from kinto_orm._shown import MOST_ROWS, Described, Shown, Table, line, table
 from kinto_orm.errors import KeyNotFound
 from kinto_orm.kv import keypath
 from kinto_orm.kv.entries import COLLECTION, ListedEntry, home_of, keyed, present
@@ -24,8 +26,8 @@ _ENTRIES_IN_A_PAGE: Final = 100
 _DATE: Final = TypeAdapter(datetime)
 
 
-@dataclass(frozen=True, slots=True)
-class KeyVersion:
+@dataclass(frozen=True, slots=True, repr=False)
+class KeyVersion(Described):
     """What was at a key path from a time on.
 
     Attributes:
@@ -43,7 +45,7 @@ class KeyVersion:
     last_modified: int
 
 
-class KeysAt(Mapping[str | tuple[str, ...], JsonValue]):
+class KeysAt(Shown, Mapping[str | tuple[str, ...], JsonValue]):
     """The key values of a bucket as they were at a time, by key path; they are all in memory.
 
     Iterating and `len` are about the root keys.
@@ -69,6 +71,12 @@ class KeysAt(Mapping[str | tuple[str, ...], JsonValue]):
 
     def __len__(self) -> int:
         return len(self._values)
+
+    def __repr__(self) -> str:
+        return line(f"<KeysAt {{{', '.join(map(repr, islice(self._values, MOST_ROWS)))}}}>")
+
+    def __kinto_table__(self) -> Table:
+        return table(f"{len(self)} root keys", ("key", "value"), self._values.items())
 
 
 class KeyHistory:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kinto_orm._shown import Described
 from kinto_orm.errors import BadReply, ConfigurationError, NotFound, ResponseError
 from kinto_orm.models.asking import ask_about, path_of, place_of, require_id
 from kinto_orm.models.conflicts import conflict_of
@@ -15,8 +16,8 @@ from kinto_orm.wire.messages import Reply, Request, if_match
 from kinto_orm.wire.scope import Scope
 
 
-@dataclass(frozen=True, slots=True)
-class Tombstone:
+@dataclass(frozen=True, slots=True, repr=False)
+class Tombstone(Described):
     """What is left of a deleted object.
 
     Attributes:

@@ -9,6 +9,7 @@ from typing import ClassVar, NoReturn, TypeVar
 
 from pydantic import BaseModel, Field, JsonValue, TypeAdapter, ValidationError
 
+from kinto_orm._shown import DescribedModel
 from kinto_orm.errors import BadReply, NotFound, Unsupported
 from kinto_orm.models.asking import from_raw, page_at, place_of
 from kinto_orm.models.contents import name_of
@@ -79,7 +80,7 @@ class History(Query[HistoryEntry]):
         raise Unsupported("history entries cannot be changed: the server writes the history")
 
 
-class PermissionEntry(BaseModel):
+class PermissionEntry(DescribedModel, BaseModel):
     """An object on which the user has permissions, as the permissions endpoint lists it.
 
     Attributes:

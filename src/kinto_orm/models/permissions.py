@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
+from kinto_orm._shown import Shown, Table, line, table
 from kinto_orm.errors import ConfigurationError, InvalidData, NotLoaded
 from kinto_orm.models.access import EDITS, Access, Edit, JsonPatch, principals_in
 from kinto_orm.wire.awaiting import arun
@@ -66,7 +67,7 @@ class _Nobody:
         raise ConfigurationError("these permissions belong to no object; give them to one first")
 
 
-class Permissions(BaseModel):
+class Permissions(Shown, BaseModel):
     """Sets of principals by permission.
 
     A set that was never fetched is not an empty one: reading it is a NotLoaded error that says
@@ -395,8 +396,13 @@ class Permissions(BaseModel):
 
     def __repr__(self) -> str:
         if not self.is_loaded:
-            return f"Permissions(not loaded, granted={self.wanted()})"
-        return f"Permissions({', '.join(f'{k}={v}' for k, v in self.wanted().items())})"
+            return line(f"Permissions(not loaded, granted={self.wanted()})")
+        return line(f"Permissions({', '.join(f'{k}={v}' for k, v in self.wanted().items())})")
+
+    def __kinto_table__(self) -> Table:
+        title = "permissions" if self.is_loaded else "permissions that are not loaded"
+        rows = [(name, ", ".join(who)) for name, who in self.wanted().items()]
+        return table(title, ("permission", "principals"), rows)
 
     __str__ = __repr__
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeGuard
 
+from kinto_orm._shown import Described
 from kinto_orm.bulk.summary import Summary
 from kinto_orm.models.naming import names_of
 from kinto_orm.models.stored import Stored
@@ -24,8 +25,8 @@ Act = Literal["create", "update", "delete"]
 _ACTS: dict[str, Act] = {"PUT": "create", "PATCH": "update", "DELETE": "delete"}
 
 
-@dataclass(frozen=True, slots=True)
-class SyncChange:
+@dataclass(frozen=True, slots=True, repr=False)
+class SyncChange(Described):
     """One object that is not as it should be.
 
     Attributes:
@@ -43,7 +44,7 @@ class SyncChange:
         return f"{said}: {', '.join(self.fields)}" if self.fields else said
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Plan(Summary):
     """What was done to many objects, or would be done.
 
@@ -58,20 +59,25 @@ class Plan(Summary):
     changes: list[SyncChange] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
 
-    def shown(self, title: str, more: Sequence[str]) -> str:
-        """How it is printed.
-
-        Args:
-            title: Of the first line.
-            more: The last lines.
-        """
-        head = f"{title}: {self.counted}"
-        if self.dry_run:
-            head += " (a dry run: nothing was written)"
+    def __str__(self) -> str:
         lines = [str(each) for each in self.changes[:_SHOWN]]
         left = len(self.changes) - len(lines)
         lines += [f"and {left} more"] if left else []
-        return "\n  ".join([head, *lines, *self._reasons, *more])
+        return "\n  ".join([self._titled, *lines, *self._reasons, *self.left_alone])
+
+    @property
+    def subject(self) -> str:
+        """What was to be changed."""
+        return ""
+
+    @property
+    def _titled(self) -> str:
+        said = f"{self.subject}: {self.counted}"
+        return f"{said} (a dry run: nothing was written)" if self.dry_run else said
+
+    @property
+    def _rows(self) -> list[tuple[str, str, str]]:
+        return [(each.action, each.id, ", ".join(each.fields)) for each in self.changes]
 
 
 def listed(why: str, names: Sequence[str]) -> list[str]:

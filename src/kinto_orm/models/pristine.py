@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import JsonValue
 
+from kinto_orm._shown import Differences
 from kinto_orm.errors import InvalidData
 from kinto_orm.models.contents import (
     Changes,
@@ -86,16 +87,16 @@ def difference_of(stored: Stored) -> dict[str, tuple[Any, Any]]:
     if is_new(stored) or state_of(stored).gone:
         given = sorted(each for each in traits_of(type(stored)).hiding if is_given(stored, each))
         written = dict.fromkeys((*dump_of(stored), *given))
-        return {name: (None, value_of(stored, name)) for name in written}
+        return Differences((name, (None, value_of(stored, name))) for name in written)
     pristine = pristine_of(stored)
     names = names_of(type(stored))
     changes = changes_of(stored)
     hidden = hidden_changes(stored, lambda: pristine_of(stored))
     changed = dict.fromkeys((*changes.changed, *sorted(changes.removed), *hidden))
-    return {
-        names.get(name, name): (value_of(pristine, name), value_of(stored, name))
+    return Differences(
+        (names.get(name, name), (value_of(pristine, name), value_of(stored, name)))
         for name in changed
-    }
+    )
 
 
 def adopt(stored: S, other: S, keep: frozenset[str]) -> None:

@@ -48,7 +48,7 @@ _AT_ONCE = 100
 _PARENTS = frozenset({"group", "collection"})
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class RestorePlan(Plan):
     """What was done to put a bucket back to what it was at a time, or would be done. Print it.
 
@@ -71,10 +71,14 @@ class RestorePlan(Plan):
     when: int = 0
     unknown: list[str] = field(default_factory=list)
 
-    def __str__(self) -> str:
-        return self.shown(f"{self.bucket} at {self.when}", self._left_alone())
+    @property
+    def subject(self) -> str:
+        """The bucket, and the time."""
+        return f"{self.bucket} at {self.when}"
 
-    def _left_alone(self) -> list[str]:
+    @property
+    def left_alone(self) -> list[str]:
+        """Lines that say what is not as it was."""
         return [
             *listed("left as it is, for the history does not reach back so far", self.unknown),
             *listed(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
 
+from kinto_orm._shown import Described
 from kinto_orm.errors import Conflict, InvalidData
 from kinto_orm.models.asking import home_of
 from kinto_orm.models.conflicts import conflict_with
@@ -31,8 +32,8 @@ R = TypeVar("R", bound=Resource)
 _DELETIONS_IN_A_PAGE = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Deletion(Generic[R]):
+@dataclass(frozen=True, slots=True, repr=False)
+class Deletion(Described, Generic[R]):
     """An object that was deleted, by the history.
 
     Attributes:

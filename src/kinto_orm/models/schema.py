@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from kinto_orm._shown import Described, Shown, Table, table
 from kinto_orm.errors import ConfigurationError, Forbidden, InvalidData, ModelError, NotFound
 from kinto_orm.models.asking import home_of
 from kinto_orm.models.getting import getting, getting_or_creating
@@ -27,8 +28,8 @@ _SERVER_MADE = ("id", "last_modified")
 _INDEXED = "x-indexed"
 
 
-@dataclass(slots=True)
-class SchemaChange:
+@dataclass(slots=True, repr=False)
+class SchemaChange(Described):
     """What syncing one model means for the server.
 
     Attributes:
@@ -71,6 +72,11 @@ class SchemaChange:
         return bool(self.added or self.removed or self.changed)
 
     def __str__(self) -> str:
+        return f"{self.model} in {self.bucket}/{self.collection}: {self.told}"
+
+    @property
+    def told(self) -> str:
+        """What changes."""
         new = [name for name in ("bucket", "collection") if getattr(self, f"creates_{name}")]
         parts = [f"new {' and '.join(new)}"] if new else []
         for name in ("added", "removed", "changed"):
@@ -82,11 +88,10 @@ class SchemaChange:
             parts.append("changed the rest of the schema")
         if self.refused:
             parts.append(f"{self.refused} stored record(s) do not fit")
-        where = f"{self.model} in {self.bucket}/{self.collection}"
-        return f"{where}: {'; '.join(parts) or 'nothing to do'}"
+        return "; ".join(parts) or "nothing to do"
 
 
-class SchemaPlan(list[SchemaChange]):
+class SchemaPlan(Shown, list[SchemaChange]):
     """The changes of all models, in order; true when there is anything to do."""
 
     def __bool__(self) -> bool:
@@ -94,6 +99,10 @@ class SchemaPlan(list[SchemaChange]):
 
     def __str__(self) -> str:
         return "\n".join(map(str, self))
+
+    def __kinto_table__(self) -> Table:
+        rows = [(each.model, f"{each.bucket}/{each.collection}", each.told) for each in self]
+        return table("schema", ("model", "collection", "changes"), rows)
 
 
 def syncing_schema(

@@ -22,6 +22,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
+from kinto_orm._shown import DescribedModel
 from kinto_orm.errors import ConfigurationError, ResponseError
 from kinto_orm.models.metaclass import ResourceMeta, constructor_keyword
 from kinto_orm.models.naming import described, guarded, refuse_undeclared
@@ -40,7 +41,7 @@ _Id = Annotated[
 ]
 
 
-class Stored(BaseModel, metaclass=ResourceMeta):
+class Stored(DescribedModel, BaseModel, metaclass=ResourceMeta):
     """The fields of a stored object, and what its class says of it.
 
     Attributes:

@@ -33,7 +33,7 @@ from kinto_orm.wire.places import bucket_id
 from kinto_orm.wire.scope import Scope
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class SyncPlan(Plan):
     """What was done to make a collection equal to an iterable, or would be done. Print it.
 
@@ -53,10 +53,16 @@ class SyncPlan(Plan):
     model: str = ""
     kept: int | None = None
 
-    def __str__(self) -> str:
+    @property
+    def subject(self) -> str:
+        """The name of the class."""
+        return self.model
+
+    @property
+    def left_alone(self) -> list[str]:
+        """Lines that say what was not given, and is there."""
         kept = [f"{self.kept} not deleted, because something failed"] if self.kept else []
-        left = listed("not deleted, because somebody wrote it meanwhile", self.left)
-        return self.shown(self.model, kept + left)
+        return kept + listed("not deleted, because somebody wrote it meanwhile", self.left)
 
 
 class Syncing:

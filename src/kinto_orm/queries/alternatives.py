@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from kinto_orm._shown import line
 from kinto_orm.errors import InvalidData
 from kinto_orm.queries.filters import Condition
 
@@ -27,7 +28,7 @@ class AnyOf(Condition):
     branches: tuple[Branch, ...] = ()
 
     def __repr__(self) -> str:
-        return f"any_of({', '.join(map(repr, self.branches))})"
+        return line(f"any_of({', '.join(map(repr, self.branches))})")
 
     @property
     def names(self) -> frozenset[str]:

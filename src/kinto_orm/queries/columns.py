@@ -12,6 +12,7 @@ from typing import Any, Generic, NoReturn, TypeVar, overload
 
 from pydantic import JsonValue
 
+from kinto_orm._shown import line
 from kinto_orm.errors import InvalidData
 from kinto_orm.queries.filters import (
     ID,
@@ -112,7 +113,8 @@ class Column(Generic[T]):
         self._stored = stored
 
     def __repr__(self) -> str:
-        return ".".join((self._owner, *self.path)) if self._owner else f"field({self.name!r})"
+        named = ".".join((self._owner, *self.path)) if self._owner else f"field({self.name!r})"
+        return line(named)
 
     def __bool__(self) -> NoReturn:
         raise TypeError(f"{self!r} is a field, not a value: compare it, as in {self!r} == True")

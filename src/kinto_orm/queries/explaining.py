@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 from urllib.parse import unquote
 
+from kinto_orm._shown import Shown, Table, line, table
 from kinto_orm.queries.filters import Filter
 from kinto_orm.queries.pager import DEFAULT_PAGE, Asked
 from kinto_orm.queries.positions import Start
@@ -30,6 +31,11 @@ _HABITS = {
 }
 
 
+_HOW_TO_ASK = (
+    "limit(20).all() asks for its first objects, and shows them; explain() says what it sends"
+)
+
+
 class Explained(Protocol):
     """What is explained: a query."""
 
@@ -38,6 +44,7 @@ class Explained(Protocol):
     links: tuple[Followed, ...]
     position: str | None
 
+    def meanings(self) -> list[str]: ...  # noqa: D102
     def asked(self) -> Asked: ...  # noqa: D102
     def scope(self) -> Scope: ...  # noqa: D102
 
@@ -51,8 +58,28 @@ class Explanation(str):
         return str(self)
 
 
-class Explainable:
-    """What a query says of itself."""
+class Explainable(Shown):
+    """What a query says of itself; for none of it anything is sent."""
+
+    def __repr__(self: Explained) -> str:
+        branches = self.meanings()
+        asked = branches[0] if len(branches) == 1 else f"any_of({' | '.join(branches)})"
+        return line(f"{self.model.__name__}.find({asked})")
+
+    def __kinto_table__(self: Explained) -> Table:
+        asked = self.asked()
+        told = {
+            "order": asked.sort,
+            "limit": asked.most,
+            "only": asked.fields and ", ".join(sorted(asked.fields)),
+            "page size": asked.size,
+            "prefetch": ", ".join(name for name, _ in self.links),
+            "resume": self.position,
+        }
+        rows = [("where", each) for each in self.meanings() if each]
+        rows += [(name, value) for name, value in told.items() if value]
+        title = f"a query of {self.model.__name__}, which was not asked"
+        return table(title, ("what", "how"), rows, notes=[_HOW_TO_ASK])
 
     def explain(self: Explained) -> Explanation:
         """The requests that the query will send, and why; nothing is sent for it.

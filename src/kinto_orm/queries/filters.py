@@ -10,6 +10,7 @@ from typing import Final, NoReturn
 
 from pydantic import JsonValue
 
+from kinto_orm._shown import line
 from kinto_orm.errors import InvalidData
 from kinto_orm.wire.jsonvalues import MaybeJson, is_storable, look_up
 
@@ -62,7 +63,7 @@ class Condition:
     def __repr__(self) -> str:
         asked = (*self.requires, *(self.meaning or self.params))
         said = ", ".join(f"{name}={value}" for name, value in asked)
-        return f"<condition {said or '.'.join(self.path) or 'of several'}>"
+        return line(f"<condition {said or '.'.join(self.path) or 'of several'}>")
 
     def __bool__(self) -> NoReturn:
         raise TypeError(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from kinto_orm._shown import Described
 from kinto_orm.errors import InvalidData
 from kinto_orm.wire.jsonvalues import is_storable
 
@@ -83,8 +84,8 @@ class Mark:
         return Mark(floor, high, witness, frozenset(each for each in stamps if each > floor))
 
 
-@dataclass(frozen=True, slots=True)
-class Change(Generic[M]):
+@dataclass(frozen=True, slots=True, repr=False)
+class Change(Described, Generic[M]):
     """Something that happened to an object; Created, Updated or Deleted.
 
     Attributes:

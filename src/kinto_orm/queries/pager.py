@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
+from kinto_orm._shown import Rows
 from kinto_orm.errors import Forbidden, NotFound
 from kinto_orm.queries.filters import Filter, distinct
 from kinto_orm.queries.positions import Circle, Start
@@ -54,7 +55,7 @@ class Listing(Generic[M]):
         return self.mend(reply, fields, self.on_invalid)
 
 
-class Page(list[M]):
+class Page(Rows[M]):
     """One page of objects, in the order of the server.
 
     Attributes:
@@ -321,9 +322,9 @@ class Scan(Generic[M]):
         return [each for each in rows if asked.filter.matches(each)]
 
 
-def reading_all(openable: Openable[M]) -> Flow[list[M]]:
+def reading_all(openable: Openable[M]) -> Flow[Rows[M]]:
     """Read all pages, one after the other."""
-    found: list[M] = []
+    found = Rows[M]()
     pages = yield from openable.opening()
     while pages.has_more:
         found += pages.take((yield from pages.fetching()))

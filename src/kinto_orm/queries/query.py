@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
+from kinto_orm._shown import Rows
 from kinto_orm.errors import InvalidData, MultipleFound, NotFound
 from kinto_orm.queries.ahead import pages_of
 from kinto_orm.queries.alternatives import distributed
@@ -182,7 +183,7 @@ class Query(Explainable, AsyncVerbs[M], Generic[M]):
 
     def all(self) -> list[M]:
         """All objects in one list."""
-        return [each for page in self.in_large_pages().pages() for each in page]
+        return Rows(each for page in self.in_large_pages().pages() for each in page)
 
     def first(self) -> M | None:
         """The first object, or None when there is none."""
@@ -392,6 +393,10 @@ class Query(Explainable, AsyncVerbs[M], Generic[M]):
         found = map(compile_conditions, distributed(own))
         return sorted(found, key=lambda each: sorted(each.meaning))
 
+    def meanings(self) -> list[str]:
+        """What each branch asks for."""
+        return [", ".join(f"{name}={value}" for name, value in f.meaning) for f in self._filters]
+
     def scope(self) -> Scope:
         """Over which session it asks."""
         return self.model.__kinto_scope__(self.session)
@@ -438,11 +443,6 @@ class Query(Explainable, AsyncVerbs[M], Generic[M]):
             self._check_field(given)
             return self.model.__kinto_names__().get(given, given)
         raise TypeError(f"{verb}() takes fields or their names, not {given!r}")
-
-    def __repr__(self) -> str:
-        branches = [", ".join(f"{n}={value}" for n, value in f.meaning) for f in self._filters]
-        asked = branches[0] if len(branches) == 1 else f"any_of({' | '.join(branches)})"
-        return f"{self.model.__name__}.find({asked})"
 
 
 def first_of(found: Sequence[M]) -> M | None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
+from kinto_orm._shown import DescribedModel
 from kinto_orm.wire.messages import Reply
 
 
-class ServerInfo(BaseModel):
+class ServerInfo(DescribedModel, BaseModel):
     """What the server says of itself on its root page.
 
     Attributes:

@@ -11,13 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from kinto_orm._shown import Described
 from kinto_orm.wire.messages import Reply, Request
 
 log = logging.getLogger("kinto_orm")
 
 
-@dataclass(frozen=True, slots=True)
-class RequestEvent:
+@dataclass(frozen=True, slots=True, repr=False)
+class RequestEvent(Described):
     """One sending of one request; without bodies, headers and credentials.
 
     In a dry run also one request that was not sent.
