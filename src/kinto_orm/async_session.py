@@ -223,7 +223,7 @@ class AsyncSession(Scope):
                 What is there is read, a hundred objects with each request.
             on_error: As in `Session.save_all`; a function may be a coroutine function.
             progress: Called with the summary so far, after each batch; may be a coroutine
-                function.
+                function. True: a bar, as in `Session.save_all`.
         """
         from kinto_orm.bulk.twins import save_all
 

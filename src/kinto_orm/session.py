@@ -233,7 +233,8 @@ class Session(Scope):
                 What is there is read, a hundred objects with each request.
             on_error: "collect" puts failures into the summary, "raise" stops at the first; a
                 function is called with the object and the error.
-            progress: Called with the summary so far, after each batch.
+            progress: Called with the summary so far, after each batch. True: a bar on standard
+                error, by Rich or tqdm where one is installed, else a line.
 
         Raises:
             Interrupted: Ctrl-C; it has the summary of what was done until then.

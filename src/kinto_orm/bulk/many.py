@@ -82,7 +82,10 @@ def in_chunks(scope: Scope, objects: Iterable[Any], bulk: Bulk) -> Summary:
     """Write objects, chunk by chunk, as the iterable gives them."""
     refuse_single(objects)
     try:
-        with _Here() if bulk.workers == 1 else _threads(bulk.workers) as pool:
+        with (
+            bulk.shown(objects),
+            _Here() if bulk.workers == 1 else _threads(bulk.workers) as pool,
+        ):
             pending: set[Future[list[Failure]]] = set()
             queue = chunked(iter(objects), run(scope, bulk.opening()))
             # No more than can begin at once: so the summary is of the first objects given. And

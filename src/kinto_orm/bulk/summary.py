@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, Protocol, TypeAlias
@@ -11,6 +12,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 from pydantic import BaseModel, ValidationError
 
 from kinto_orm._shown import Described, Shown, Table, line, table
+from kinto_orm.bulk.bars import bar
 from kinto_orm.bulk.jobs import (
     Act,
     Existing,
@@ -28,7 +30,8 @@ from kinto_orm.wire.scope import Scope
 _COUNTS = ("created", "updated", "unchanged", "skipped", "deleted")
 
 OnError = Literal["collect", "raise"] | Callable[[Any, Exception], object]
-Progress = Callable[["Summary"], object]
+Progress = Callable[["Summary"], object] | bool
+"""Who is told of the summary after each chunk; True: a bar on standard error."""
 JobOf: TypeAlias = Callable[[Any], Job]
 
 # Of so many objects one request tells whether they are there.
@@ -117,12 +120,16 @@ class Summary(Shown):
 
     @property
     def counted(self) -> str:
-        """The counts, in one line."""
-        counts = {name: getattr(self, name) for name in _COUNTS} | {"failed": len(self.failed)}
-        said = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing"
+        """The counts, in one line; and why it ended early, if it did."""
         if self.stopped is None:
-            return said
-        return f"{said}; stopped there, what came after was not sent: {self.stopped}"
+            return self.counts
+        return f"{self.counts}; stopped there, what came after was not sent: {self.stopped}"
+
+    @property
+    def counts(self) -> str:
+        """The counts alone."""
+        counts = {name: getattr(self, name) for name in _COUNTS} | {"failed": len(self.failed)}
+        return ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing"
 
     def __repr__(self) -> str:
         return line(f"<{type(self).__name__} {self._titled}>")
@@ -174,7 +181,7 @@ class Bulk:
         jobs: Makes the jobs that write objects.
         workers: How many chunks are written at the same time.
         on_error: "collect", "raise", or a function that is told of each failure.
-        progress: Is told after each chunk.
+        progress: Is told after each chunk; True: there is a bar.
         summary: Where it is counted, if that was begun before.
 
     Attributes:
@@ -201,13 +208,16 @@ class Bulk:
             raise wrong_option(
                 f'on_error must be "collect", "raise" or a function, not {on_error!r}'
             )
+        if not (progress is None or isinstance(progress, bool) or callable(progress)):
+            raise wrong_option(f"progress must be True or a function, not {progress!r}")
         scope.require_kinto("send batches")
         self.workers = workers
         self.summary = Summary() if summary is None else summary
         self._scope = scope
         self._jobs = jobs
         self._on_error = on_error
-        self._progress = progress
+        self._tell = None if isinstance(progress, bool) else progress
+        self._has_bar = progress is True
         self._lock = threading.Lock()
         self._outage = Outage()
 
@@ -245,8 +255,17 @@ class Bulk:
                 raise failure.error
             if callable(self._on_error):
                 yield self._on_error(failure.target, failure.error)
-        if self._progress is not None:
-            yield self._progress(self.summary)
+        if self._tell is not None:
+            yield self._tell(self.summary)
+
+    @contextmanager
+    def shown(self, objects: object) -> Iterator[None]:
+        """Show a bar while the block runs, if there is to be one."""
+        if not self._has_bar:
+            yield
+            return
+        with bar(objects, self.summary) as self._tell:
+            yield
 
 
 class Jobs(Protocol):

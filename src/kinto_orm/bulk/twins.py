@@ -99,13 +99,14 @@ async def in_chunks(scope: Scope, objects: AnyIterable, bulk: Bulk) -> Summary:
     refuse_single(objects)
     pending: set[asyncio.Task[list[Failure]]] = set()
     try:
-        async with aclosing(_chunked(objects, await arun(scope, bulk.opening()))) as queue:
-            while not bulk.is_in_vain and (chunk := await anext(queue, None)):
-                pending.add(asyncio.create_task(arun(scope, bulk.writing(chunk))))
-                if len(pending) == bulk.workers:
-                    pending = await _told(bulk, pending)
-        while pending:
-            pending = await _told(bulk, pending)
+        with bulk.shown(objects):
+            async with aclosing(_chunked(objects, await arun(scope, bulk.opening()))) as queue:
+                while not bulk.is_in_vain and (chunk := await anext(queue, None)):
+                    pending.add(asyncio.create_task(arun(scope, bulk.writing(chunk))))
+                    if len(pending) == bulk.workers:
+                        pending = await _told(bulk, pending)
+            while pending:
+                pending = await _told(bulk, pending)
     except BaseException as error:
         if isinstance(error, asyncio.CancelledError):
             for each in pending:

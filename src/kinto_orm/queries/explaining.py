@@ -76,7 +76,7 @@ class Explainable(Shown):
             "prefetch": ", ".join(name for name, _ in self.links),
             "resume": self.position,
         }
-        rows = [("where", each) for each in self.meanings() if each]
+        rows: list[tuple[str, object]] = [("where", each) for each in self.meanings() if each]
         rows += [(name, value) for name, value in told.items() if value]
         title = f"a query of {self.model.__name__}, which was not asked"
         return table(title, ("what", "how"), rows, notes=[_HOW_TO_ASK])
