@@ -139,7 +139,7 @@ def table(
     columns: Sequence[str],
     rows: Collection[Sequence[object]],
     *,
-    more: int = 0,
+    size: int = 0,
     marked: Collection[str] = (),
     notes: Iterable[str] = (),
 ) -> Table:
@@ -149,7 +149,7 @@ def table(
         title: What it is about.
         columns: Their names; those that come last are left out where they are too many.
         rows: The values, in the order of the columns.
-        more: How many rows there are beside these.
+        size: How many rows there are, where no more were made than can be shown.
         marked: The first values of rows that are to be seen first.
         notes: Lines below it.
     """
@@ -162,7 +162,7 @@ def table(
         tuple(_noticed(row) if at in marks else row for at, row in enumerate(texts)),
         marks,
         (
-            *_left_out(columns, more + len(rows) - len(first)),
+            *_left_out(columns, max(size, len(rows)) - len(first)),
             *(line(each, _LETTERS) for each in notes),
         ),
     )
@@ -281,7 +281,7 @@ def of_rows(title: str, objects: Sequence[object]) -> Table:
     first = [_cells_of(each) for each in objects[:MOST_ROWS]]
     columns = [*dict.fromkeys(name for cells in first for name in cells)]
     rows = [[cells.get(name, _NOTHING) for name in columns] for cells in first]
-    return table(title, columns, rows, more=len(objects) - len(first))
+    return table(title, columns, rows, size=len(objects))
 
 
 def _cells_of(each: object) -> Mapping[str, object]:

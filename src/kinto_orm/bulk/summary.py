@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from pydantic import BaseModel, ValidationError
 
-from kinto_orm._shown import Described, Shown, Table, line, table
+from kinto_orm._shown import MOST_ROWS, Described, Shown, Table, line, table
 from kinto_orm.bulk.bars import bar
 from kinto_orm.bulk.jobs import (
     Act,
@@ -85,6 +85,14 @@ def _said(error: Exception) -> str:
     return said if len(said) <= _LETTERS else f"{said[:_LETTERS]}..."
 
 
+class Row(Protocol):
+    """What can be shown of one object."""
+
+    @property
+    def row(self) -> tuple[str, str, str]:
+        """What became of it, what it is, and more of that."""
+
+
 @dataclass(slots=True, repr=False)
 class Summary(Shown):
     """What became of many objects.
@@ -135,9 +143,11 @@ class Summary(Shown):
         return line(f"<{type(self).__name__} {self._titled}>")
 
     def __kinto_table__(self) -> Table:
-        rows = [*(each.row for each in self.failed), *self._rows]
-        columns = ("what", "object", "how")
-        return table(self._titled, columns, rows, marked=("failed",), notes=self.left_alone)
+        # Of a million changes a few are looked at.
+        rows = [each.row for each in (*self.failed[:MOST_ROWS], *self._done[:MOST_ROWS])]
+        size = len(self.failed) + len(self._done)
+        columns, left = ("what", "object", "how"), self.left_alone
+        return table(self._titled, columns, rows, size=size, marked=("failed",), notes=left)
 
     @property
     def left_alone(self) -> list[str]:
@@ -150,7 +160,7 @@ class Summary(Shown):
         return self.counted
 
     @property
-    def _rows(self) -> Sequence[tuple[str, str, str]]:
+    def _done(self) -> Sequence[Row]:
         """What of single objects is shown in a table, beside the failures."""
         return ()
 

@@ -43,6 +43,11 @@ class SyncChange(Described):
         said = f"{_SIGNS[self.action]} {self.id}"
         return f"{said}: {', '.join(self.fields)}" if self.fields else said
 
+    @property
+    def row(self) -> tuple[str, str, str]:
+        """As a row of a table of what was done."""
+        return self.action, self.id, ", ".join(self.fields)
+
 
 @dataclass(slots=True, repr=False)
 class Plan(Summary):
@@ -76,8 +81,8 @@ class Plan(Summary):
         return f"{said} (a dry run: nothing was written)" if self.dry_run else said
 
     @property
-    def _rows(self) -> list[tuple[str, str, str]]:
-        return [(each.action, each.id, ", ".join(each.fields)) for each in self.changes]
+    def _done(self) -> list[SyncChange]:
+        return self.changes
 
 
 def listed(why: str, names: Sequence[str]) -> list[str]:
