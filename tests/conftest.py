@@ -58,6 +58,7 @@ _ON_MEMORY = {
     "cli/test_templating.py",
     "cli/test_watching.py",
     "test_account.py",
+    "test_bars.py",
     "test_changes.py",
     "test_fidelity.py",
     "test_generated_models.py",
@@ -69,6 +70,7 @@ _ON_MEMORY = {
     "test_pristine.py",
     "test_readback.py",
     "test_repeated.py",
+    "test_shown.py",
     "test_two_writers.py",
     "test_whose_write.py",
 }

@@ -190,8 +190,6 @@ LISTS = [
     Differences({LONG: (LONG, [LONG] * 1000)}),
 ]
 SHOWN = [*errors(), *summaries(), *sessions(), *values()]
-# Classes of which nobody has an object, or whose objects are texts.
-_NO_OBJECTS = {"Change", "Column", "Condition", "Query", "Page", "SchemaPlan", "KintoError"}
 
 
 def html_of(shown: Any) -> str:
