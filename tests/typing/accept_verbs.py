@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, assert_type
+from typing import Any, Literal, assert_type
 
 from pydantic import JsonValue
 
@@ -163,6 +163,14 @@ def over_what_is_there(session: Session) -> None:
     assert_type(todo.save(existing="replace"), Todo)
     assert_type(session.save_all([todo], existing="update").skipped, int)
     assert_type(session.save_all([todo]).counted, str)
+    assert_type(session.save_all([todo], progress=True).counts, str)
+    session.save_all([todo], progress=lambda summary: print(summary))
+    session.save_all([todo], progress=None)
+    session.delete_all([todo], progress=True)
+    session.sync(Todo, [todo], progress=True)
+    Bucket(id="b").restore(5, progress=True)
+    assert_type(Todo.find().all(), list[Todo])
+    assert_type(todo.diff(), dict[str, tuple[Any, Any]])
     with session.batch() as batch:
         batch.save(todo, existing="skip")
     plan = session.sync(Todo, [todo, {"id": "x", "title": "y"}], delete_missing=True)

@@ -24,6 +24,7 @@ async def forgotten(session: AsyncSession, todo: Todo) -> None:
     Todo.find().aupdate(done=True)  # refused: mypy pyright
     session.save(todo)  # refused: mypy pyright
     session.save_all([todo])  # refused: mypy pyright
+    await session.save_all([todo], progress="yes")  # refused: mypy pyright
     session.sync(Todo, [todo])  # refused: mypy pyright
     Todo.arestore("x")  # refused: mypy pyright
     session.kv.revert("a", 1)  # refused: mypy pyright

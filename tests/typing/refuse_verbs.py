@@ -30,6 +30,8 @@ todo.save(froce=True)  # refused: mypy pyright
 todo.save(True)  # refused: mypy pyright
 todo.save(existing="upsert")  # refused: mypy pyright
 session.save_all([todo], existing="merge")  # refused: mypy pyright
+session.save_all([todo], progress="yes")  # refused: mypy pyright
+session.save_all([todo], progress=lambda: None)  # refused: mypy pyright
 session.sync(Address, [])  # refused: mypy pyright
 session.sync(Todo, [Address(city="Lyon")])  # refused: mypy pyright
 session.sync(Todo, [todo], True)  # refused: mypy pyright
