@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, Field, SecretStr, computed_field
 from rich.console import Console
 
 import kinto_orm
@@ -387,6 +387,28 @@ def test_a_summary_shows_failures_first() -> None:
     assert table.rows == (("! failed", "b", "KintoError: no"), ("update", "a", "title, done"))
     assert table.notes == ("3 not deleted, because something failed",)
     assert repr(plan) == f"<SyncPlan {table.title}>"
+
+
+class Computed(Record, collection="todos"):
+    title: str
+    prio: int = 0
+    hidden: str = Field(default=SECRET, repr=False)
+
+    @computed_field
+    @property
+    def shout(self) -> str:
+        return self.title.upper()
+
+
+def test_what_was_not_loaded_can_be_shown(session: Session) -> None:
+    """A computed field of an object with some fields only has nothing to be computed of."""
+    Computed(id="a", title="x").save()
+    [found] = Computed.find().only("prio", "hidden").all()
+    stamp = found.last_modified
+    assert repr(found) == f"Computed(id='a', last_modified={stamp}, prio=0, shout=<NotLoaded>)"
+    assert str(found) == f"id='a' last_modified={stamp} prio=0 shout=<NotLoaded>"
+    assert "&lt;NotLoaded&gt;" in html_of(found)
+    assert repr(Computed.get("a")).endswith("title='x', prio=0, shout='X')")
 
 
 def test_rich_shows_objects_inside_of_others_in_a_line() -> None:

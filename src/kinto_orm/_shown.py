@@ -256,8 +256,27 @@ class DescribedModel(Described):
     __slots__ = ()
 
     def __kinto_cells__(self) -> Mapping[str, object]:
-        own: Any = self
-        return {name or "": value for name, value in own.__repr_args__()}
+        return {name or "": value for name, value in self.__repr_args__()}
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, object]]:
+        """As Pydantic's; of a computed field that fails, as where fields were not loaded, why."""
+        try:
+            return [*super().__repr_args__()]  # type: ignore[misc]
+        except Exception:  # noqa: BLE001  (whatever the program's property raises)
+            return [*_fields_of(self)]
+
+
+def _fields_of(model: Any) -> Iterator[tuple[str, object]]:
+    """The fields of a model of Pydantic, whatever its computed ones raise."""
+    kind = type(model)
+    declared = {name for name, info in kind.model_fields.items() if info.repr}
+    yield from ((name, value) for name, value in vars(model).items() if name in declared)
+    yield from (model.model_extra or {}).items()
+    for name in (name for name, info in kind.model_computed_fields.items() if info.repr):
+        try:
+            yield name, getattr(model, name)
+        except Exception as error:  # noqa: BLE001  (as above)
+            yield name, _Said(f"<{type(error).__name__}>")
 
 
 class Rows(Shown, list[T]):

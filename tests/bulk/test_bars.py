@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import re
 import sys
 from collections.abc import Iterator
@@ -98,6 +99,17 @@ async def test_a_bar_is_closed_when_the_work_fails(
     assert "25 created" in capsys.readouterr().err
     await do(session.save_all, [*todos()], existing="update", progress=True)
     assert "created" in capsys.readouterr().err
+
+
+async def test_a_bar_in_a_notebook_without_widgets(
+    session: AnySession, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rich would draw nothing there, and warn."""
+    shell = type("ZMQInteractiveShell", (), {})()
+    monkeypatch.setattr(builtins, "get_ipython", lambda: shell, raising=False)
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)
+    await do(session.save_all, [*todos()], progress=True)
+    assert re.search(WAYS["tqdm"][1], said(capsys.readouterr()))
 
 
 @pytest.mark.parametrize("progress", [None, False])

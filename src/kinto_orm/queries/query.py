@@ -183,7 +183,7 @@ class Query(Explainable, AsyncVerbs[M], Generic[M]):
 
     def all(self) -> list[M]:
         """All objects in one list."""
-        return Rows(each for page in self.in_large_pages().pages() for each in page)
+        return Rows([each for page in self.in_large_pages().pages() for each in page])
 
     def first(self) -> M | None:
         """The first object, or None when there is none."""
