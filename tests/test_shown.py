@@ -86,6 +86,7 @@ class Todo(Record, collection="todos"):
     author: Link[Author] | None = None
     token: SecretStr | None = None
     hidden: str = Field(default="", repr=False)
+    key: str = Field(default="", alias="api-key", repr=False)
 
 
 def full(id: str = "a") -> Todo:
@@ -336,6 +337,27 @@ def test_a_diff_is_a_dict_that_is_shown() -> None:
     assert diff == {"text": (None, "x"), "any": (None, None)}
     assert isinstance(diff, dict)
     assert diff.__kinto_table__().rows[0] == ("text", "None", "x")  # type: ignore[attr-defined]
+
+
+def test_a_diff_shows_no_secret() -> None:
+    """It has the values of hidden fields, and does not print them."""
+    diff = Todo(id="a", title="x", hidden=SECRET, key=SECRET).diff()
+    assert diff["hidden"] == (None, SECRET)
+    assert SECRET not in repr(diff) + html_of(diff) + by_rich(diff)
+    assert "'hidden': (..., ...)" in repr(diff)
+    assert repr(Free(id="a", text="x").diff()) == "{'text': (None, 'x'), 'any': (None, None)}"
+
+
+class Dashed(Record, collection="todos"):
+    due_on: str = Field(default="", alias="due-on")
+
+
+def test_a_diff_names_fields_as_python_does(session: Session) -> None:
+    """Of a new object, too."""
+    todo = Dashed(id="a", due_on="x")
+    assert todo.diff() == {"due_on": (None, "x")}
+    todo.save().due_on = "y"
+    assert todo.diff() == {"due_on": ("x", "y")}
 
 
 def test_a_query_is_shown_without_asking(blocking_wire: Wire) -> None:

@@ -49,6 +49,7 @@ class _Said(str):
 
 # Of what has no such field.
 _NOTHING: Final = _Said()
+_HIDDEN: Final = _Said("...")
 
 
 def printable(text: str) -> str:
@@ -288,10 +289,22 @@ class Rows(Shown, list[T]):
 
 
 class Differences(Shown, dict[str, tuple[Any, Any]]):
-    """What differs, by field: (old, new)."""
+    """What differs, by field: (old, new).
+
+    Attributes:
+        hidden: The fields whose values are not to be seen.
+    """
+
+    hidden: Collection[str] = ()
+
+    def __repr__(self) -> str:
+        return repr({name: self._seen(name) for name in self})
+
+    def _seen(self, name: str) -> tuple[object, object]:
+        return (_HIDDEN, _HIDDEN) if name in self.hidden else self[name]
 
     def __kinto_table__(self) -> Table:
-        rows = [(name, *values) for name, values in self.items()]
+        rows = [(name, *self._seen(name)) for name in self]
         return table("what differs" if self else "nothing differs", ("field", "old", "new"), rows)
 
 

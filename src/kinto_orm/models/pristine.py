@@ -7,7 +7,7 @@ written after loading.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from pydantic import JsonValue
@@ -82,21 +82,26 @@ def _as_loaded(stored: S, raw: Mapping[str, Any]) -> S:
     return found
 
 
-def difference_of(stored: Stored) -> dict[str, tuple[Any, Any]]:
+def difference_of(stored: Stored) -> Differences:
     """What is not saved yet, by field: (old, new); see Resource.diff."""
+    names = names_of(type(stored))
+    found = Differences((names.get(name, name), both) for name, both in _differences(stored))
+    found.hidden = {name for name, info in type(stored).model_fields.items() if not info.repr}
+    return found
+
+
+def _differences(stored: Stored) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    """The same by stored names."""
     if is_new(stored) or state_of(stored).gone:
         given = sorted(each for each in traits_of(type(stored)).hiding if is_given(stored, each))
-        written = dict.fromkeys((*dump_of(stored), *given))
-        return Differences((name, (None, value_of(stored, name))) for name in written)
+        for name in dict.fromkeys((*dump_of(stored), *given)):
+            yield name, (None, value_of(stored, name))
+        return
     pristine = pristine_of(stored)
-    names = names_of(type(stored))
     changes = changes_of(stored)
     hidden = hidden_changes(stored, lambda: pristine_of(stored))
-    changed = dict.fromkeys((*changes.changed, *sorted(changes.removed), *hidden))
-    return Differences(
-        (names.get(name, name), (value_of(pristine, name), value_of(stored, name)))
-        for name in changed
-    )
+    for name in dict.fromkeys((*changes.changed, *sorted(changes.removed), *hidden)):
+        yield name, (value_of(pristine, name), value_of(stored, name))
 
 
 def adopt(stored: S, other: S, keep: frozenset[str]) -> None:
