@@ -288,6 +288,11 @@ class Rows(Shown, list[T]):
         return of_rows(f"{kinds}: {len(self)}" if self else "nothing", self)
 
 
+def _veiled(value: object) -> object:
+    """Three dots for a value; but for none, and for what hides itself, as Pydantic's secrets do."""
+    return value if value is None or hasattr(value, "get_secret_value") else _HIDDEN
+
+
 class Differences(Shown, dict[str, tuple[Any, Any]]):
     """What differs, by field: (old, new).
 
@@ -300,8 +305,8 @@ class Differences(Shown, dict[str, tuple[Any, Any]]):
     def __repr__(self) -> str:
         return repr({name: self._seen(name) for name in self})
 
-    def _seen(self, name: str) -> tuple[object, object]:
-        return (_HIDDEN, _HIDDEN) if name in self.hidden else self[name]
+    def _seen(self, name: str) -> tuple[object, ...]:
+        return tuple(map(_veiled, self[name])) if name in self.hidden else self[name]
 
     def __kinto_table__(self) -> Table:
         rows = [(name, *self._seen(name)) for name in self]
