@@ -12,6 +12,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from kinto_orm import Reply, Timeout, TransportError
+from kinto_orm.testing import faults as public
+from kinto_orm.wire.flows import Pause
+from kinto_orm.wire.messages import Request
+
 
 @dataclass(frozen=True)
 class Received:
@@ -77,6 +82,11 @@ class Exchange(BaseHTTPRequestHandler):
         finally:
             connection.close()
 
+    def reply(self) -> Reply:
+        """The same as a Reply."""
+        status, body, headers = self.forward()
+        return Reply(status, headers, body)
+
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
 
@@ -137,12 +147,40 @@ def says(status: int, body: object = None, **headers: str) -> Answer:
     return lambda exchange: exchange.write(status, content, named)
 
 
-HTML = says(200, b"<html><body>Please log in</body></html>", Content_Type="text/html")
+def replied(reply: Reply) -> Answer:
+    """An answer as a Reply is one."""
+    return lambda exchange: exchange.write(reply.status, reply.body, dict(reply.headers))
 
 
-def hangs_up(exchange: Exchange) -> None:
-    """Close the connection without an answer."""
-    exchange.hang_up()
+def played(fault: public.Fault) -> Answer:
+    """The public fault, over a socket."""
+
+    def answered(exchange: Exchange) -> None:
+        sent = exchange.received
+        path, _, query = sent.target.removeprefix("/v1").partition("?")
+        flow = fault.play(Request(sent.method, path, query, sent.body, sent.headers))
+        answer = None
+        try:
+            while True:
+                step = flow.send(answer)
+                answer = (
+                    exchange.server.closing.wait(step.seconds)
+                    if isinstance(step, Pause)
+                    else exchange.reply()
+                )
+        except StopIteration as end:
+            replied(end.value)(exchange)
+        except Timeout:
+            silent(exchange)
+        except TransportError:
+            exchange.hang_up()
+
+    return answered
+
+
+HTML = played(public.gateway(200))
+hangs_up = played(public.cut())
+answer_lost = played(public.cut(done=True))
 
 
 def cut_off(exchange: Exchange) -> None:
@@ -168,12 +206,6 @@ def passed_on(exchange: Exchange) -> None:
     exchange.write(*exchange.forward())
 
 
-def answer_lost(exchange: Exchange) -> None:
-    """Let the real server do the work, and lose its answer."""
-    exchange.forward()
-    exchange.hang_up()
-
-
 def answer_halved(exchange: Exchange) -> None:
     """Let the real server do the work, and lose half of its answer."""
     status, body, headers = exchange.forward()
@@ -181,15 +213,15 @@ def answer_halved(exchange: Exchange) -> None:
     exchange.hang_up()
 
 
-def kinto_says(status: int, errno: int, **headers: str) -> Answer:
+def kinto_says(status: int, errno: int = 0, **headers: str) -> Answer:
     """A refusal in Kinto's own words; nothing was done."""
-    problem = {"code": status, "errno": errno, "error": "Refused", "message": "try again later"}
-    return says(status, problem, **headers)
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return replied(public.refusal(status, errno, headers=named))
 
 
 def gateway(status: int) -> Answer:
     """What a gateway answers in HTML when it got no answer itself."""
-    return says(status, b"<html>Bad gateway</html>", Content_Type="text/html")
+    return played(public.gateway(status))
 
 
 def meanwhile(answer: Answer, act: Callable[[], object]) -> Answer:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from kinto_orm import ConnectFailed, Session, Timeout
+from kinto_orm.testing import faults
 from kinto_orm.wire.flows import Anew, Flow, Pause, Sending, Step, Together
 from kinto_orm.wire.messages import Reply, Request
 
@@ -182,7 +183,7 @@ def busy(status: int = 503) -> Reply:
 
 def gateway(status: int = 502) -> Reply:
     """A gateway lost the server's answer."""
-    return Reply(status, {"Content-Type": "text/html"}, b"<h1>Bad Gateway</h1>")
+    return faults.page(status)
 
 
 def batched(*replies: Reply) -> Reply:

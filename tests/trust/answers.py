@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from kinto_orm import Reply
+from kinto_orm.testing import faults
 from trust.proxy import Answer, Exchange, Received
 
 Play = Callable[[Exchange], None]
@@ -13,7 +15,7 @@ Play = Callable[[Exchange], None]
 JSON = {"Content-Type": "application/json"}
 HTML = {"Content-Type": "text/html"}
 SOMEBODY = "somebody-else"
-PAGE = b"<html><head><title>Gateway</title></head><body><h1>Please log in</h1></body></html>"
+PAGE = faults.page(200).body
 
 
 # What the server does
@@ -35,18 +37,20 @@ def says(status: int, body: object = None, headers: Mapping[str, str] | None = N
     return lambda exchange: exchange.answer(status, content, named)
 
 
+def replied(reply: Reply) -> Play:
+    """Answer with a Reply, without doing anything."""
+    return lambda exchange: exchange.answer(reply.status, reply.body, dict(reply.headers))
+
+
 def kinto(status: int, errno: int, message: str, details: object = None, **headers: str) -> Play:
     """Refuse in Kinto's own words."""
-    body: dict[str, Any] = {"code": status, "errno": errno, "error": "Refused", "message": message}
-    if details is not None:
-        body["details"] = details
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return says(status, body, JSON | named)
+    return replied(faults.refusal(status, errno, message, details, named))
 
 
 def page(status: int) -> Play:
     """Answer with a page of HTML, as gateways do."""
-    return says(status, PAGE, HTML)
+    return replied(faults.page(status))
 
 
 def echo(status: int) -> Play:

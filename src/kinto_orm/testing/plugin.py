@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from kinto_orm.async_session import AsyncSession
     from kinto_orm.server import EmbeddedServer
     from kinto_orm.session import Session
+    from kinto_orm.testing.faults import Faults
 
 _NAME = "kinto-orm-pytest"
 
@@ -51,3 +52,17 @@ def kinto_async_session(kinto_server: EmbeddedServer) -> Iterator[AsyncSession]:
     yield session
     session.leave()
     asyncio.run(session.close())
+
+
+@pytest.fixture
+def kinto_faults(request: pytest.FixtureRequest) -> Iterator[Faults]:
+    """Faults that the requests of the test's sessions meet; see `kinto_orm.testing.faults`.
+
+    They are those of `kinto_session` and `kinto_async_session`, whichever the test has.
+    """
+    from kinto_orm.testing.faults import Faults
+
+    names = {"kinto_session", "kinto_async_session"} & {*request.fixturenames}
+    sessions = [request.getfixturevalue(each) for each in sorted(names or {"kinto_session"})]
+    with Faults(*sessions) as faults:
+        yield faults

@@ -48,6 +48,7 @@ class AiohttpTransport:
 
     Attributes:
         is_anonymous: Whether nothing on its requests says who asks.
+        timeout: Seconds, (to connect, to wait for the next bytes); None for any time.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class AiohttpTransport:
         route: Route = Route(),  # noqa: B008  (immutable)
     ) -> None:
         self.base_url = base_url
-        self._timeout = as_pair(timeout)
+        self.timeout = as_pair(timeout)
         source = None if auth is None else HeaderSource(auth)
         constant = source.constant if source is not None else None
         self._auth = source if constant is None else None
@@ -143,7 +144,7 @@ class AiohttpTransport:
         return client
 
     def _timeouts(self, until: float) -> aiohttp.ClientTimeout:
-        connect, read = within(self._timeout, until)
+        connect, read = within(self.timeout, until)
         # Rounded up: what ended a moment before the call would be tried again.
         hundredths = math.ceil(max(until - time.monotonic(), 0.01) * 100)
         return _timeouts(connect, read, hundredths / 100)

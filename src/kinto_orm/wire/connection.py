@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -36,6 +37,10 @@ class Transport(Protocol):
     @property
     def is_anonymous(self) -> bool:
         """Whether nothing on its requests says who asks."""
+
+    @property
+    def timeout(self) -> tuple[float | None, float | None]:
+        """Seconds, (to connect, to wait for the next bytes); None for any time."""
 
     def send(self, request: Request, until: float) -> Any:
         """Send a request; its answer is there by `until`, by `time.monotonic()`."""
@@ -70,7 +75,7 @@ class Connection:
         on_request: OnRequest | None = None,
         pretence: Pretence | None = None,
     ) -> None:
-        self.transport = transport if pretence is None else ReadingTransport(transport)
+        self.transport: Transport = transport if pretence is None else ReadingTransport(transport)
         self.url = url
         self.dialect = dialect
         self.policy = policy
@@ -96,6 +101,20 @@ class Connection:
         """Whether this is known to be the user's personal bucket, which is made on first use."""
         info = self.info
         return info is not None and info.user is not None and info.user.get("bucket") == bucket
+
+    @contextmanager
+    def through(self, wrap: Callable[[Transport], Transport]) -> Iterator[None]:
+        """Send by a transport around the one of now, until the end of a `with` block.
+
+        Args:
+            wrap: Is given the one of now.
+        """
+        inner = self.transport
+        self.transport = wrap(inner)
+        try:
+            yield
+        finally:
+            self.transport = inner
 
     def close(self) -> None:
         """Close the sockets and what was started for them."""

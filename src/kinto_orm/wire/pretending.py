@@ -72,6 +72,7 @@ class ReadingTransport:
     def __init__(self, transport: Any) -> None:
         self._transport = transport
         self.close = transport.close
+        self.timeout = transport.timeout
 
     @property
     def is_anonymous(self) -> bool:

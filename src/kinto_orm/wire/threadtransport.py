@@ -33,6 +33,7 @@ class ThreadTransport:
 
     Attributes:
         is_anonymous: Whether nothing on its requests says who asks.
+        timeout: Seconds, (to connect, to wait for the next bytes); None for any time.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class ThreadTransport:
             route=route,
         )
         self.is_anonymous = source is None and self._blocking.is_anonymous
+        self.timeout = self._blocking.timeout
         self._begin()
         renew_in_children(self)
 

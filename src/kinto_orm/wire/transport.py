@@ -43,6 +43,7 @@ class RequestsTransport:
 
     Attributes:
         is_anonymous: Whether nothing on its requests says who asks.
+        timeout: Seconds, (to connect, to wait for the next bytes); None for any time.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class RequestsTransport:
         signing = authenticator(auth)
         constant = constant_headers(signing)
         self._auth = signing if constant is None else None
-        self._timeout = as_pair(timeout)
+        self.timeout = as_pair(timeout)
         self._letterhead = Letterhead(f"requests/{requests.__version__}", headers, constant)
         self.is_anonymous = auth is None and self._letterhead.is_anonymous
         self._adapter = adapter or PooledAdapter()
@@ -126,14 +127,14 @@ class RequestsTransport:
             self._path + request.target,
             request.body,
             self._letterhead.of(request),
-            within(self._timeout, until),
+            within(self.timeout, until),
             self._send_options["verify"],
             self.base_url,
         )
 
     def _send_prepared(self, prepared: requests.PreparedRequest, until: float) -> requests.Response:
         response = self._adapter.send(
-            prepared, timeout=within(self._timeout, until), **self._send_options
+            prepared, timeout=within(self.timeout, until), **self._send_options
         )
         if not prepared.hooks["response"]:
             return response
@@ -142,7 +143,7 @@ class RequestsTransport:
             "response",
             prepared.hooks,
             response,
-            timeout=within(self._timeout, until),
+            timeout=within(self.timeout, until),
             **self._send_options,
         )
 
