@@ -192,12 +192,12 @@ class Place:
         self.url = url
         self.is_awaited = is_awaited
 
-    def session(self, **options: Any) -> AnySession:
-        """A session on this server; one over HTTP needs somebody who asks."""
+    def session(self, url: str = "", **options: Any) -> AnySession:
+        """A session on this server, or on another way there; over HTTP somebody has to ask."""
         if self.name == "http":
             options.setdefault("auth", ("tests", "s3cret"))
         kind = AsyncSession if self.is_awaited else Session
-        return kind(self.url, **options)
+        return kind(url or self.url, **options)
 
     def new_id(self, prefix: str = "e") -> str:
         """An id that no test has used on this server."""

@@ -60,6 +60,7 @@ _ON_MEMORY = {
     "test_account.py",
     "test_bars.py",
     "test_changes.py",
+    "test_faults.py",
     "test_fidelity.py",
     "test_generated_models.py",
     "test_kv_faults.py",

@@ -1,0 +1,36 @@
+"""What checkers accept of programs that test with the library."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from kinto_orm import AsyncSession, Session
+from kinto_orm.testing.faults import (
+    Fault,
+    Faults,
+    cut,
+    delay,
+    gateway,
+    meanwhile,
+    refuse,
+    time_out,
+)
+
+
+def test_with_the_fixture(kinto_session: Session, kinto_faults: Faults) -> None:
+    kinto_faults.next(cut(), cut(done=True), time_out(), to="write", path="*/todos/*")
+    kinto_faults.every(refuse(503, retry_after=0.5), to="PATCH")
+    kinto_faults.clear()
+    sent: list[str] = kinto_faults.sent
+    assert sent == []
+
+
+async def another() -> None: ...
+
+
+@pytest.fixture
+def faults(kinto_session: Session, kinto_async_session: AsyncSession) -> Iterator[Faults]:
+    fault: Fault = meanwhile(another, gateway(502, done=True))
+    with Faults(kinto_session, kinto_async_session) as faults:
+        faults.next(fault, delay(0.1))
+        yield faults
