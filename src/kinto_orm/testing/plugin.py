@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from kinto_orm.async_session import AsyncSession
     from kinto_orm.server import EmbeddedServer
     from kinto_orm.session import Session
+    from kinto_orm.testing.factory import Factory
     from kinto_orm.testing.faults import Faults
 
 _NAME = "kinto-orm-pytest"
@@ -66,3 +67,14 @@ def kinto_faults(request: pytest.FixtureRequest) -> Iterator[Faults]:
     sessions = [request.getfixturevalue(each) for each in sorted(names or {"kinto_session"})]
     with Faults(*sessions) as faults:
         yield faults
+
+
+@pytest.fixture
+def kinto_factory(request: pytest.FixtureRequest) -> Factory:
+    """Makes objects of models with plausible values, the same in each run of a test.
+
+    It needs the extra `test`.
+    """
+    from kinto_orm.testing.factory import Factory
+
+    return Factory(request.node.nodeid)
