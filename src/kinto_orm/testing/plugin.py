@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from kinto_orm.testing.faults import Faults
 
 _NAME = "kinto-orm-pytest"
+_EMPTIED = pytest.StashKey[bool]()
 
 
 @pytest.fixture(scope="session")
@@ -26,18 +28,32 @@ def kinto_server() -> Iterator[EmbeddedServer]:
         yield server
 
 
+def _empty(server: EmbeddedServer, request: pytest.FixtureRequest) -> None:
+    """Delete everything, once for each run of a test, which may have both sessions."""
+    stash = request.node.stash
+    if _EMPTIED not in stash:
+        server.flush()
+        stash[_EMPTIED] = True
+        # Whoever runs a test again has the same node.
+        request.addfinalizer(partial(stash.__delitem__, _EMPTIED))
+
+
 @pytest.fixture
-def kinto_session(kinto_server: EmbeddedServer) -> Iterator[Session]:
+def kinto_session(
+    kinto_server: EmbeddedServer, request: pytest.FixtureRequest
+) -> Iterator[Session]:
     """The current session on a Kinto that is empty at the start of each test."""
     from kinto_orm.session import Session
 
-    kinto_server.flush()
+    _empty(kinto_server, request)
     with Session(f"memory://{_NAME}") as session:
         yield session
 
 
 @pytest.fixture
-def kinto_async_session(kinto_server: EmbeddedServer) -> Iterator[AsyncSession]:
+def kinto_async_session(
+    kinto_server: EmbeddedServer, request: pytest.FixtureRequest
+) -> Iterator[AsyncSession]:
     """The current AsyncSession on a Kinto that is empty at the start of each test.
 
     It is no coroutine, so that it serves tests of pytest-asyncio and of anyio's plugin alike.
@@ -46,7 +62,7 @@ def kinto_async_session(kinto_server: EmbeddedServer) -> Iterator[AsyncSession]:
 
     from kinto_orm.async_session import AsyncSession
 
-    kinto_server.flush()
+    _empty(kinto_server, request)
     session = AsyncSession(f"memory://{_NAME}")
     # Entered, so that an application under test that uses it, too, does not close it at its end.
     session.enter()

@@ -6,6 +6,7 @@ on today: so those are made here.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
@@ -244,6 +245,8 @@ class _Plausible:
             return cls.__values__.text_of_length(field_meta.name, least, most)
         if annotation in (date, datetime) and constraints.keys() <= _BOUNDS:
             return _within(cls.__values__, annotation, constraints)
+        if annotation is int and constraints.keys() <= _BOUNDS:
+            return _whole(cls.__values__, constraints)
         found = super().get_constrained_field_value(annotation, field_meta, *args, **kwargs)  # type: ignore[misc]
         # A Kinto reads a number of seventeen digits as its neighbour.
         is_plain = type(found) is float and constraints.keys() <= _BOUNDS
@@ -291,6 +294,15 @@ def _within(values: Values, kind: type[date], bounds: Mapping[str, Any]) -> Any:
     if kind is datetime:
         return values.moment(first, last)
     return first + timedelta(days=values.random.randint(0, (last - first).days))
+
+
+def _whole(values: Values, bounds: Mapping[str, Any]) -> int:
+    """An integer within bounds; near one of them where there is no other."""
+    first = math.floor(bounds["gt"]) + 1 if "gt" in bounds else bounds.get("ge")
+    last = math.ceil(bounds["lt"]) - 1 if "lt" in bounds else bounds.get("le")
+    least = math.ceil(last - 1000 if first is None else first)
+    most = math.floor(first + 1000 if last is None else last)
+    return values.random.randint(least, most)
 
 
 def _shortened(number: float, bounds: Mapping[str, Any]) -> float:
