@@ -1,12 +1,13 @@
-"""What each fixture of `kinto_orm.testing` adds to a test: milliseconds by the clock, medians.
+"""What each fixture of `kinto_orm.testing` adds to a test: milliseconds of CPU, and by the clock.
 
-Each line is a run of pytest over many tests that do nothing, less one with tests without a fixture.
-The goal is 5 ms.
+Each line is a run of pytest over many tests, less one over a single test, and less what a test
+without a fixture takes; medians. The goal is 5 ms.
 """
 
 from __future__ import annotations
 
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -41,17 +42,17 @@ LINES = {
     "kinto_async_session": (", kinto_async_session", "pass", TESTS),
     "kinto_faults": (", kinto_faults", "pass", TESTS),
     "kinto_factory, and an object": (", kinto_factory", "kinto_factory(Todo)", TESTS),
-    "a Kinto built for each test": (", own_server", "pass", 10),
+    "a Kinto built for each test": (", own_server", "pass", 5),
 }
 
 
-def seconds(fixtures: str, act: str, tests: int) -> float:
-    """How long pytest takes for some tests."""
+def spent(fixtures: str, act: str, tests: int) -> tuple[float, float]:
+    """How long pytest takes for some tests: seconds of CPU, and by the clock."""
     with tempfile.TemporaryDirectory() as directory:
         program = Path(directory, "test_program.py")
         program.write_text(PROGRAM.format(fixtures=fixtures, act=act, tests=tests))
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(program)]
-        began = time.perf_counter()
+        cpu, began = cpu_of_children(), time.perf_counter()
         subprocess.run(
             [*command, "-p", "kinto_orm.testing.plugin"],
             check=True,
@@ -59,25 +60,36 @@ def seconds(fixtures: str, act: str, tests: int) -> float:
             stdout=subprocess.DEVNULL,
             env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         )
-        return time.perf_counter() - began
+        return cpu_of_children() - cpu, time.perf_counter() - began
 
 
-def milliseconds(name: str) -> float:
+def cpu_of_children() -> float:
+    """Seconds, of all that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def milliseconds(name: str) -> tuple[float, ...]:
     """What a test takes, without what the first one takes to start a server."""
     fixtures, act, tests = LINES[name]
-    return (seconds(fixtures, act, tests) - seconds(fixtures, act, 1)) / (tests - 1) * 1000
+    many, one = spent(fixtures, act, tests), spent(fixtures, act, 1)
+    return tuple((a - b) / (tests - 1) * 1000 for a, b in zip(many, one, strict=True))
 
 
 def main() -> None:
     """Print a line for each."""
-    found = {name: [] for name in LINES}
+    found: dict[str, list[tuple[float, ...]]] = {name: [] for name in LINES}
     for _ in range(RUNS):
         for name, times in found.items():
             times.append(milliseconds(name))
-    base = statistics.median(found.pop("no fixture"))
-    print(f"a test without a fixture: {base:.2f} ms; on top of that")
-    for name, times in found.items():
-        print(f"{name:32} {statistics.median(times) - base:8.2f} ms")
+    medians = {
+        name: [statistics.median(each) for each in zip(*times, strict=True)]
+        for name, times in found.items()
+    }
+    cpu, clock = medians.pop("no fixture")
+    print(f"a test without a fixture: {cpu:.2f} ms of CPU, {clock:.2f} by the clock; beyond that")
+    for name, (more, longer) in medians.items():
+        print(f"{name:32} {more - cpu:8.2f} {longer - clock:8.2f}")
 
 
 if __name__ == "__main__":

@@ -2,13 +2,15 @@
 
 Run it with `uvicorn --app-dir examples fastapi_app:app`, and look at http://127.0.0.1:8000/docs.
 The Kinto is that of the variables KINTO_ORM_SERVER and KINTO_ORM_AUTH; without them one in memory.
+Its tests are in test_fastapi_app.py.
 """
 
 import os
+from collections.abc import Callable
 from datetime import date
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Header, HTTPException, Query, Request, Response
+from fastapi import APIRouter, FastAPI, Header, HTTPException, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ValidationError
 
@@ -53,11 +55,10 @@ def open_session() -> AsyncSession:
     return AsyncSession(None if "KINTO_ORM_SERVER" in os.environ else "memory://")
 
 
-app = FastAPI(title="Todos")
-app.add_middleware(SessionMiddleware, session=open_session)
+router = APIRouter()
 
 
-@app.get("/todos")
+@router.get("/todos")
 async def list_todos(
     done: bool | None = None,
     position: str | None = None,
@@ -69,19 +70,19 @@ async def list_todos(
     return Todos(todos=page or [], next=page and page.position)
 
 
-@app.post("/todos", status_code=201)
+@router.post("/todos", status_code=201)
 async def create_todo(todo: Todo, response: Response) -> Todo:
     """Create one; where its id is taken, that is a conflict."""
     return tagged(await todo.asave(), response)
 
 
-@app.get("/todos/{id}")
+@router.get("/todos/{id}")
 async def get_todo(id: str, response: Response) -> Todo:
     """One todo, with its timestamp as ETag."""
     return tagged(await Todo.aget(id), response)
 
 
-@app.patch("/todos/{id}")
+@router.patch("/todos/{id}")
 async def change_todo(
     id: str,
     changes: Changes,
@@ -95,7 +96,7 @@ async def change_todo(
     return tagged(await change(id, given, seen=timestamp(if_match)), response)
 
 
-@app.delete("/todos/{id}", status_code=204)
+@router.delete("/todos/{id}", status_code=204)
 async def delete_todo(id: str, if_match: Annotated[str | None, Header()] = None) -> None:
     """Delete a todo; with If-Match only if nobody changed it since."""
     todo = await Todo.aget(id)
@@ -104,8 +105,6 @@ async def delete_todo(id: str, if_match: Annotated[str | None, Header()] = None)
     await todo.adelete()
 
 
-@app.exception_handler(KintoError)
-@app.exception_handler(ValidationError)
 async def refuse(request: Request, error: Exception) -> JSONResponse:
     """Answer with the status of the error; the service's own mistakes go on to the log."""
     status = http_status(error)
@@ -153,3 +152,16 @@ def tagged(todo: Todo, response: Response) -> Todo:
     """The todo, and its timestamp as the ETag of the answer."""
     response.headers["ETag"] = f'"{todo.last_modified}"'
     return todo
+
+
+def make_app(session: AsyncSession | Callable[[], AsyncSession] = open_session) -> FastAPI:
+    """Make the service; its tests give it a session of theirs."""
+    made = FastAPI(title="Todos")
+    made.add_middleware(SessionMiddleware, session=session)
+    made.include_router(router)
+    made.add_exception_handler(KintoError, refuse)
+    made.add_exception_handler(ValidationError, refuse)
+    return made
+
+
+app = make_app()

@@ -215,7 +215,10 @@ def names_in(source: str, *, made: bool) -> set[str]:
     return stored | arguments | {each for each in names if isinstance(each, str)}
 
 
-@pytest.mark.parametrize("module", ["kinto_orm", "kinto_orm.server", "kinto_orm.testing"])
+@pytest.mark.parametrize(
+    "module",
+    ["kinto_orm", "kinto_orm.server", "kinto_orm.testing", "kinto_orm.testing.faults"],
+)
 def test_every_public_name_is_in_the_reference(module: str) -> None:
     """The reference page leaves out nothing that the package offers, and names where it is."""
     text = (DOCS / "reference.md").read_text()
@@ -259,7 +262,7 @@ def test_the_fixtures_of_the_testing_page_serve_its_tests(tmp_path: Path) -> Non
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / "testing.md").read_text(), re.DOTALL)
     module = tmp_path / "test_of_the_page.py"
     # The fixtures of the package are there without an import once it is installed.
-    fixtures = "from kinto_orm.testing import kinto_server, kinto_session\n"
+    fixtures = "from kinto_orm.testing import *\n"
     module.write_text("\n".join([fixtures, *blocks]))
     run = run_python("-m", "pytest", "-q", "-p", "no:cacheprovider", str(module))
     assert run.returncode == 0, run.stdout

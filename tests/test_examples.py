@@ -6,6 +6,10 @@ import importlib.util
 import io
 import itertools
 import json
+import os
+import re
+import subprocess
+import sys
 import tokenize
 from collections.abc import Iterator
 from pathlib import Path
@@ -395,3 +399,30 @@ def code_lines(source: str) -> set[int]:
         and not (token.type == tokenize.STRING and before.type in layout)
         for line in range(token.start[0], token.end[0] + 1)
     }
+
+
+# The service's own tests
+
+
+def test_the_service_is_tested_by_its_own_suite() -> None:
+    """As a project of its own would run it, with no warning."""
+    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:asyncio"]
+    done = subprocess.run(
+        [
+            *command,
+            "-p",
+            "no:cacheprovider",
+            "-c",
+            os.devnull,
+            "--rootdir",
+            str(EXAMPLES),
+            "-n",
+            "2",
+            str(EXAMPLES),
+        ],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(EXAMPLES), *sys.path])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert re.search(r"^6 passed", done.stdout, re.MULTILINE), done.stdout + done.stderr
