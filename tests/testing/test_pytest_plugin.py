@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from kinto_orm import AsyncSession, Record, Session, testing
-from kinto_orm.server import EmbeddedServer
+from conftest import Backend
+from kinto_orm import Account, AsyncSession, Bucket, Group, Record, Session, testing
+from kinto_orm.server import EmbeddedServer, open_local, open_sqlite
+from kinto_orm.server.named import open_named
 
 
 class Note(Record, collection="notes"):
@@ -187,3 +190,50 @@ def test_the_awaited_session_with_each_plugin(tmp_path: Path, plugin: str) -> No
         check=False,
     )
     assert "7 passed" in done.stdout, done.stdout + done.stderr
+
+
+# Isolation
+
+
+@pytest.fixture
+def saved(kinto_session: Session) -> Note:
+    """What a test begins with."""
+    return Note(text="first").save()
+
+
+async def test_both_sessions_empty_the_server_once(
+    saved: Note, kinto_async_session: AsyncSession
+) -> None:
+    """What was saved over the first of them is there for the second."""
+    assert await Note.aget(saved.id, session=kinto_async_session) == saved
+
+
+@pytest.mark.parametrize("run", ["first", "second"])
+def test_nothing_is_left(kinto_session: Session, run: str) -> None:
+    """No bucket, group, account, permission or history; each run would meet that of the other."""
+    Account(id="ann", password="s3cret").save()
+    assert Bucket.find().all() == []
+    bucket = Bucket(id="work", permissions={"read": ["account:ann"]}).save()
+    assert [each.action for each in bucket.history()] == ["create"]
+    assert bucket.permissions.read == {"account:ann"}
+    Group(id="writers", bucket="work", members=["account:ann"]).save()
+    with Session(kinto_session.server_url, auth="ann:s3cret") as ann:
+        assert "/buckets/work/groups/writers" in ann.server_info().user["principals"]  # type: ignore[index]
+
+
+def test_times_grow_when_everything_is_deleted(backend: Backend) -> None:
+    """What comes later is later, though the server was ahead of the clock, as after many writes."""
+    with opened(backend) as server, backend.session() as session:
+        note = Note(text="x").save()
+        ahead = time.time_ns() // 1_000_000 + 900
+        session.request("PUT", note.uri, json={"data": {"text": "y", "last_modified": ahead}})
+        server.flush()
+        assert (Note(text="later").save().last_modified or 0) > ahead
+
+
+def opened(backend: Backend) -> EmbeddedServer:
+    """Another way into the server of the tests."""
+    place = backend.url.partition("://")[2]
+    if backend.name == "memory":
+        return open_named(place)
+    return open_sqlite(place.removeprefix("/")) if backend.name == "sqlite" else open_local(place)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from kinto_orm import AsyncSession, Session
+from kinto_orm.testing import Factory
 from kinto_orm.testing.faults import (
     Fault,
     Faults,
@@ -15,6 +16,7 @@ from kinto_orm.testing.faults import (
     refuse,
     time_out,
 )
+from models import Todo
 
 
 def test_with_the_fixture(kinto_session: Session, kinto_faults: Faults) -> None:
@@ -34,3 +36,12 @@ def faults(kinto_session: Session, kinto_async_session: AsyncSession) -> Iterato
     with Faults(kinto_session, kinto_async_session) as faults:
         faults.next(fault, delay(0.1))
         yield faults
+
+
+async def test_with_a_factory(kinto_factory: Factory) -> None:
+    one: Todo = kinto_factory(Todo, title="x")
+    several: list[Todo] = kinto_factory.many(Todo, 3)
+    several += kinto_factory.create(Todo, 2, title="x")
+    several += await kinto_factory.acreate(Todo, 2)
+    assert one.is_new
+    assert Factory("a seed")
