@@ -298,8 +298,8 @@ def _within(values: Values, kind: type[date], bounds: Mapping[str, Any]) -> Any:
 
 def _whole(values: Values, bounds: Mapping[str, Any]) -> int:
     """An integer within bounds; near one of them where there is no other."""
-    first = math.floor(bounds["gt"]) + 1 if "gt" in bounds else bounds.get("ge")
-    last = math.ceil(bounds["lt"]) - 1 if "lt" in bounds else bounds.get("le")
+    first: Any = math.floor(bounds["gt"]) + 1 if "gt" in bounds else bounds.get("ge")
+    last: Any = math.ceil(bounds["lt"]) - 1 if "lt" in bounds else bounds.get("le")
     least = math.ceil(last - 1000 if first is None else first)
     most = math.floor(first + 1000 if last is None else last)
     return values.random.randint(least, most)
