@@ -25,6 +25,7 @@ from pydantic import (
     HttpUrl,
     JsonValue,
     PastDatetime,
+    PlainValidator,
     PositiveInt,
     ValidationError,
     create_model,
@@ -75,6 +76,12 @@ class Point:
     y: float
 
 
+class Nothing:
+    """What nobody can make without knowing it."""
+
+    def __init__(self, known: str) -> None: ...
+
+
 class Author(Record, collection="authors"):
     name: str
     mentor: Link[Author] | None = None
@@ -101,6 +108,15 @@ class Cat(Animal):
 class Dog(Animal):
     kind: Literal["dog"] = "dog"
     tricks: set[str]
+
+
+class Member(Record, collection="members"):
+    club: Link[Club]
+    greeting: str = Field("hello", exclude=True)
+
+
+class Club(Record, collection="clubs"):
+    head: Link[Member]
 
 
 class Ticket(Record, collection="tickets"):
@@ -188,6 +204,14 @@ def test_links_lead_to_objects(kinto_session: Session, kinto_factory: Factory) -
     assert {each.id for each in ada.backlinks(Todo.author)} == {each.id for each in todos}
 
 
+def test_what_is_left_as_the_model_has_it(kinto_session: Session, kinto_factory: Factory) -> None:
+    """What is never stored; and a cycle that cannot end has an id of nothing."""
+    [member] = kinto_factory.create(Member, 1)
+    assert Member.get(member.id) == member
+    assert member.greeting == "hello"
+    assert member.club.fetch().head.loaded is None
+
+
 async def test_they_are_saved_by_what_is_awaited(
     kinto_async_session: AsyncSession, kinto_factory: Factory
 ) -> None:
@@ -243,6 +267,14 @@ def test_what_cannot_be_made_is_told(kinto_factory: Factory) -> None:
         kinto_factory(Odd)
     assert "kinto_factory(Odd, field=...)" in caught.value.__notes__[0]
     assert kinto_factory(Odd, code="7").code == "7"
+
+    class Unknown(Record, collection="odd"):
+        code: Annotated[Nothing, PlainValidator(str)]
+
+    with pytest.raises(
+        ConfigurationError, match=r"field 'code'.*kinto_factory\(Unknown, field=...\)"
+    ):
+        kinto_factory(Unknown)
     with pytest.raises(ValidationError, match="no such field"):
         kinto_factory(Author, nmae="x")
     with pytest.raises(TypeError, match="a class of a model"):

@@ -95,7 +95,7 @@ def cut(*, done: bool = False) -> Fault:
             f"no answer to {request!r}: the connection was cut (a fault of the test)"
         )
 
-    return _losing(f"cut(done={done})", done, reason)
+    return _losing(f"cut({_shown(done)})", done, reason)
 
 
 def time_out(*, done: bool = False) -> Fault:
@@ -108,7 +108,7 @@ def time_out(*, done: bool = False) -> Fault:
     def reason(request: Request) -> TransportError:
         return Timeout(f"the server did not answer {request!r} in time (a fault of the test)")
 
-    return _losing(f"time_out(done={done})", done, reason)
+    return _losing(f"time_out({_shown(done)})", done, reason)
 
 
 def _losing(name: str, done: bool, reason: Callable[[Request], TransportError]) -> Fault:
@@ -118,6 +118,10 @@ def _losing(name: str, done: bool, reason: Callable[[Request], TransportError]) 
         raise reason(request)
 
     return Fault(name, play)
+
+
+def _shown(done: bool) -> str:
+    return "done=True" if done else ""
 
 
 def delay(seconds: float) -> Fault:
@@ -156,7 +160,8 @@ def gateway(status: int = 502, *, done: bool = False) -> Fault:
             yield request
         return page(status)
 
-    return Fault(f"gateway({status}, done={done})", play)
+    more = f", {_shown(done)}" if done else ""
+    return Fault(f"gateway({status}{more})", play)
 
 
 def refuse(status: int, *, retry_after: float | None = None) -> Fault:

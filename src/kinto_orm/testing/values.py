@@ -24,6 +24,7 @@ from polyfactory.field_meta import FieldMeta
 from polyfactory.utils.helpers import unwrap_annotation
 from polyfactory.utils.predicates import is_optional, is_union
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 from kinto_orm.errors import ConfigurationError
 from kinto_orm.models.declaring import alternatives, is_link, is_list_of_links
@@ -98,7 +99,8 @@ class Values:
             fields = self.factory_of(model).process_kwargs(**wanted)
             return model(**{**fields, **kept})
         except ValidationError as error:
-            error.add_note(_note(model))
+            if not hasattr(error, "__notes__"):  # that of what is linked says more
+                error.add_note(_note(model))
             raise
         except ParameterException as error:
             raise ConfigurationError(f"{str(error).splitlines()[0]} {_note(model)}") from error
@@ -216,7 +218,8 @@ class _Plausible:
     @classmethod
     def should_set_field_value(cls, field_meta: FieldMeta, **kwargs: Any) -> bool:
         model = cls.__model__  # type: ignore[attr-defined]
-        if issubclass(model, Stored) and _is_left(model, field_meta.name):
+        info = model.model_fields.get(field_meta.name)
+        if info is not None and not info.is_required() and _is_left(model, field_meta.name, info):
             return False
         return bool(super().should_set_field_value(field_meta, **kwargs))  # type: ignore[misc]
 
@@ -276,12 +279,16 @@ def _targets(annotation: Any) -> list[Any]:
     return [_target(each) for each in parts if is_link(each)]
 
 
-def _is_left(model: type[Stored], name: str) -> bool:
-    """Whether a field is left as the model has it: one of the library's own that needs nothing."""
-    info = model.model_fields[name]
-    ours = next(each for each in model.__mro__ if each.__module__.startswith("kinto_orm."))
-    known = ours.model_fields.get(name)  # type: ignore[attr-defined]
-    return known is not None and not info.is_required() and info.metadata == known.metadata
+def _is_left(model: type[Any], name: str, info: FieldInfo) -> bool:
+    """Whether a field that needs no value is left as the model has it.
+
+    So are those of the library's own classes, such as `id`, and what is never stored.
+    """
+    if info.exclude or not issubclass(model, Stored):
+        return bool(info.exclude)
+    ours: Any = next(each for each in model.__mro__ if each.__module__.startswith("kinto_orm."))
+    known = ours.model_fields.get(name)
+    return known is not None and info.metadata == known.metadata
 
 
 def _within(values: Values, kind: type[date], bounds: Mapping[str, Any]) -> Any:
