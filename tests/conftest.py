@@ -63,6 +63,7 @@ _ON_MEMORY = {
     "test_faults.py",
     "test_fidelity.py",
     "test_generated_models.py",
+    "test_habits.py",
     "test_kv_faults.py",
     "test_kv_lists.py",
     "test_missing.py",

@@ -79,8 +79,8 @@ DRIVERS = frozenset({driving.run, driving.run_each, driving.blocking})
 
 
 def own(value: object) -> FunctionType | None:
-    """The function of the library behind a method, a class method or a property."""
-    value = getattr(value, "__func__", getattr(value, "fget", value))
+    """The function of the library behind a method, a class method, a property or a decorator."""
+    value = inspect.unwrap(getattr(value, "__func__", getattr(value, "fget", value)))
     is_own = isinstance(value, FunctionType) and value.__module__.startswith("kinto_orm")
     return value if is_own else None  # type: ignore[return-value]
 

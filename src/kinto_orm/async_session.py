@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from kinto_orm.bulk.jobs import checked_objects
 from kinto_orm.errors import ConfigurationError
+from kinto_orm.queries.habits import Hinting, hinted
 from kinto_orm.session import EMBEDDED, Session
 from kinto_orm.wire.attempts import AnyRetry, Retry
 from kinto_orm.wire.awaiting import arun, arun_each, awaiting
@@ -61,7 +62,7 @@ _LAST_WORDS = frozenset(
 )
 
 
-class AsyncSession(Scope):
+class AsyncSession(Hinting, Scope):
     """A connection to one Kinto server as one user, for programs that await.
 
     `async with session:` makes it the current one, for this task and those started from it, and
@@ -172,10 +173,12 @@ class AsyncSession(Scope):
 
     # The verbs of models
 
+    @hinted
     async def get(self, model: type[M], id: str) -> M:
         """`Model.aget(id)` on this session."""
         return await checked_model(model).aget(id, session=self)
 
+    @hinted
     def find(self, model: type[M], *conditions: Condition | bool) -> Query[M]:
         """`Model.find(...)` on this session; iterate it with `async for`."""
         return checked_model(model).find(*conditions, session=self)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from kinto_orm.bulk.jobs import checked_objects
 from kinto_orm.errors import ConfigurationError
+from kinto_orm.queries.habits import Hinting, hinted
 from kinto_orm.wire.attempts import AnyRetry, Retry
 from kinto_orm.wire.authentication import Auth
 from kinto_orm.wire.clock import Timeouts
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Session(Scope):
+class Session(Hinting, Scope):
     """A connection to one Kinto server as one user, with a default bucket and collection.
 
     A session may be shared by threads. `with session:` makes it the current one, which models
@@ -179,10 +180,12 @@ class Session(Scope):
 
     # The verbs of models, for services that pass the session around
 
+    @hinted
     def get(self, model: type[M], id: str) -> M:
         """`Model.get(id)` on this session."""
         return checked_model(model).get(id, session=self)
 
+    @hinted
     def find(self, model: type[M], *conditions: Condition | bool) -> Query[M]:
         """`Model.find(...)` on this session."""
         return checked_model(model).find(*conditions, session=self)

@@ -195,13 +195,8 @@ def test_flows_of_every_kind() -> None:
 
 def test_what_an_item_carries() -> None:
     """Headers and body of the request as it is alone; a path that has /batch in it is escaped."""
-    old = saved()
-    old.title = "changed"
-    scope = scope_for()
-    batch = scope.batch()
-    batch.save(old, Group(id="g", bucket="b"))
     there = Todo(title="x")
-    batch = scope.scoped(bucket="batches").batch()
+    batch = scope_for().scoped(bucket="batches").batch()
     batch.save(there)
     batch.refresh(saved_in("batches"))
     (step,) = steps_of(

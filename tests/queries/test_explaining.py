@@ -63,22 +63,3 @@ def test_nothing_to_ask() -> None:
     """It says so."""
     with Session("memory://", bucket="work"):
         assert "Nothing is sent" in Todo.find(col(Todo.id).in_([])).explain()
-
-
-@pytest.mark.parametrize(
-    ("habit", "hint"),
-    [
-        (lambda query: query.filter(done=True), r"where\("),
-        (lambda query: query.offset(5), "Kinto has no offset"),
-        (lambda query: query.create(title="x"), r"\.save\(\)"),
-        (lambda query: query.surely_not(), "has no 'surely_not'"),
-        (lambda query: query[:5], r"limit\("),
-        (lambda query: query[0], r"first\("),
-        (len, r"count\("),
-        (bool, r"exists\("),
-    ],
-)
-def test_habits_of_other_mappers(habit: Any, hint: str) -> None:
-    """The error says what to write."""
-    with pytest.raises((AttributeError, TypeError), match=hint):
-        habit(Todo.find())

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Hashable
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar
 
 from pydantic import JsonValue
 
@@ -68,15 +69,17 @@ class Queue(Shown):
 
     Attributes:
         outcomes: Of all that was queued, in order.
-        kv: Queues writes of key values.
     """
+
+    _opened: ClassVar[str]
 
     def __init__(self, session: Scope, *, kv: Callable[[], KeyWriter]) -> None:
         self._session = session
         self._queue: list[Job] = []
         self._is_over = False
+        self._is_used = False
         self.outcomes: list[Outcome[Any]] = Rows()
-        self.kv = KeyQueue(kv, self._add)
+        self._kv = kv
 
     def __repr__(self) -> str:
         queued = sum(each.status == "queued" for each in self.outcomes)
@@ -125,8 +128,14 @@ class Queue(Shown):
         """Queue `Model.get(id)`; the object is in the outcome's `result` after the block."""
         return self._add("get", id, partial(model.__kinto_get__, self._session, id))
 
+    @property
+    def kv(self) -> KeyQueue:
+        """Queues writes of key values."""
+        return KeyQueue(self._kv, self._add)
+
     def running(self) -> Flow[list[Outcome[Any]]]:
         """Send what is queued; see `Batch.run`."""
+        self._is_used = True
         queue, self._queue = self._queue, []
         try:
             yield from together(self._session, queue)
@@ -164,7 +173,18 @@ class Queue(Shown):
 
     def open(self) -> None:
         """Take operations, at the beginning of a block."""
-        self._is_over = False
+        self._is_over, self._is_used = False, True
+
+    def __del__(self) -> None:
+        # As Python warns of a coroutine that nobody awaited.
+        if self._queue and not self._is_used:
+            warnings.warn(
+                f"{len(self._queue)} operations of a batch were never sent: open it as "
+                f"`{self._opened}`, which sends them at its end, or call run()",
+                RuntimeWarning,
+                stacklevel=2,
+                source=self,
+            )
 
     def is_to_be_sent(self, error: type[BaseException] | None) -> bool:
         """Whether what is queued is to be sent at the end of a block: after an error nothing is."""
@@ -186,8 +206,9 @@ class Batch(Queue):
 
     Attributes:
         outcomes: Of all that was queued, in order.
-        kv: Queues writes of key values.
     """
+
+    _opened = "with session.batch() as batch:"
 
     def run(self) -> list[Outcome[Any]]:
         """Send what is queued; called at the end of the `with` block.

@@ -35,8 +35,9 @@ class AsyncBatch(Queue):
 
     Attributes:
         outcomes: Of all that was queued, in order.
-        kv: Queues writes of key values.
     """
+
+    _opened = "async with session.batch() as batch:"
 
     async def run(self) -> list[Outcome[Any]]:
         """`Batch.run`, awaited."""

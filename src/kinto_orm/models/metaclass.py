@@ -24,6 +24,7 @@ from kinto_orm.errors import ModelError
 from kinto_orm.models.declaring import suggestion
 from kinto_orm.models.expressions import column
 from kinto_orm.models.signatures import ConstructorSignature
+from kinto_orm.queries.habits import OF_CLASSES, advice
 from kinto_orm.wire.forking import fork_between
 
 # Newer versions of Pydantic have one lock for all models, held while one is built on first use.
@@ -111,7 +112,9 @@ else:
                     if info is not None:
                         return column(cls, name, info)
                     raise AttributeError(
-                        f"{cls.__name__} has no field {name!r}{suggestion(name, cls.model_fields)}"
+                        f"{cls.__name__} has no field {name!r}"
+                        f"{advice(OF_CLASSES, name, cls.__name__)}"
+                        f"{suggestion(name, cls.model_fields)}"
                     )
                 return super().__getattr__(name)
 

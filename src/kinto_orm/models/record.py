@@ -16,6 +16,7 @@ from kinto_orm.models.permissions import Permissions
 from kinto_orm.models.resource import Resource
 from kinto_orm.models.state import set_state, state_of
 from kinto_orm.models.stored import NOT_DATA
+from kinto_orm.queries.habits import hinted
 from kinto_orm.queries.options import given_fields
 from kinto_orm.queries.query import Query
 from kinto_orm.wire.awaiting import arun, arun_each
@@ -254,7 +255,7 @@ class Children(Generic[M]):
     """
 
     def __init__(self, model: type[M], session: Scope | None, plural: str) -> None:
-        self._model = model
+        self.model = model
         self._given = session
         self._plural = plural
 
@@ -268,29 +269,32 @@ class Children(Generic[M]):
         Raises:
             TypeError: A bucket is given for what lives in this one.
         """
-        elsewhere = more.keys() & self._model.__kinto_keywords__ - {"permissions"}
-        given_fields(self._model, "new(", fields, more, {}, refused=elsewhere)
-        made = of_fields(self._model, fields, more)
+        elsewhere = more.keys() & self.model.__kinto_keywords__ - {"permissions"}
+        given_fields(self.model, "new(", fields, more, {}, refused=elsewhere)
+        made = of_fields(self.model, fields, more)
         set_state(made, state_of(made).replaced(scope=self._given, plural=self._plural))
         return made
 
+    @hinted
     def get(self, id: str) -> M:
         """Fetch one object (`GET`).
 
         Raises:
             NotFound: There is none.
         """
-        scope = scope_for(self._model, self._given)
-        return run(scope, getting(self._model, scope, id, self._plural))
+        scope = scope_for(self.model, self._given)
+        return run(scope, getting(self.model, scope, id, self._plural))
 
+    @hinted
     async def aget(self, id: str) -> M:
         """`get`, awaited."""
-        scope = scope_for(self._model, self._given)
-        return await arun(scope, getting(self._model, scope, id, self._plural))
+        scope = scope_for(self.model, self._given)
+        return await arun(scope, getting(self.model, scope, id, self._plural))
 
+    @hinted
     def find(self, *conditions: Condition | bool) -> Query[M]:
         """A query over the objects that live here."""
-        return Query(self._model, self._given, self._plural).where(*conditions)
+        return Query(self.model, self._given, self._plural).where(*conditions)
 
     def __repr__(self) -> str:
-        return f"<{self._model.__name__}s in {self._plural}>"
+        return f"<{self.model.__name__}s in {self._plural}>"

@@ -21,7 +21,8 @@ from kinto_orm.models.attributes import (
 )
 from kinto_orm.models.copying import copying
 from kinto_orm.models.deleting import Tombstone, deleting
-from kinto_orm.models.getting import getting, getting_or_creating, getting_or_none
+from kinto_orm.models.fetching import Getting
+from kinto_orm.models.getting import getting
 from kinto_orm.models.hooks import Hooks, around_delete, around_save, refuse_overridden_verbs
 from kinto_orm.models.linking import Linked
 from kinto_orm.models.making import (
@@ -48,7 +49,7 @@ from kinto_orm.models.stored import Stored
 from kinto_orm.models.twins import AsyncVerbs
 from kinto_orm.models.updating import PartialUpdates
 from kinto_orm.models.upserting import Upserting, writing
-from kinto_orm.queries.options import given_fields
+from kinto_orm.queries.habits import OF_OBJECTS, advice, hinted
 from kinto_orm.queries.pager import Listing
 from kinto_orm.queries.query import Query
 from kinto_orm.wire.driving import run
@@ -60,7 +61,7 @@ if TYPE_CHECKING:
     from kinto_orm.queries.conditions import Condition
 
 
-class Resource(Hooks, PartialUpdates, AsyncVerbs, Upserting, Linked, Stored):
+class Resource(Hooks, Getting, PartialUpdates, AsyncVerbs, Upserting, Linked, Stored):
     """Base of all stored objects; use Record, Bucket, Collection, Group, Template or Account."""
 
     # Making objects
@@ -145,69 +146,10 @@ class Resource(Hooks, PartialUpdates, AsyncVerbs, Upserting, Linked, Stored):
             refuse_other(session, f"{cls.__name__}.bind: ")
         cls.__kinto_session__ = session
 
-    # Reading
+    # Reading; get() and its like are in fetching.py
 
     @classmethod
-    def get(cls, id: str, *, session: Scope | None = None) -> Self:
-        """Fetch one object (`GET`).
-
-        Args:
-            id: Its id, as it is.
-            session: Which session to use; by default the current one or the class's.
-
-        Raises:
-            NotFound: There is none; `.resource` tells whether its collection is missing too.
-            InvalidData: What is stored does not fit the model.
-        """
-        scope = scope_for(cls, session)
-        return run(scope, cls.__kinto_get__(scope, id))
-
-    @classmethod
-    def get_or_none(cls, id: str, *, session: Scope | None = None) -> Self | None:
-        """Fetch one object, or None when there is none of the class (`GET`).
-
-        Raises:
-            NotFound: Its collection does not exist.
-        """
-        scope = scope_for(cls, session)
-        return run(scope, getting_or_none(cls, scope, id))
-
-    @classmethod
-    def get_or_create(
-        cls,
-        id: str,
-        defaults: Mapping[str, object] | None = None,
-        /,
-        *,
-        session: Scope | None = None,
-        **more: object,
-    ) -> tuple[Self, bool]:
-        """Fetch one object, or create it when there is none (`GET`, then `PUT`).
-
-        Args:
-            id: Its id.
-            defaults: The fields of the one to be created. Here every name is a field's.
-            session: Which session to use. Where the model has a field `session`, a field is meant
-                in `defaults` only.
-            **more: More fields, and `permissions`, as a constructor takes them.
-
-        Returns:
-            The object, and whether it was created; as in Django. When somebody else creates it
-            meanwhile, theirs is fetched.
-
-        Raises:
-            Conflict: Unconfirmed: the answer was lost, and an equal object is there. Whether this
-                call or somebody else created it cannot be told.
-            TypeError: It is not clear whether an option or a field is meant.
-        """
-        verb = f"get_or_create({id!r}, "
-        given_fields(
-            cls, verb, defaults, more, {"session": session}, refused=("id", cls.__kinto_title__)
-        )
-        scope = scope_for(cls, session)
-        return run(scope, getting_or_creating(cls, scope, id, defaults, more))
-
-    @classmethod
+    @hinted
     def find(cls, *conditions: Condition | bool, session: Scope | None = None) -> Query[Self]:
         """A query over all objects that meet every condition; nothing is sent yet.
 
@@ -412,7 +354,10 @@ class Resource(Hooks, PartialUpdates, AsyncVerbs, Upserting, Linked, Stored):
             refuse_unloaded(self, name)
             if name == "modified_at" and not has_item(self, name):
                 return modified_at(self)
-            return super().__getattr__(name)
+            try:
+                return super().__getattr__(name)
+            except AttributeError as error:
+                raise AttributeError(f"{error}{advice(OF_OBJECTS, name)}") from None
 
     def __getitem__(self, name: str) -> JsonValue:
         return get_item(self, name)

@@ -12,6 +12,7 @@ from kinto_orm.models.deleting import Tombstone
 from kinto_orm.models.getting import getting_or_creating, getting_or_none
 from kinto_orm.models.stored import Stored
 from kinto_orm.models.upserting import writing
+from kinto_orm.queries.habits import hinted
 from kinto_orm.queries.options import given_fields
 from kinto_orm.wire.awaiting import arun
 from kinto_orm.wire.scope import Scope
@@ -29,18 +30,21 @@ class AsyncVerbs(_Base):
     __slots__ = ()
 
     @classmethod
+    @hinted
     async def aget(cls, id: str, *, session: Scope | None = None) -> Self:
         """`get`, awaited."""
         scope = scope_for(cls, session)
         return await arun(scope, cls.__kinto_get__(scope, id))
 
     @classmethod
+    @hinted
     async def aget_or_none(cls, id: str, *, session: Scope | None = None) -> Self | None:
         """`get_or_none`, awaited."""
         scope = scope_for(cls, session)
         return await arun(scope, getting_or_none(cls, scope, id))
 
     @classmethod
+    @hinted
     async def aget_or_create(
         cls,
         id: str,

@@ -7,28 +7,11 @@ from urllib.parse import unquote
 
 from kinto_orm._shown import Shown, Table, line, table
 from kinto_orm.queries.filters import Filter
+from kinto_orm.queries.habits import OF_QUERIES, advice
 from kinto_orm.queries.pager import DEFAULT_PAGE, Asked
 from kinto_orm.queries.positions import Start
 from kinto_orm.queries.prefetching import Followed
 from kinto_orm.wire.scope import Scope
-
-# What other mappers call it, and what it is here.
-_HABITS = {
-    "filter": "where(Todo.done == False)",
-    "filter_by": "where(Todo.done == False)",
-    "exclude": "where(Todo.done != True)",
-    "get": "the class's get(id), or where(...).one()",
-    "offset": "pages(), and resume(page.position): Kinto has no offset",
-    "skip": "pages(), and resume(page.position): Kinto has no offset",
-    "sort": "order_by(Todo.title)",
-    "create": "the class: Todo(title=...).save()",
-    "to_list": "all()",
-    "fetch": "all()",
-    "last": "order_by(col(Todo.title).desc()).first()",
-    "join": "prefetch(Todo.author): Kinto has no joins",
-    "values": "only(Todo.title)",
-    "aggregate": "a sum over the objects: Kinto counts, and computes nothing else",
-}
 
 
 _HOW_TO_ASK = (
@@ -102,8 +85,7 @@ class Explainable(Shown):
     if not TYPE_CHECKING:  # checkers refuse these by themselves
 
         def __getattr__(self, name: str) -> NoReturn:
-            hint = f"; write {_HABITS[name]}" if name in _HABITS else ""
-            raise AttributeError(f"a query has no {name!r}{hint}")
+            raise AttributeError(f"a query has no {name!r}{advice(OF_QUERIES, name)}")
 
         def __getitem__(self, key: object) -> NoReturn:
             raise TypeError(

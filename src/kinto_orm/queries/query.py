@@ -19,6 +19,7 @@ from kinto_orm.queries.deleting import deleting
 from kinto_orm.queries.explaining import Explainable
 from kinto_orm.queries.filters import Filter
 from kinto_orm.queries.findable import Findable
+from kinto_orm.queries.habits import hinted
 from kinto_orm.queries.merging import Merged
 from kinto_orm.queries.options import positive
 from kinto_orm.queries.pager import Asked, Known, Listing, Page, Pager, Pages, reading_all
@@ -66,6 +67,7 @@ class Query(Explainable, AsyncVerbs[M], Generic[M]):
 
     # Asking
 
+    @hinted
     def where(self, *conditions: Condition | bool) -> Self:
         """Add conditions; an object has to meet all of them.
 
@@ -434,15 +436,13 @@ class Query(Explainable, AsyncVerbs[M], Generic[M]):
 
     def _field_name(self, given: object, verb: str = "only") -> str:
         """The Python name of a field given as a name or as an expression."""
-        if isinstance(given, Column):
-            self._check_field(given.path[0])
-            return self.model.__kinto_names__().get(given.path[0], given.path[0])
-        if isinstance(given, str):
-            if given in self.model.__kinto_names__().values():
-                return given
-            self._check_field(given)
-            return self.model.__kinto_names__().get(given, given)
-        raise TypeError(f"{verb}() takes fields or their names, not {given!r}")
+        if isinstance(given, str) and given in self.model.__kinto_names__().values():
+            return given
+        if not isinstance(given, str | Column):
+            raise TypeError(f"{verb}() takes fields or their names, not {given!r}")
+        stored = given if isinstance(given, str) else given.path[0]
+        self._check_field(stored)
+        return self.model.__kinto_names__().get(stored, stored)
 
 
 def first_of(found: Sequence[M]) -> M | None:

@@ -10,7 +10,7 @@ import math
 import random
 import time
 from contextvars import ContextVar, Token
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Self
 
 from kinto_orm.errors import ConfigurationError
@@ -21,6 +21,9 @@ Timeouts = float | tuple[float | None, float | None] | None
 # More than this (31 years) is a mistake, and a socket takes no more than ten times as much.
 _MOST_SECONDS = 1e9
 _LONGEST_PAUSE = 1.0
+
+# From 2001 to 5138; as milliseconds they are before 1974, when nothing was stored yet.
+_SECONDS_OF_OUR_TIME = range(10**9, 10**11)
 
 
 class Until:
@@ -127,12 +130,21 @@ def within(timeouts: tuple[float | None, float | None], until: float) -> tuple[f
 
 
 def milliseconds(when: int | datetime) -> int:
-    """A time as the server's timestamps have it."""
+    """A time as the server's timestamps have it.
+
+    Raises:
+        TypeError: It is no time, or one in seconds.
+    """
     if isinstance(when, datetime):
         return int(when.timestamp() * 1000)
     if type(when) is not int:
         raise TypeError(
             f"{when!r} is no time: give milliseconds as a whole number, such as a last_modified, "
             "or a datetime"
+        )
+    if when in _SECONDS_OF_OUR_TIME:
+        raise TypeError(
+            f"{when} milliseconds are in {datetime.fromtimestamp(when / 1000, UTC).year}; if these "
+            f"are seconds, give {when} * 1000, or a datetime"
         )
     return when
