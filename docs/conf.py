@@ -1,10 +1,12 @@
 """How Sphinx builds the documentation; see `make docs`."""
 
 import os
+import re
 from html import escape
 from urllib.parse import urljoin, urlsplit
 
 from docutils import nodes
+from sphinx.ext.intersphinx import missing_reference
 
 from kinto_orm import __version__
 
@@ -48,17 +50,87 @@ intersphinx_mapping = {
 default_role = "literal"
 autodoc_typehints_format = "short"
 autodoc_member_order = "bysource"
+# Defaults as they are written, and a parameter a line where they do not fit on one.
+autodoc_preserve_defaults = True
+maximum_signature_line_length = 88
 autodoc_default_options = {"members": True, "exclude-members": "model_config"}
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_custom_sections = [("Class keywords", "params_style")]
 
 
+# Public for the library's own rooms, and called by no program: each stands in no page of these.
+NOT_CALLED = {
+    "Query": "follower in_large_pages only_one scope settling up_to_two",
+    "Permissions": "is_fetched is_changed is_given lose replace_given settle",
+    "Queue": "is_to_be_sent open session",
+    "BatchError": "derive",
+    "Column": "name",
+    "Condition": "names matches",
+    "KeyValues": "removing setting versions",
+    "Scope": "shares_server",
+    "EmbeddedServer": "adapter shared",
+    "LoopbackServer": "after_fork",
+    "ProcessServer": "after_fork",
+    "Resource": "model_construct model_copy model_dump",
+    "KintoError": "of_hook",
+    "Conflict": "contested decided",
+}
+_NOT_CALLED = {f"{cls}.{name}" for cls, names in NOT_CALLED.items() for name in names.split()}
+
+# Classes whose objects a program makes itself; the others come from the library.
+MADE_BY_PROGRAMS = """
+    Session AsyncSession SessionMiddleware Retry BearerAuth Record Bucket Collection Group
+    Permissions Template Account
+"""
+
+# What signatures name, and how readers know it.
+KNOWN_AS = {
+    "JsonValue": "pydantic.types.JsonValue",
+    "datetime": "datetime.datetime",
+    "requests.models.PreparedRequest": "requests.PreparedRequest",
+    "Scope": "kinto_orm.Session",
+    "kinto_orm.wire.scope.Scope": "kinto_orm.Session",
+}
+
+
 def setup(app):
     """Connect what corrects the extensions, and what describes the pages."""
+    app.connect("autodoc-skip-member", leave_out)
+    app.connect("autodoc-process-signature", shorten_signature)
+    app.connect("missing-reference", look_up, priority=400)
     app.connect("autodoc-process-docstring", restore_first_lines_of_properties, priority=600)
     app.connect("html-page-context", describe)
     app.connect("html-page-context", make_links_of_lost_page_absolute)
+
+
+def leave_out(app, what, name, obj, skip, options):
+    """Leave out what no program calls: flows, which a driver runs, and what is named above."""
+    function = getattr(obj, "__func__", getattr(obj, "fget", obj))
+    gives = str(getattr(function, "__annotations__", {}).get("return", ""))
+    is_flow = "Flow[" in gives or "Updating" in gives
+    return True if is_flow or getattr(function, "__qualname__", "") in _NOT_CALLED else skip
+
+
+def shorten_signature(app, what, name, obj, options, signature, gives):
+    """Show how an object is made only where a program makes it, and that an id is a text."""
+    if not signature:
+        return None
+    if what in ("class", "exception") and name.rpartition(".")[2] not in MADE_BY_PROGRAMS.split():
+        return "", None
+    return re.sub(r"Annotated\[str, StringConstraints\(.*?\)\]", "str", signature), gives
+
+
+def look_up(app, env, node, content):
+    """Lead from a name inside of the library, or of another one, to where it is described."""
+    target = KNOWN_AS.get(node.get("reftarget"))
+    if target is None:
+        return None
+    if not target.startswith("kinto_orm."):
+        node["reftarget"] = target
+        return missing_reference(app, env, node, content)
+    domain = env.domains["py"]
+    return domain.resolve_xref(env, node["refdoc"], app.builder, "class", target, node, content)
 
 
 def restore_first_lines_of_properties(app, what, name, obj, options, lines):
