@@ -26,6 +26,9 @@ exclude_patterns = ["_build", "inventories"]
 
 html_theme = "furo"
 html_favicon = "_static/favicon.svg"
+pygments_dark_style = "github-dark"
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
 html_show_copyright = False
 html_title = f"kinto-orm {__version__}"
 # Where the pages will stand, with a slash at the end, such as https://docs.example.org/kinto-orm/.
@@ -151,9 +154,12 @@ def describe(app, pagename, templatename, context, doctree):
         "og:type": "website" if pagename == "index" else "article",
         "og:site_name": project,
     }
-    if html_baseurl:
+    if html_baseurl:  # whoever shows previews takes whole addresses only
         said["og:url"] = urljoin(html_baseurl, f"{pagename}.html")
-    tags = [f'<meta name="description" content="{escape(said["og:description"])}">']
+        said["og:image"] = urljoin(html_baseurl, "_static/preview.png")
+        said["og:image:alt"] = "What kinto-orm is, and its first example"
+    tags = ['<meta name="twitter:card" content="summary_large_image">']
+    tags += [f'<meta name="description" content="{escape(said["og:description"])}">']
     tags += [f'<meta property="{name}" content="{escape(text)}">' for name, text in said.items()]
     context["metatags"] = "\n".join([context.get("metatags", ""), *tags])
 

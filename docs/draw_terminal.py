@@ -1,5 +1,7 @@
 """Draws docs/images/terminal.svg: what some commands print at a terminal, over sample data.
 
+It is in the README, on the landing page and on the page on the command line.
+
 Run it by `python docs/draw_terminal.py` when the commands print something else than before.
 """
 
@@ -22,10 +24,10 @@ from kinto_orm.cli.sample import BUCKET, OWNER, fill
 from kinto_orm.server import open_memory, serve
 
 PICTURE = Path(__file__).resolve().parent / "images" / "terminal.svg"
-WIDTH = 92
+WIDTH = 72
 LINES = (
     "kinto-orm ls /buckets/demo",
-    "kinto-orm find todos 'done=false' 'priority<=2' --sort -due",
+    "kinto-orm find todos done=false 'priority<=2' --fields title,due",
     """kinto-orm patch todos/milk '{"done": true}' --json""",
     "kinto-orm perms todos/milk --grant read=everyone",
 )
