@@ -6,7 +6,7 @@ BASE := $(VENV)/.base
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: install demo test browser everywhere coverage trust explore lint types layers record docs page bench against wheel check clean
+.PHONY: install demo test browser everywhere coverage trust explore lint types layers record docs page pictures bench against wheel check clean
 
 install: $(READY)
 
@@ -27,7 +27,7 @@ demo: $(BASE)
 test: install
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-# The page in a real browser, which is installed where that may be done; else it says how. What its
+# The page and the documentation in a real browser, which is installed where that may be done; else it says how. What its
 # screens look like is in build/browser.
 browser: install
 	CHROMIUM=$(CHROMIUM) $(BIN)/python tests/browser/chromium.py
@@ -82,6 +82,12 @@ docs: install
 page: install
 	$(BIN)/python docs/run_commands.py
 
+# The pictures of the README and of the documentation, of the real program; they need Chromium.
+pictures: install
+	$(BIN)/python docs/draw_terminal.py
+	CHROMIUM=$(CHROMIUM) $(BIN)/python docs/draw_page.py
+	CHROMIUM=$(CHROMIUM) $(BIN)/python docs/draw_preview.py
+
 bench: install
 	for script in $(filter-out bench/against.py,$(wildcard bench/[a-z]*.py)); do \
 		echo "== $$script"; $(BIN)/python $$script || exit 1; done
@@ -99,7 +105,7 @@ wheel: install
 	$(BIN)/python tests/wheel/contents.py dist
 	$(BIN)/python tests/wheel/environments.py dist build/wheel-test
 
-check: lint types layers test browser docs wheel
+check: lint types layers test docs browser wheel
 
 clean:
 	rm -rf $(VENV) build dist docs/_build .coverage*

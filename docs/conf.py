@@ -2,7 +2,9 @@
 
 import os
 import re
+import tomllib
 from html import escape
+from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
 from docutils import nodes
@@ -32,8 +34,17 @@ html_css_files = ["pages.css"]
 html_show_copyright = False
 html_title = f"kinto-orm {__version__}"
 # Where the pages will stand, with a slash at the end, such as https://docs.example.org/kinto-orm/.
-html_baseurl = os.environ.get("DOCS_URL", "")
+URLS = tomllib.loads(Path(__file__).parents[1].joinpath("pyproject.toml").read_text())[
+    "project"
+].get("urls", {})
+html_baseurl = os.environ.get("DOCS_URL", URLS.get("Documentation", ""))
 html_copy_source = False
+if "Repository" in URLS:
+    html_theme_options = {
+        "source_repository": URLS["Repository"],
+        "source_branch": "main",
+        "source_directory": "docs/",
+    }
 
 myst_enable_extensions = ["deflist", "colon_fence"]
 myst_heading_anchors = 3

@@ -177,6 +177,35 @@ def test_the_first_example_prints_what_it_says(
     assert f"This prints `{printed}`." in (ROOT / "README.md").read_text()
 
 
+_LINK = re.compile(r"!?\[[^]]*\]\(([^)\s]+)\)")
+REPOSITORY = "https://forge.example/kinto-orm"
+SITE = "https://docs.example/kinto-orm/"
+
+
+@pytest.mark.parametrize(
+    "urls",
+    [{}, {"Repository": REPOSITORY}, {"Repository": REPOSITORY, "Documentation": SITE}],
+    ids=["nowhere", "repository", "documentation"],
+)
+def test_links_hold_on_a_package_index(urls: dict[str, str]) -> None:
+    """Each is whole, and leads to a file that is there; without an address it is its text."""
+    written = (ROOT / "README.md").read_text()
+    page = runpy.run_path(str(DOCS / "package_page.py"))["page"](urls)
+    targets = _LINK.findall(page)
+    assert all(re.match(r"https?://", each) for each in targets)
+    assert len(targets) == len(_LINK.findall(written)) or not urls
+    for each in targets:
+        own = next((base for base in urls.values() if each.startswith(base)), None)
+        if own == SITE:
+            file = f"docs/{each.removeprefix(SITE).partition('#')[0].removesuffix('.html')}.md"
+        elif own == REPOSITORY:
+            file = each.removeprefix(REPOSITORY).split("/", 3)[3].partition("#")[0]
+        else:
+            continue
+        assert (ROOT / file).is_file(), each
+    assert "[Tutorial](" in page if urls else "Tutorial | All documentation" in page
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_examples_are_all_recognised(page: Path) -> None:
     """No code block escapes the tests by a language that they do not know."""

@@ -33,6 +33,8 @@ def main() -> None:
         sys.exit("the version of the wheel is not the version of the package")
     if metadata("kinto-orm")["License-Expression"] != "Apache-2.0":
         sys.exit("the licence is missing from the wheel")
+    if "](docs/" in str(metadata("kinto-orm").get_payload()):
+        sys.exit("a link of the package's page leads nowhere on a package index")
     with Session("memory://"):
         todo = Todo(title="Write the report").save()
         todo.done = True
