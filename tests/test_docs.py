@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import runpy
+import struct
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from docutils.core import publish_doctree
 from sybil import Document, Example
 from sybil.evaluators.python import PythonEvaluator, pad
 from sybil.parsers.myst import PythonCodeBlockParser
@@ -204,6 +206,23 @@ def test_links_hold_on_a_package_index(urls: dict[str, str]) -> None:
             continue
         assert (ROOT / file).is_file(), each
     assert "[Tutorial](" in page if urls else "Tutorial | All documentation" in page
+
+
+def test_a_link_to_a_page_has_a_preview(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it says what the page is about, with a picture of the size that is asked for."""
+    monkeypatch.setenv("DOCS_URL", SITE)
+    describe = runpy.run_path(str(DOCS / "conf.py"))["describe"]
+    context: dict[str, str] = {}
+    describe(None, "index", "page.html", context, publish_doctree("Title\n=====\n\nWhat it is.\n"))
+    said = dict(re.findall(r'<meta \w+="([\w:]+)" content="(.*)">', context["metatags"]))
+    assert (said["og:title"], said["description"], said["og:url"]) == (
+        "Title",
+        "What it is.",
+        f"{SITE}index.html",
+    )
+    picture = (DOCS / said["og:image"].removeprefix(SITE)).read_bytes()
+    assert struct.unpack(">II", picture[16:24]) == (1200, 630)
+    assert len(picture) < 150_000
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

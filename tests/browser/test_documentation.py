@@ -15,7 +15,7 @@ from browser.building import PAGES, built, on_a_port
 from browser.conftest import SCREENS, Window
 
 # Of these there are pictures in build/browser.
-SHOWN = {"index", "tutorial", "reference", "reference-sessions", "async", "comparison", "errors"}
+SHOWN = {"index", "tutorial", "reference", "async", "comparison", "errors"}
 
 # What somebody types who has a question, and the page that answers it.
 SEARCHED = {
