@@ -73,10 +73,11 @@ layers: install
 record: install
 	$(BIN)/python -m pytest tests/test_cassettes.py --record
 
-# The picture of the rooms is drawn anew each time, so that it shows what is there.
+# The picture of the rooms is drawn anew each time, so that it shows what is there. All pages are
+# written (-a): Sphinx keeps the search words of no page that it does not write.
 docs: install
 	$(BIN)/python docs/draw_rooms.py
-	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	$(BIN)/sphinx-build -a -W --keep-going -q -b html docs docs/_build/html
 
 # What the commands of the pages on the command line print, into those pages; a test compares them.
 page: install

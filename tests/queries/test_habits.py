@@ -115,6 +115,17 @@ async def test_get_or_create_says_that_only_ids_are_unique(session: AnySession) 
     assert (todo.title, created) == ("x", True)
 
 
+async def test_defaults_are_the_fields_themselves(session: AnySession) -> None:
+    """Django's `defaults={...}` is no field of a typed model, and may be one of an untyped one."""
+    with pytest.raises(
+        TypeError, match=r"get_or_create\('x', \{\.\.\.\}\), or give them as keywords"
+    ):
+        await do(Todo.get_or_create, "x", defaults={"title": "x"})
+    untyped = {"session": session.scoped(collection="todos")}
+    record, _ = await do(Record.get_or_create, "y", defaults={"title": "x"}, **untyped)
+    assert record["defaults"] == {"title": "x"}
+
+
 def test_verbs_stay_what_they_are() -> None:
     """For frameworks that look at them: coroutine functions, names and parameters."""
     assert inspect.iscoroutinefunction(Todo.aget)

@@ -37,6 +37,7 @@ def given_fields(
         fields = {}
     elif not isinstance(fields, Mapping):
         raise TypeError(f"{verb}...) takes fields as a mapping or as keywords, not {fields!r:.80}")
+    _refuse_defaults(model, verb, more)
     twice = sorted(fields.keys() & more.keys() - model.__kinto_keywords__)
     if twice:
         raise TypeError(f"{verb}...) was given the field {twice[0]!r} twice")
@@ -45,6 +46,16 @@ def given_fields(
         if name in found:
             raise TypeError(f"{verb}...) does not set the {name} of a {model.__name__}")
     return found
+
+
+def _refuse_defaults(model: type[Any], verb: str, more: Mapping[str, object]) -> None:
+    """Refuse Django's `defaults={...}` on a model that has no such field."""
+    is_mapping = isinstance(more.get("defaults"), Mapping)
+    if is_mapping and not model.__kinto_open__ and "defaults" not in model.__kinto_field_names__():
+        raise TypeError(
+            f"{verb}...) takes the fields themselves: write {verb}{{...}}), or give them as "
+            "keywords"
+        )
 
 
 def _refuse_doubtful(model: type[Any], verb: str, options: Mapping[str, object]) -> None:
