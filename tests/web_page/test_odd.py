@@ -8,6 +8,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
+from deep import put_nested
 from kinto_orm import Group, Record, Session, Template
 from web_page.reader import USER, Browser, record
 
@@ -141,3 +142,26 @@ def test_a_page_that_was_refused_warns(browser: Browser, session: Session, at: s
     record("a", x=1)
     assert "data-written" not in browser.get(f"{at}/records/a")
     assert "data-written" in browser.send(f"{at}/records/a", 422, **{"value:x": "no"})
+
+
+def test_a_record_nested_deeply_hides_no_other(browser: Browser, session: Session, at: str) -> None:
+    """It is shown in the table as it is stored; its own page says why it cannot be changed here."""
+    record("a", x="the first")
+    put_nested(session, "deep", 300)
+    browser.get(at)
+    assert "the first" in browser.text
+    assert "/records/deep" in browser.text
+    browser.get(f"{at}/changes")
+    assert "/records/deep" in browser.text
+    browser.get(f"{at}/records/deep", 422)
+    assert "nested deeper than 200 levels" in browser.said
+    assert "kinto-orm get" in browser.said
+
+
+def test_a_key_nested_deeply_hides_no_other(browser: Browser, session: Session) -> None:
+    """The tree has both; kvp.io's own clients write values into long paths."""
+    session.kv.set("plain", 1)
+    put_nested(session, "deep", 300, "kv")
+    browser.get(f"/buckets/{session.bucket}/keys")
+    assert "plain 1" in browser.said
+    assert "deep" in browser.said

@@ -11,6 +11,7 @@ from kinto_orm.cli import completing
 from kinto_orm.cli.modelling.schemas import shape_of
 from kinto_orm.cli.modelling.shapes import Shape
 from kinto_orm.cli.modelling.source import Module
+from kinto_orm.cli.printing import tell
 from kinto_orm.cli.settings import settings_of
 
 
@@ -51,6 +52,7 @@ def _add(module: Module, collection: Collection, session: Session, sample: int) 
     schema = collection.json_schema
     shape = (None if schema is None else shape_of(schema)) or Shape()
     inside = session.scoped(collection=collection.id)
-    for record in inside.find(Record).limit(sample) if sample else ():
+    looked_at = inside.find(Record).on_invalid(lambda _, error: tell(f"left out: {error}"))
+    for record in looked_at.limit(sample) if sample else ():
         shape.widen(record.model_dump(mode="json", by_alias=True))
     module.add(collection.id, shape, has_schema=schema is not None)

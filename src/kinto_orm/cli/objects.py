@@ -5,10 +5,9 @@ from __future__ import annotations
 from itertools import chain, islice
 from typing import Annotated, Any
 
-from pydantic import JsonValue
 from typer import Argument, Context, Option
 
-from kinto_orm import Bucket, Collection, KintoError, Query, Session
+from kinto_orm import Bucket, Collection, InvalidData, KintoError, Query, Session
 from kinto_orm.cli import completing
 from kinto_orm.cli.arguments import TARGET_HELP, TargetText
 from kinto_orm.cli.printing import Output, moment, tell
@@ -22,6 +21,7 @@ from kinto_orm.cli.targets import (
     stored,
     target_of,
 )
+from kinto_orm.cli.unfit import Data, Whole, data_of, is_unfit, read
 
 # A reader is shown so many fields, of those that so many records have.
 _COLUMNS, _LOOK = 4, 50
@@ -84,14 +84,20 @@ def get(
     with settings.session(reads=True) as session:
         wanted = single(target_of(target, session))
         model, scope = model_of(wanted, session)
-        found = scope.get(model, wanted.id or "")
-        settings.output.value(whole(found) if permissions else stored(found))
+        found = _whole(model, wanted, scope)
+        told: dict[str, Any] = {"data": found.data, "permissions": found.permissions}
+        settings.output.value(told if permissions else found.data)
 
 
-def whole(found: Stored) -> dict[str, JsonValue]:
+def _whole(model: type[Stored], target: Target, scope: Session) -> Whole:
     """An object's data and its permissions, as the server writes them."""
-    told: dict[str, Any] = found.permissions.wanted()
-    return {"data": stored(found), "permissions": told}
+    try:
+        found = scope.get(model, target.id or "")
+    except InvalidData as error:
+        if not is_unfit(error):
+            raise
+        return read(target, scope)
+    return Whole(found.id, stored(found), found.permissions.wanted())
 
 
 def show(output: Output, found: Query[Any], columns: tuple[str, ...] = ()) -> None:
@@ -103,7 +109,7 @@ def show(output: Output, found: Query[Any], columns: tuple[str, ...] = ()) -> No
         columns: The fields that a reader is shown; by default those that most of the first
             objects have.
     """
-    rows = (stored(each) for each in found)
+    rows = data_of(found)
     if output.as_json:
         output.rows(rows, ())
         return
@@ -116,7 +122,7 @@ def show(output: Output, found: Query[Any], columns: tuple[str, ...] = ()) -> No
     output.table(cells, ("id", "last_modified", *names))
 
 
-def _names_in(rows: list[dict[str, Any]]) -> tuple[str, ...]:
+def _names_in(rows: list[Data]) -> tuple[str, ...]:
     """The fields to be shown: of many rows rather than few, simple ones rather than large ones."""
     seen: dict[str, int] = {}
     for row in rows:

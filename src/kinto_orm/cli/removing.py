@@ -11,13 +11,14 @@ from typing import Annotated, Any
 import typer
 from typer import Argument, Context, Exit, Option
 
-from kinto_orm import Interrupted, NotFound, Session
+from kinto_orm import Interrupted, InvalidData, NotFound, Session
 from kinto_orm.cli import completing
 from kinto_orm.cli.arguments import TARGET_HELP
 from kinto_orm.cli.failing import REFUSED, Misuse, failure_of
 from kinto_orm.cli.printing import complain, tell
 from kinto_orm.cli.settings import settings_of
 from kinto_orm.cli.targets import Stored, Target, inside_of, model_of, real, target_of
+from kinto_orm.cli.unfit import is_unfit
 
 _AT_ONCE = 100
 
@@ -116,7 +117,7 @@ class Removal:
             self.unknown = 0
 
     def _some_of(self, model: type[Stored], scope: Session, ids: Iterable[str]) -> None:
-        there = scope.get_many(model, ids)
+        there = _there(model, scope, [*ids])
         for id in ids:
             if id not in there:
                 self._failed(NotFound(f"there is no {model.__name__} {id!r} to be deleted"))
@@ -154,6 +155,19 @@ class Removal:
         if status is None:
             raise error
         self.status = max(self.status, status)
+
+
+def _there(model: type[Stored], scope: Session, ids: list[str]) -> dict[str, Stored]:
+    """Objects by their ids; what cannot be loaded, without its data."""
+    try:
+        return scope.get_many(model, ids)
+    except InvalidData as error:
+        if not is_unfit(error):
+            raise
+    if len(ids) == 1:
+        return {each.id: each for each in scope.find(model, model.id == ids[0]).only("id")}
+    half = len(ids) // 2
+    return _there(model, scope, ids[:half]) | _there(model, scope, ids[half:])
 
 
 def _inside(found: Stored) -> str:

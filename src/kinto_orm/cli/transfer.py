@@ -20,6 +20,7 @@ from kinto_orm import (
 from kinto_orm.cli.failing import Misuse, failure_of
 from kinto_orm.cli.printing import tell
 from kinto_orm.cli.targets import NOT_DATA, Stored, Target, inside_of, model_of, stored
+from kinto_orm.cli.unfit import is_unfit
 
 T = TypeVar("T")
 
@@ -129,7 +130,7 @@ class Transfer:
         """The records, read once more for their permissions, which lists do not carry."""
         scope = model_of(source, self.source)[1]
         if not self.permissions:
-            yield from scope.find(Record)
+            yield from scope.find(Record).on_invalid(lambda _, error: self._failed(error))
             return
         for chunk in _chunks(each.id for each in scope.find(Record).only("id")):
             with_permissions = scope.batch()
@@ -140,7 +141,9 @@ class Transfer:
                 # What was deleted meanwhile is not there to be copied.
                 errors = (each.error for each in outcomes if each.error is not None)
                 for error in errors:
-                    if not isinstance(error, NotFound):
+                    if is_unfit(error):
+                        self._failed(error)
+                    elif not isinstance(error, NotFound):
                         raise error from None
             yield from (each.result for each in outcomes if each.result is not None)
 

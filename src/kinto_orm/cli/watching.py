@@ -11,7 +11,8 @@ from kinto_orm.cli.arguments import TargetText
 from kinto_orm.cli.failing import Misuse
 from kinto_orm.cli.printing import Output, Row, moment, tell
 from kinto_orm.cli.settings import settings_of
-from kinto_orm.cli.targets import inside, model_of, stored, target_of
+from kinto_orm.cli.targets import inside, model_of, target_of
+from kinto_orm.cli.unfit import Unfit
 
 
 def watch(
@@ -42,8 +43,9 @@ def watch(
         with settings.session(reads=True) as session:
             model, scope = model_of(inside(target_of(collection, session)), session)
             begin = since if since or everything else "now"
-            for change in scope.find(model).follow(begin, interval=interval):
-                _show(settings.output, change)
+            unfit = Unfit()
+            for change in unfit.kept(scope.find(model)).follow(begin, interval=interval):
+                _show(settings.output, change, unfit)
                 token = change.token
     except InvalidData:
         if since is None or token is not None:
@@ -56,9 +58,9 @@ def watch(
             tell(f"go on with --since '{token}'")
 
 
-def _show(output: Output, change: Change[Any]) -> None:
+def _show(output: Output, change: Change[Any], unfit: Unfit) -> None:
     """Print a change, at once: somebody waits for it."""
-    data = None if change.object is None else stored(change.object)
+    data = None if change.object is None else unfit.data_of(change.object)
     action = _action(change)
     if output.as_json:
         told: Row = {

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
-from copy import deepcopy
 from typing import Any, TypeVar
 
 from kinto_orm.errors import ConfigurationError, InvalidData, ResponseError
@@ -323,7 +323,8 @@ def mended_page_at(
         # What is secret is not shown to programs either.
         raws = model.__kinto_read__(reply).objects
         if len(raws) < 2:
-            made = [on_invalid(deepcopy(each), error) for each in raws]
+            # A copy in Python calls itself for each level; there may be hundreds.
+            made = [on_invalid(json.loads(json.dumps(each)), error) for each in raws]
             if only is None:
                 for stored, raw in zip(made, raws, strict=True):
                     _put_in_its_place(stored, raw, place)
@@ -343,8 +344,6 @@ def _put_in_its_place(made: Stored | None, raw: dict[str, Any], place: Place) ->
     stored = without(raw, NOT_DATA)
     known = field_names(type(made))
     others = {name: value for name, value in stored.items() if name not in known}
-    object.__setattr__(made, "__pydantic_extra__", others | (made.__pydantic_extra__ or {}))
-    made.__dict__["last_modified"] = raw["last_modified"]
     # A default that nobody gave is none that the function mended.
     names = names_of(type(made))
     defaults = {
@@ -352,6 +351,8 @@ def _put_in_its_place(made: Stored | None, raw: dict[str, Any], place: Place) ->
         for name, value in dump_of(made).items()
         if names.get(name, name) not in made.__pydantic_fields_set__
     }
+    object.__setattr__(made, "__pydantic_extra__", others | (made.__pydantic_extra__ or {}))
+    made.__dict__["last_modified"] = raw["last_modified"]
     kept = Kept(dumps={made.id: defaults | stored})
     source = Source(raws={made.id: raw}, kept=kept)
     put_state(made, State(place.scope, place.path, source))

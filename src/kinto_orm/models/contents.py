@@ -17,7 +17,7 @@ from kinto_orm.models.naming import names_of
 from kinto_orm.models.state import state_of
 from kinto_orm.models.stored import NOT_DATA, Stored
 from kinto_orm.models.traits import traits_of
-from kinto_orm.wire.jsonvalues import alike, is_beyond
+from kinto_orm.wire.jsonvalues import TOO_DEEP, alike, is_beyond
 
 _NOT_DATA = set(NOT_DATA)
 
@@ -52,9 +52,10 @@ def dump_of(stored: Stored) -> dict[str, JsonValue]:
             warnings="error",
         )
     except (PydanticSerializationError, TypeError, ValueError) as error:
-        raise InvalidData(
-            f"{name_of(stored)} cannot be written as JSON: {error}. Nothing was sent."
-        ) from error
+        why = f"written as JSON: {error}"
+        if "serialization depth" in str(error):
+            why = f"stored: {TOO_DEEP}"
+        raise InvalidData(f"{name_of(stored)} cannot be {why}. Nothing was sent.") from error
     if not isinstance(data, dict):
         raise InvalidData(
             f"{name_of(stored)} cannot be saved: the serializer of its model gives no object of "

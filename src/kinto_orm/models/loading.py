@@ -21,7 +21,7 @@ from kinto_orm.models.collector import collector
 from kinto_orm.models.naming import cached, names_of, unguarded
 from kinto_orm.models.stored import NOT_DATA, Stored
 from kinto_orm.wire.forking import cached_property
-from kinto_orm.wire.jsonvalues import decode
+from kinto_orm.wire.jsonvalues import MOST_LEVELS, decode, is_deep
 from kinto_orm.wire.messages import Reply
 
 M = TypeVar("M", bound=Stored)
@@ -114,6 +114,9 @@ _PERMISSIONS = core_schema.typed_dict_field(
 )
 
 
+# Around the data of what was written come up to so many levels more: in an entry of the history.
+_AROUND = 4
+
 # Bytes of a page from which the pause is felt.
 _LARGE = 50_000
 
@@ -163,6 +166,8 @@ class Loader(Generic[M]):
                 found: list[M] = self._page.validate_json(reply.body)["data"]
                 return found
         except ValidationError as error:
+            if _is_too_deep(error):
+                return [self.of(raw) for raw in reply.objects]  # not all of them are
             raise self._explain(error, reply, page=True) from error
         except Exception as error:
             for raw in reply.objects:
@@ -177,12 +182,25 @@ class Loader(Generic[M]):
             BadReply: The body is no JSON.
         """
         try:
-            found = self._single.validate_json(reply.body)
+            found = self._parsed(reply)
         except ValidationError as error:
             raise self._explain(error, reply, page=False) from error
         except Exception as error:
             raise self._broken(error, reply.object["data"]) from error
         return found["data"], found.get("permissions")
+
+    def _parsed(self, reply: Reply) -> dict[str, Any]:
+        """What a reply about one object says.
+
+        Pydantic's parser reads as many levels as may be written, and the answer has some more.
+        """
+        try:
+            found: dict[str, Any] = self._single.validate_json(reply.body)
+        except ValidationError as error:
+            if not _is_too_deep(error) or is_deep(reply.object["data"], MOST_LEVELS + _AROUND):
+                raise
+            found = self._single.validate_python(reply.object)
+        return found
 
     def of(self, raw: Mapping[str, Any]) -> M:
         """An object from its JSON data."""
@@ -235,6 +253,8 @@ class Loader(Generic[M]):
         try:
             values, extra, given = validator.validate_json(json.dumps(raw))
         except ValidationError as error:
+            if _is_too_deep(error):
+                raise self._too_deep(raw) from error
             raise self._unfit(error, raw, _location(error)) from error
         except Exception as error:
             raise self._broken(error, raw) from error
@@ -262,6 +282,8 @@ class Loader(Generic[M]):
         return _compiled(core_schema.definitions_schema(some, definitions), config)
 
     def _explain(self, error: ValidationError, reply: Reply, *, page: bool) -> InvalidData:
+        if not page and _is_too_deep(error):
+            return self._too_deep(reply.object["data"])
         first = error.errors(include_url=False)[0]
         where = _location(error)
         if first["type"] == "json_invalid" or where[:1] != ["data"]:
@@ -273,6 +295,14 @@ class Loader(Generic[M]):
         except BadReply as bad:
             raise bad from None
         return self._unfit(error, raw, where)
+
+    def _too_deep(self, raw: Mapping[str, Any]) -> InvalidData:
+        return InvalidData(
+            f"the stored {self._model.__name__} {raw.get('id')!r} cannot be loaded: its lists and "
+            f"objects are nested deeper than {MOST_LEVELS} levels, which another client wrote. "
+            "`session.request` reads it as JSON; `on_invalid` of a query leaves it out.",
+            status=None,
+        )
 
     def _broken(self, error: Exception, raw: Mapping[str, Any]) -> InvalidData:
         return InvalidData(
@@ -323,6 +353,12 @@ def _compiled(schema: CoreSchema, config: Any = None) -> SchemaValidator:
     return SchemaValidator(schema, config, _use_prebuilt=False)
 
 
+def _is_too_deep(error: ValidationError) -> bool:
+    """Whether the JSON may be well, and has more levels than Pydantic's parser reads."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    return first["type"] == "json_invalid" and "recursion limit" in first["msg"]
+
+
 def _location(error: ValidationError) -> list[Any]:
     return list(error.errors(include_url=False)[0]["loc"])
 
@@ -339,5 +375,5 @@ def _reply(body: Mapping[str, Any]) -> Reply:
 def _json(body: Mapping[str, Any]) -> bytes:
     try:
         return to_json(body, inf_nan_mode="constants")
-    except PydanticSerializationError:  # half of a surrogate pair
+    except (PydanticSerializationError, ValueError):  # half of a surrogate pair; many levels
         return json.dumps(body).encode()

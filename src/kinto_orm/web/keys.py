@@ -16,7 +16,7 @@ from kinto_orm.queries.conditions import field
 from kinto_orm.queries.pager import Page
 from kinto_orm.web.calls import Call
 from kinto_orm.web.forms import Unreadable, loose, read_json
-from kinto_orm.web.loaded import Data, data_of, first_page, raw
+from kinto_orm.web.loaded import Data, data_of, first_page, raw, whatever
 from kinto_orm.web.meeting import Target, merge, save, sealed, unsealed
 from kinto_orm.web.pages import page, pretty
 from kinto_orm.web.records import delete_shown
@@ -39,7 +39,7 @@ def _target_of(call: Call, title: str = "") -> Target:
 async def keys(call: Call) -> Response:
     """Show the root keys with what is below them."""
     prefix = call.asked("prefix")
-    query = Record.find(session=_scope(call)).page_size(_SIZE)
+    query = whatever(Record.find(session=_scope(call)).page_size(_SIZE))
     if prefix:
         query = query.where(field("key").like(f"{prefix.replace('*', '')}*"))
     try:

@@ -72,6 +72,12 @@ class Explanation:
     log_in: bool = False
 
 
+_UNFIT: Final = (
+    "This is stored, and cannot be shown here",
+    "Another program wrote it, and what it wrote is nothing that this page can change. The command "
+    "line has it as it is: kinto-orm get, or kinto-orm dump.",
+)
+
 _REMEDIES: Final[dict[type[Exception], tuple[str, str]]] = {
     ConnectFailed: (
         "The server cannot be reached",
@@ -147,14 +153,21 @@ def explained(error: Exception) -> Explanation:
         return Explanation(error.status, error.title, error.remedy)
     for cls in type(error).__mro__:
         if cls in _REMEDIES:
-            title, remedy = _REMEDIES[cls]
+            title, remedy = _UNFIT if _is_unfit(error) else _REMEDIES[cls]
             known = isinstance(error, Unauthorized)
             return Explanation(_status_of(error), title, remedy, said_of(error), log_in=known)
     return OF_THE_PAGE
 
 
+def _is_unfit(error: Exception) -> bool:
+    """Whether it is about what is stored, so that nobody's request was wrong."""
+    return isinstance(error, InvalidData) and error.status is None
+
+
 def _status_of(error: Exception) -> int:
-    # To a program that calls a service it is a fault of that; here it is said of the server.
+    # To a program that calls a service these are faults of that; here they are said of the server.
+    if _is_unfit(error):
+        return 422
     return 501 if isinstance(error, Unsupported) else http_status(error)
 
 

@@ -24,7 +24,7 @@ from kinto_orm.queries.pager import Page
 from kinto_orm.templates.template import Template
 from kinto_orm.web.calls import Call
 from kinto_orm.web.forms import Unreadable, read_object
-from kinto_orm.web.loaded import Data, as_shown, data_of, first_page, raw
+from kinto_orm.web.loaded import Data, as_shown, data_of, first_page, raw, whatever
 from kinto_orm.web.meeting import Target, merge, save, sealed, unsealed
 from kinto_orm.web.pages import page
 from kinto_orm.web.records import delete_shown
@@ -63,7 +63,7 @@ def _target_of(call: Call, title: str = "") -> Target:
 
 async def templates(call: Call) -> Response:
     """Show the templates of a bucket."""
-    query = Record.find(session=_records(call)).page_size(_SIZE)
+    query = whatever(Record.find(session=_records(call)).page_size(_SIZE))
     try:
         found = await first_page(query.resume(call.asked("position") or None))
     except NotFound:

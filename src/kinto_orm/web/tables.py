@@ -19,7 +19,7 @@ from kinto_orm.queries.pager import Page
 from kinto_orm.queries.query import Query
 from kinto_orm.queries.written import read_conditions, read_order
 from kinto_orm.web.calls import Call
-from kinto_orm.web.loaded import Data, data_of, first_page, raw
+from kinto_orm.web.loaded import Data, data_of, first_page, raw, whatever
 from kinto_orm.web.pages import page
 from kinto_orm.web.shapes import shapes_of
 
@@ -94,7 +94,7 @@ def query_of(call: Call) -> Query[Record]:
     """
     query = Record.find(*read_conditions(call.asked("q")), session=call.scope())
     query = query.order_by(*read_order(call.asked("sort")))
-    return query.page_size(SIZE)
+    return whatever(query.page_size(SIZE))
 
 
 async def _found(call: Call, query: Query[Record]) -> tuple[Page[Record], int]:

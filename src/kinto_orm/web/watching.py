@@ -16,7 +16,7 @@ from kinto_orm.models.record import Record
 from kinto_orm.queries.conditions import field
 from kinto_orm.queries.marks import AnyChange, Mark
 from kinto_orm.web.calls import Call
-from kinto_orm.web.loaded import data_of, first_page, raw
+from kinto_orm.web.loaded import data_of, first_page, raw, whatever
 from kinto_orm.web.pages import page, short
 from kinto_orm.web.refusals import Refused
 
@@ -30,7 +30,7 @@ _BREATH: Final = 15.0
 
 async def changes(call: Call) -> Response:
     """Show what was changed last, newest first."""
-    query = Record.find(session=call.scope()).order_by(field("last_modified").desc())
+    query = whatever(Record.find(session=call.scope())).order_by(field("last_modified").desc())
     found = await first_page(query.page_size(_SHOWN))
     rows = [(each, short(data_of(Record, raw(each)))) for each in found]
     return page(call, "changes.html", rows=rows, since=_token(found))
@@ -93,7 +93,7 @@ async def _next(events: AsyncIterator[str]) -> str:
 
 async def _events(call: Call, scope: AsyncSession, since: str | None) -> AsyncIterator[str]:
     """What happens to the records, as a browser reads it."""
-    following = Record.find(session=scope).afollow(since, interval=_EVERY)
+    following = whatever(Record.find(session=scope)).afollow(since, interval=_EVERY)
     try:
         async with aclosing(following) as happening:  # type: ignore[type-var]
             async for each in happening:

@@ -24,7 +24,9 @@ MOST_LEVELS = 200
 """How deep lists and objects may be nested; Kinto answers 500 from about 400 levels on."""
 
 _CONTAINERS = (dict, list, tuple)
-_TOO_DEEP = f"its lists and objects are nested deeper than {MOST_LEVELS} levels"
+TOO_DEEP = f"its lists and objects are nested deeper than {MOST_LEVELS} levels"
+"""What messages say of it."""
+
 _COMPACT = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 # What json makes of names in an object that are numbers, booleans or None looks like this.
 _COERCED_NAME = re.compile(rb'"(?:[-\d][\d.e+-]*|true|false|null)":')
@@ -53,7 +55,7 @@ def encode(value: Any, what: str = "this value") -> bytes:
             f"{what} cannot be stored: {_complaint(error)}. Nothing was sent."
         ) from None
     if _may_be_deep(body) and is_deep(value):
-        raise InvalidData(f"{what} cannot be stored: {_TOO_DEEP}. Nothing was sent.")
+        raise InvalidData(f"{what} cannot be stored: {TOO_DEEP}. Nothing was sent.")
     if _may_be_unstorable(body) or _COERCED_NAME.search(body):
         _refuse_unstorable(value, what, ())
     return body
@@ -101,7 +103,7 @@ def decode(body: bytes) -> Any:
         try:
             return json.loads(body)
         except RecursionError:
-            raise ValueError(_TOO_DEEP) from None
+            raise ValueError(TOO_DEEP) from None
 
 
 def _may_be_deep(body: bytes) -> bool:
@@ -112,10 +114,10 @@ def _may_be_unstorable(body: bytes) -> bool:
     return _LONG_NUMBER in body.translate(_ALL_ZERO) or _NUL in body
 
 
-def is_deep(value: Any) -> bool:
-    """Whether lists and objects are nested deeper than `MOST_LEVELS`."""
+def is_deep(value: Any, most: int = MOST_LEVELS) -> bool:
+    """Whether lists and objects are nested deeper than so many levels."""
     layer = [value] if isinstance(value, _CONTAINERS) else []
-    for _ in range(MOST_LEVELS):
+    for _ in range(most):
         layer = [
             item
             for each in layer
@@ -131,7 +133,7 @@ def _complaint(error: Exception) -> str:
     if "JSON compliant" in str(error):
         return "it contains NaN or an infinity, and JSON has neither"
     if isinstance(error, RecursionError):
-        return _TOO_DEEP
+        return TOO_DEEP
     if "keys must be" in str(error):
         return "a name in an object is no text"
     return str(error)

@@ -10,14 +10,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeVar
 
-from kinto_orm import Bucket, Collection, Forbidden, Group, NotFound, Record, Session
+from kinto_orm import BatchError, Bucket, Collection, Forbidden, Group, NotFound, Record, Session
 from kinto_orm import field as named
 from kinto_orm.cli.dumps.entries import Access, Data, Entry, Parts
 from kinto_orm.cli.targets import Stored, Target, stored
+from kinto_orm.cli.unfit import Whole, data_of, is_unfit, read
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -112,15 +114,19 @@ class Fetching:
     def _all(
         self, inside: Session, model: type[M], steps: tuple[tuple[str, str | None], ...]
     ) -> Iterator[Entry]:
-        def entry(found: M) -> Entry:
-            return self._entry(Target((*steps[:-1], (steps[-1][0], found.id))), found)
-
+        plural = Target(steps)
         if not self.parts.permissions:
-            yield from map(entry, inside.find(model).page_size(_PAGE))
+            for data in data_of(inside.find(model).page_size(_PAGE)):
+                yield self._entry(plural.at(str(data["id"])), Whole(str(data["id"]), data, {}))
             return
         chunks = chunked(_ids(inside, model), AT_ONCE)
-        for found in side_by_side(lambda ids: fetched(inside, model, ids), chunks, self.workers):
-            yield from map(entry, found)
+
+        def work(ids: list[str]) -> list[M | Whole]:
+            return fetched(inside, model, ids, lambda id: read(plural.at(id), inside))
+
+        for found in side_by_side(work, chunks, self.workers):
+            for each in found:
+                yield self._entry(plural.at(each.id), each)
 
     def _bucket(self, inside: Session, id: str, *, optional: bool) -> Iterator[Entry]:
         try:
@@ -130,40 +136,57 @@ class Fetching:
             if not optional:
                 raise
 
-    def _entry(self, target: Target, found: Stored) -> Entry:
+    def _entry(self, target: Target, found: Stored | Whole) -> Entry:
         says_data = self.parts.data_of(target.kind)
         access = access_of(found) if self.parts.permissions else None
         if self.parts.permissions and access is None:
             self.notes.hide(target)
-        data = stored(found) if says_data else {}
+        data = _data_of(found) if says_data else {}
         return Entry(target, data, access, says_data=says_data)
 
 
 def records_of(session: Session) -> Iterator[Data]:
     """The data of all records of the session's collection."""
-    for found in session.find(Record).page_size(_PAGE):
-        yield stored(found)
+    yield from data_of(session.find(Record).page_size(_PAGE))
 
 
-def fetched(inside: Session, model: type[M], ids: Iterable[str]) -> list[M]:
+def fetched(
+    inside: Session, model: type[M], ids: Iterable[str], unfit: Callable[[str], R] | None = None
+) -> list[M | R]:
     """Objects with their permissions, in batches; those that are gone by now are left out.
+
+    Args:
+        inside: Over which session.
+        model: Their class.
+        ids: Their ids.
+        unfit: Gives what is used instead of one that cannot be loaded.
 
     Raises:
         KintoError: One of them could not be fetched.
     """
     batch = inside.batch()
-    outcomes = [batch.get(model, each) for each in ids]
-    try:
+    outcomes = {each: batch.get(model, each) for each in ids}
+    with suppress(BatchError):
         batch.run()
-    except ExceptionGroup:
-        for each in outcomes:
-            if each.error is not None and not isinstance(each.error, NotFound):
-                raise each.error from None
-    return [each.result for each in outcomes if each.result is not None]
+    found: list[M | R] = []
+    for id, outcome in outcomes.items():
+        if unfit is not None and is_unfit(outcome.error):
+            found.append(unfit(id))
+        elif outcome.error is not None and not isinstance(outcome.error, NotFound):
+            raise outcome.error from None
+        elif outcome.result is not None:
+            found.append(outcome.result)
+    return found
 
 
-def access_of(found: Stored) -> Access | None:
+def _data_of(found: Stored | Whole) -> Data:
+    return found.data if isinstance(found, Whole) else stored(found)
+
+
+def access_of(found: Stored | Whole) -> Access | None:
     """Who may do what with an object; None where the server does not show it."""
+    if isinstance(found, Whole):
+        return {name: sorted(who) for name, who in sorted(found.permissions.items())} or None
     if not found.permissions.is_loaded:
         return None
     return {name: sorted(who) for name, who in sorted(found.permissions.wanted().items())}

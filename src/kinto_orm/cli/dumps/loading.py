@@ -26,6 +26,7 @@ from kinto_orm.cli.dumps.comparing import Comparing
 from kinto_orm.cli.dumps.entries import Entry, Parts, Unreadable
 from kinto_orm.cli.dumps.fetching import AT_ONCE, chunked, fetched, side_by_side
 from kinto_orm.cli.targets import MODELS, Stored, Target
+from kinto_orm.cli.unfit import is_unfit
 
 Place = tuple[str, str]
 """A bucket's id, and that of a collection in it."""
@@ -191,6 +192,10 @@ class Loading:
             there = {} if self._is_fresh(entries[0]) else self._there(inside, entries)
             return self._written(entries, there, inside)
         except KintoError as error:
+            if is_unfit(error) and len(entries) > 1:
+                # What cannot be loaded is there for one of them; the others are none the worse.
+                half = len(entries) // 2
+                return self._records(entries[:half]) + self._records(entries[half:])
             return [_failed(each, error) for each in entries]
 
     def _written(
