@@ -83,11 +83,56 @@ READING = [
 ]
 
 
-@pytest.mark.parametrize("command", READING, ids=" ".join)
-def test_reading_makes_no_file(tmp_path: Path, no_profile: None, command: list[str]) -> None:
-    ran = in_process(*command, "--server", f"sqlite:///{tmp_path}/typo.db")
-    assert (ran.status, "there is no file" in ran.err) == (2, True)
-    assert not list(tmp_path.iterdir())
+CHANGING = [
+    ["rm", "c/a", "--yes"],
+    ["patch", "c/a", "{}"],
+    ["perms", "c", "--grant", "read=everyone"],
+    ["kv", "del", "a", "--missing-ok"],
+    ["template", "del", "a"],
+    ["restore", "c", "1 hour ago"],
+    ["load", "empty.ndjson", "--dry-run"],
+    ["cp", "c", "d"],
+    ["mv", "/buckets/a", "memory://"],
+    ["login", "--name", "x"],
+    ["browse"],
+]
+
+
+@pytest.mark.parametrize("scheme", ["sqlite", "local"])
+@pytest.mark.parametrize("command", READING + CHANGING, ids=" ".join)
+def test_only_what_writes_makes_a_file(
+    tmp_path: Path, no_profile: None, command: list[str], scheme: str
+) -> None:
+    """What reads, or changes what is there, has got a wrong name."""
+    (tmp_path / "empty.ndjson").touch()
+    command = [str(tmp_path / each) if each == "empty.ndjson" else each for each in command]
+    ran = in_process(*command, "--server", f"{scheme}:///{tmp_path}/typo")
+    assert (ran.status, "there is no" in ran.err) == (2, True)
+    assert [each.name for each in tmp_path.iterdir()] == ["empty.ndjson"]
+
+
+WRITING = [
+    ["put", "/buckets/a", "{}"],
+    ["kv", "set", "a", "1"],
+    ["template", "set", "a", "-"],
+    ["cp", "memory://here/buckets/a", "/buckets/a"],
+    ["load", "-"],
+]
+
+
+@pytest.mark.parametrize("command", WRITING, ids=" ".join)
+def test_what_writes_makes_a_file_and_says_so(
+    tmp_path: Path, no_profile: None, command: list[str]
+) -> None:
+    server = f"sqlite:///{tmp_path}/new.db"
+    with Session("memory://here") as session:
+        Bucket(id="a").save(session=session)
+        dump = in_process("dump", "/buckets/a", "--server", "memory://here").out
+        ran = in_process(*command, "--server", server, input=dump)
+        assert ran.status == 0
+        assert f"made {tmp_path}/new.db, which was not there" in ran.err
+        again = in_process(*command, "--server", server, input=dump)
+    assert "which was not there" not in again.err
 
 
 def test_messages_are_in_the_words_of_the_command_line(

@@ -156,6 +156,7 @@ def test_a_file_that_others_may_read_is_refused(url: str, profiles: Path) -> Non
 
 def test_a_file_of_its_own_needs_no_password(profiles: Path, tmp_path: Path) -> None:
     """An embedded Kinto has a user of its own."""
+    Session(f"sqlite:///{tmp_path}/a.db").close()
     assert login(f"sqlite:///{tmp_path}/a.db", "--name", "file", input="").status == 0
     assert in_process("kv", "set", "a", "1").status == 0
 

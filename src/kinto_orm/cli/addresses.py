@@ -46,30 +46,31 @@ class Servers:
         with self._stack:
             yield self
 
-    def address(self, text: str, auth: str | None) -> Address:
+    def address(self, text: str, auth: str | None, *, makes: bool = False) -> Address:
         """Find what a command's argument means.
 
         Args:
             text: A target, a URL with a path, or the URL of a server.
             auth: Who one is there; None: as the options of the program, the profile of this
                 server or the environment say.
+            makes: Whether a Kinto in a file that is not there is made.
 
         Raises:
             Misuse: It is none of these.
         """
         if "://" not in text:
-            session = self._session(None, auth)
+            session = self._session(None, auth, makes)
             return Address(session, target_of(text, session))
         server, target = parted(text)
-        return Address(self._session(server, auth), target)
+        return Address(self._session(server, auth, makes), target)
 
-    def _session(self, server: str | None, auth: str | None) -> Session:
+    def _session(self, server: str | None, auth: str | None, makes: bool) -> Session:
         if server is not None and auth is None and server == self._settings.server:
             server = None  # that of --server, with its --auth
         key = server, auth
         if key not in self._open:
             told = self._with_password(self._told(server, auth))
-            self._open[key] = self._stack.enter_context(told.opened())
+            self._open[key] = self._stack.enter_context(told.opened(makes=makes))
         return self._open[key]
 
     def _with_password(self, told: Settings) -> Settings:

@@ -15,7 +15,7 @@ from typer import Context, Option
 
 from kinto_orm.cli.failing import Misuse
 from kinto_orm.cli.printing import tell
-from kinto_orm.cli.settings import settings_of
+from kinto_orm.cli.settings import refuse_missing, settings_of
 
 Handler = Callable[[int, FrameType | None], Any]
 
@@ -37,6 +37,7 @@ def browse(
     """
     settings = settings_of(ctx)
     told = settings.resolved()
+    refuse_missing(told.server or "")
 
     def ready(address: str) -> None:
         if settings.as_json:

@@ -98,9 +98,10 @@ def _transfer(
 ) -> None:
     settings = settings_of(ctx)
     with Servers(settings).opened() as servers:
-        begin, end = servers.address(*source), servers.address(*to)
+        begin = servers.address(*source)
         if begin.target is None:
             raise Misuse("FROM is a server only: say what to copy, such as /buckets/blog on it")
+        end = servers.address(*to, makes=True)
         there = real(_where(begin.target, end.target), end.session)
         here = real(begin.target, begin.session)
         if (begin.session, here) == (end.session, there):

@@ -45,7 +45,7 @@ def doctor(
     told = settings.resolved()
     output = settings.output
     with (
-        told.opened(reads=True) as session,
+        told.opened() as session,
         Session(told.server, auth=told.auth, retry=None) as racing,
     ):
         has_auth = told.auth is not None

@@ -51,7 +51,7 @@ def dump(
     output = None if str(output) == "-" else output
     notes, parts = Notes(), Parts.named(only or ())
     shown = output is not None or not sys.stdout.isatty()
-    with settings.session(reads=True) as session, progress_bars(shown=shown) as progress:
+    with settings.session() as session, progress_bars(shown=shown) as progress:
         wanted = _wanted(collections or _default(session), session)
         bars = _Bars(progress)
         fetching = Fetching(session, parts, workers, bars.begin, notes)

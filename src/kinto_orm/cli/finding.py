@@ -45,7 +45,7 @@ def find(
     conditions, orders = _read(condition or [], sort or "")
     names = tuple(each.strip() for each in (fields or "").split(",") if each.strip())
     settings = settings_of(ctx)
-    with settings.session(reads=True) as session:
+    with settings.session() as session:
         model, scope = model_of(inside(target_of(collection, session)), session)
         found: Query[Any] = scope.find(model).where(*conditions).order_by(*orders)
         if count:

@@ -62,8 +62,8 @@ def load(
     if delete_missing and cut:
         raise Misuse("--delete-missing would delete what is missing only because the file was cut")
     with (
-        settings.session() as session,
         read(path) as opened,
+        settings.session(makes=not dry_run) as session,
         progress_bars(shown=not dry_run) as progress,
     ):
         comparing = Comparing(parts, force, _me(session))

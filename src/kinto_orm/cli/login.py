@@ -15,9 +15,7 @@ from kinto_orm.cli.asking import ask, ask_secret
 from kinto_orm.cli.failing import Misuse
 from kinto_orm.cli.printing import tell
 from kinto_orm.cli.profiles import Profile, Profiles
-from kinto_orm.cli.settings import Settings, settings_of
-
-_EMBEDDED = ("sqlite", "local")
+from kinto_orm.cli.settings import IN_FILES, Settings, refuse_missing, settings_of
 
 
 def login(
@@ -44,6 +42,7 @@ def login(
     server = _server(settings)
     kept_as = name or settings.profile or _name_of(server, profiles)
     before = _check_name(profiles, kept_as, server, force=force)
+    refuse_missing(server)
     auth = _credentials(server, settings.auth, token=token)
     with Session(server, auth=auth) as session:
         account = session.account()
@@ -106,7 +105,7 @@ def _credentials(server: str, auth: str | None, *, token: bool) -> str | None:
         return f"{auth or _secret('API key: ')}:"
     if auth is not None:
         return f"{auth}:{_secret(f'Password of {auth}: ')}"
-    if scheme in _EMBEDDED:
+    if scheme in IN_FILES:
         return None  # it has a user of its own
     return _user_and_password()
 

@@ -34,7 +34,7 @@ def models(
         kinto-orm models --sample 0     from the schemas alone
     """
     settings = settings_of(ctx)
-    with settings.session(reads=True) as session:
+    with settings.session() as session:
         ids = collections or _all(session)
         module = Module(f"Models of the bucket {session.bucket}.")
         for each in ids:

@@ -49,7 +49,7 @@ def ls(
         kinto-orm ls articles --json | jq .id   each as a line of JSON
     """
     settings = settings_of(ctx)
-    with settings.session(reads=True) as session:
+    with settings.session() as session:
         listed = inside(_by_default(session) if target is None else target_of(target, session))
         model, scope = model_of(listed, session)
         found: Query[Any] = scope.find(model)
@@ -81,7 +81,7 @@ def get(
         kinto-orm get articles/first > a.json   then change it, and: kinto-orm put articles/first -
     """
     settings = settings_of(ctx)
-    with settings.session(reads=True) as session:
+    with settings.session() as session:
         wanted = single(target_of(target, session))
         model, scope = model_of(wanted, session)
         found = _whole(model, wanted, scope)

@@ -52,7 +52,7 @@ def put(
     """
     fields = object_of(json)
     settings = settings_of(ctx)
-    with settings.session() as session:
+    with settings.session(makes=True) as session:
         wanted = _named(target_of(target, session), fields)
         sets = sets_of(permissions, wanted.kind)
         model, scope = model_of(wanted, session)

@@ -48,7 +48,7 @@ def history(
         kinto-orm history todos --json | jq 'select(.action == "delete")'
     """
     settings = settings_of(ctx)
-    with settings.session(reads=True) as session:
+    with settings.session() as session:
         wanted = real(single(target_of(target, session)), session)
         past = Past(wanted, session)
         _refuse_unknown(past, wanted)
@@ -82,7 +82,7 @@ def diff(
     """
     begin, end = time_of(time), None if until is None else time_of(until)
     settings = settings_of(ctx)
-    with settings.session(reads=True) as session:
+    with settings.session() as session:
         wanted = real(single(target_of(target, session)), session)
         past = Past(wanted, session)
         found = False

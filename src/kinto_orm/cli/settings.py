@@ -15,8 +15,11 @@ from typer import Context
 from kinto_orm import Session
 from kinto_orm.cli.asking import ask_secret
 from kinto_orm.cli.failing import Misuse
-from kinto_orm.cli.printing import Output
+from kinto_orm.cli.printing import Output, tell
 from kinto_orm.cli.profiles import Profile, Profiles
+
+IN_FILES = ("sqlite", "local")
+"""The schemes of servers whose data is in a file or a directory of this machine."""
 
 
 @dataclass(frozen=True)
@@ -89,28 +92,40 @@ class Settings:
         return by_environment
 
     @contextmanager
-    def session(self, *, reads: bool = False) -> Iterator[Session]:
+    def session(self, *, makes: bool = False) -> Iterator[Session]:
         """The session that these settings mean, as the current one.
 
         Args:
-            reads: Whether nothing is to be written. Then a file that is not there is not made:
-                its name is wrong.
+            makes: Whether a Kinto in a file that is not there is made, because something is to be
+                put into it. It is said then. For all else the name is wrong.
 
         Raises:
             Misuse: No server is given, or the profile cannot be used; or there is no such file.
         """
-        with self.resolved().opened(reads=reads) as session:
+        with self.resolved().opened(makes=makes) as session:
             yield session
 
     @contextmanager
-    def opened(self, *, reads: bool = False) -> Iterator[Session]:
-        """The session that these settings mean as they are, once they are resolved."""
-        if reads:
-            _refuse_missing(self.server or "")
-        with Session(
-            self.server, auth=self.auth, bucket=self.bucket or "default", collection=self.collection
-        ) as session:
-            yield session
+    def opened(self, *, makes: bool = False) -> Iterator[Session]:
+        """The session that these settings mean as they are, once they are resolved.
+
+        Args:
+            makes: As of `session`.
+        """
+        missing = _missing(self.server or "")
+        if missing and not makes:
+            raise _no_file(missing)
+        try:
+            with Session(
+                self.server,
+                auth=self.auth,
+                bucket=self.bucket or "default",
+                collection=self.collection,
+            ) as session:
+                yield session
+        finally:
+            if missing and missing.exists():
+                tell(f"made {missing}, which was not there")
 
 
 def settings_of(ctx: Context) -> Settings:
@@ -121,18 +136,32 @@ def settings_of(ctx: Context) -> Settings:
     return settings
 
 
-def _refuse_missing(server: str) -> None:
-    """Refuse a Kinto in a file that is not there.
+def refuse_missing(server: str) -> None:
+    """Refuse a Kinto in a file or a directory that is not there.
 
     Raises:
         Misuse: It is not.
     """
-    file = unquote(urlsplit(server).path)[1:]
-    if server.startswith("sqlite:///") and file and not Path(file).exists():
-        raise Misuse(
-            f"there is no file {file}, and it is not made only to be read; what writes makes it, "
-            "such as kinto-orm put /buckets/NAME '{}'"
-        )
+    missing = _missing(server)
+    if missing:
+        raise _no_file(missing)
+
+
+def _missing(server: str) -> Path | None:
+    """The file or directory that keeps the data, if it is not there; None of other servers."""
+    parts = urlsplit(server)
+    # sqlite:///a.db is relative, and local:///a is /a.
+    path = unquote(parts.path.removeprefix("/") if parts.scheme == "sqlite" else parts.path)
+    if parts.scheme not in IN_FILES or not path or Path(path).exists():
+        return None
+    return Path(path)
+
+
+def _no_file(missing: Path) -> Misuse:
+    return Misuse(
+        f"there is no {missing}, and only what puts something into it makes it, such as "
+        "kinto-orm put /buckets/NAME '{}', or load. Nothing was done"
+    )
 
 
 def _of_environment() -> Profile | None:

@@ -33,7 +33,7 @@ def list_(ctx: Context) -> None:
         kinto-orm template list --json
     """
     settings = settings_of(ctx)
-    with settings.session(reads=True):
+    with settings.session():
         settings.output.rows(({"name": each.name} for each in Template.find()), ("name",))
 
 
@@ -44,7 +44,7 @@ def get(ctx: Context, name: Name) -> None:
         kinto-orm template get nginx.conf > nginx.conf.j2
     """
     settings = settings_of(ctx)
-    with settings.session(reads=True):
+    with settings.session():
         source = Template.get(name).source
         settings.output.value(source) if settings.as_json else settings.output.text(source)
 
@@ -64,7 +64,7 @@ def set(
         echo 'Good morning, {{ user.name }}' | kinto-orm template set motd -
     """
     source = text_of(file)
-    with settings_of(ctx).session():
+    with settings_of(ctx).session(makes=True):
         template = Template.get_or_none(name)
         if template is None:
             template = Template(name=name, source=source)
@@ -113,7 +113,7 @@ def render(
     settings = settings_of(ctx)
     given = _overrides(overrides) | _variables(var or ())
     written = None if file is None else text_of(file)
-    with settings.session(reads=True):
+    with settings.session():
         template = Template.get(name) if written is None else Template(name=name, source=written)
         isolation: Literal["none", "process"] = "none" if trusted else "process"
         text = template.render(given, undefined=undefined, isolation=isolation)

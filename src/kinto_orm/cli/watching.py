@@ -40,7 +40,7 @@ def watch(
     settings = settings_of(ctx)
     token = None
     try:
-        with settings.session(reads=True) as session:
+        with settings.session() as session:
             model, scope = model_of(inside(target_of(collection, session)), session)
             begin = since if since or everything else "now"
             unfit = Unfit()
