@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import threading
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from email.utils import formatdate
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from time import time
@@ -19,6 +21,7 @@ from kinto_orm.cli.racing import scratch
 from kinto_orm.server import EmbeddedServer, open_local, open_memory, serve
 from program import Ran, Run, as_process, in_process
 
+BACKENDS = ("storage", "permission", "cache")
 CHECKS = [
     *("server", "user", "clock", "round trip", "plugin history", "plugin default_bucket"),
     *("batch", "writing", "isolation", "pages"),
@@ -73,6 +76,48 @@ def test_lost_updates_are_found(tmp_path: Path, doctor: Callable[..., Ran]) -> N
     assert isolation["state"] == "problem"
     assert "updates get lost" in isolation["found"]
     assert "REPEATABLE READ" in isolation["remedy"]
+
+
+@contextmanager
+def weak_kinto(**settings: str) -> Iterator[str]:
+    """Kinto's own memory backend behind a server of several threads, as nobody should run it."""
+    backends = {f"{name}_backend": f"kinto.core.{name}.memory" for name in BACKENDS}
+    open_to_all = {"multiauth.policies": "basicauth", "userid_hmac_secret": "x"}
+    chosen = backends | open_to_all | {"bucket_create_principals": "system.Authenticated"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import kinto
+        from waitress.server import create_server
+        from waitress.wasyncore import close_all
+
+        app = kinto.main({}, **chosen, **settings)
+    connections: dict[int, Any] = {}
+    server = create_server(app, host="127.0.0.1", port=0, threads=8, map=connections)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.effective_port}/v1"
+    finally:
+        server.trigger.pull_trigger(partial(close_all, connections))
+        thread.join()
+        server.task_dispatcher.shutdown()
+
+
+def test_a_memory_backend_with_threads_is_found(no_profile: None) -> None:
+    """Each time: the schema of what is tried makes writers meet."""
+    with weak_kinto(experimental_collection_schema_validation="true") as url:
+        ran = in_process("doctor", "--json", "--server", url, "--auth", "a:b", "--bucket", "c")
+    assert found(ran)["isolation"]["state"] == "problem"
+    assert "one thread only" in found(ran)["isolation"]["remedy"]
+
+
+def test_what_could_not_be_told_is_said(no_profile: None) -> None:
+    """Without schemas writers seldom meet."""
+    with weak_kinto() as url:
+        ran = in_process("doctor", "--json", "--server", url, "--auth", "a:b", "--bucket", "c")
+    isolation = found(ran)["isolation"]
+    assert isolation["state"] in ("note", "problem")
+    assert isolation["state"] == "problem" or "validates no schemas" in isolation["found"]
 
 
 def test_what_is_set_so_that_it_hinders(doctor: Callable[..., Ran]) -> None:

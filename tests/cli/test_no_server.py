@@ -41,6 +41,7 @@ def test_no_server_is_no_answer(tmp_path: Path) -> None:
     for command, process in zip(COMMANDS, running, strict=True):
         said = process.communicate()[0]
         assert process.returncode == 3, command
+        assert said.count("the server cannot be reached; it is tried again") == 1
         assert f"no answer from {NOWHERE}" in said
         assert "Traceback" not in said
         assert "secret5" not in said

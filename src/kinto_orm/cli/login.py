@@ -16,6 +16,7 @@ from kinto_orm.cli.failing import Misuse
 from kinto_orm.cli.printing import tell
 from kinto_orm.cli.profiles import Profile, Profiles
 from kinto_orm.cli.settings import IN_FILES, Settings, refuse_missing, settings_of
+from kinto_orm.cli.waiting import Waiting
 
 
 def login(
@@ -44,7 +45,7 @@ def login(
     before = _check_name(profiles, kept_as, server, force=force)
     refuse_missing(server)
     auth = _credentials(server, settings.auth, token=token)
-    with Session(server, auth=auth) as session:
+    with Session(server, auth=auth, on_request=Waiting()) as session:
         account = session.account()
         is_no_account = auth is not None and _is_no_account(session, account)
     profile = Profile(

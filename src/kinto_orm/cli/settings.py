@@ -17,6 +17,7 @@ from kinto_orm.cli.asking import ask_secret
 from kinto_orm.cli.failing import Misuse
 from kinto_orm.cli.printing import Output, tell
 from kinto_orm.cli.profiles import Profile, Profiles
+from kinto_orm.cli.waiting import Waiting
 
 IN_FILES = ("sqlite", "local")
 """The schemes of servers whose data is in a file or a directory of this machine."""
@@ -121,6 +122,7 @@ class Settings:
                 auth=self.auth,
                 bucket=self.bucket or "default",
                 collection=self.collection,
+                on_request=Waiting(),
             ) as session:
                 yield session
         finally:
