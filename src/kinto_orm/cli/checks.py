@@ -15,6 +15,7 @@ import requests
 
 from kinto_orm import Forbidden, KintoError, Record, ServerInfo, Session, Unauthorized
 from kinto_orm.cli.racing import Races, race, scratch
+from kinto_orm.cli.wording import said_of
 
 State = Literal["ok", "note", "problem"]
 
@@ -208,7 +209,10 @@ def _tried(patient: Patient, info: ServerInfo) -> Iterator[Finding]:
         yield _not_tried("you may not make a bucket to try it in", "ask as a user who may")
     except KintoError as error:
         yield Finding(
-            "isolation", "problem", f"it could not be tried: {error}", "try again; see above"
+            "isolation",
+            "problem",
+            f"it could not be tried: {said_of(error)}",
+            "try again; see above",
         )
     else:
         yield _isolation(races)
@@ -261,7 +265,7 @@ def _schema(session: Session, name: str, model: type[Record]) -> Finding:
     try:
         plan = session.sync_schema(model, dry_run=True)
     except KintoError as error:
-        return Finding(check, "problem", str(error), "see the message")
+        return Finding(check, "problem", said_of(error), "see the message")
     if plan:
         return Finding(check, "problem", str(plan), f"kinto-orm schema apply {name}")
     return Finding(check, "ok", "the collection's is that of the model")

@@ -15,6 +15,7 @@ from kinto_orm.cli.failing import NO_ANSWER, REFUSED
 from kinto_orm.cli.importing import models_named
 from kinto_orm.cli.printing import Output
 from kinto_orm.cli.settings import settings_of
+from kinto_orm.cli.wording import said_of
 
 _STYLES = {"ok": "green", "note": "yellow", "problem": "bold red"}
 
@@ -70,7 +71,7 @@ def _shown(output: Output, patient: Patient) -> int:
             _show(output, each)
     except TransportError as error:
         remedy = "is it running, is the URL right, and is there a way to it?"
-        _show(output, Finding("server", "problem", str(error), remedy))
+        _show(output, Finding("server", "problem", said_of(error), remedy))
         return NO_ANSWER
     return REFUSED if states["problem"] else 0
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import sys
 
 from pydantic import ValidationError
@@ -19,6 +18,7 @@ from kinto_orm import (
     Unauthorized,
 )
 from kinto_orm.cli.printing import complain
+from kinto_orm.cli.wording import ADVICE, said_of
 
 REFUSED, MISUSE, NO_ANSWER = 1, 2, 3
 _INTERRUPTED = 130  # as shells say it: 128 and the number of the signal
@@ -37,12 +37,6 @@ _STATUS: dict[type[BaseException], int] = {
 
 # The command is meant well, and the disk or the stream does not take what is written.
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
-
-_REMEDY = (
-    "Look what is there now with kinto-orm get or history, and run the command again; --force "
-    "overwrites it, in the commands that have it"
-)
-
 
 WHOSE = (
     "KINTO_ORM_AUTH is for the server of KINTO_ORM_SERVER only; at another one, say who you are "
@@ -71,34 +65,16 @@ def failure_of(error: BaseException) -> int | None:
     return status
 
 
-# What the library says to a program, and what somebody at a shell does.
-_IN_WORDS: tuple[tuple[str, str], ...] = (
-    (
-        r"The collection '([^']+)' of bucket '([^']+)' does not exist: call .* first\.",
-        r"The collection '\1' of bucket '\2' does not exist: make it with "
-        r"kinto-orm put /buckets/\2/collections/\1 '{}'",
-    ),
-    (r"save Bucket\(id='([^']+)'\) first", r"make it with kinto-orm put /buckets/\1 '{}'"),
-    (r"cannot (find|follow|get|count) (\w+)\.find\([^)]*\): ", r"cannot \1 objects (\2): "),
-)
-
-
-def in_words(text: str) -> str:
-    """A message in the words of the command line, where it says what to write in Python."""
-    for pattern, instead in _IN_WORDS:
-        text = re.sub(pattern, instead, text)
-    return text
-
-
 def _told(error: BaseException) -> str:
     """What an error says; of a conflict also where, and what to do."""
     if isinstance(error, Unauthorized) and os.environ.get("KINTO_ORM_AUTH"):
-        return f"{in_words(str(error))}\n{WHOSE}"
+        return f"{said_of(error)}\n{WHOSE}"
     if not isinstance(error, Conflict):
-        return in_words(str(error))
+        return said_of(error)
     differing = ", ".join(sorted(error.fields))
     where = f"\nDifferent there: {differing}" if differing else ""
-    return f"{error}{where}\n{_REMEDY}"
+    advice = f"{ADVICE[Conflict]}."
+    return f"{said_of(error).removesuffix(advice).rstrip()}{where}\n{advice[:-1]}"
 
 
 def status_of(error: BaseException) -> int | None:

@@ -12,6 +12,7 @@ from kinto_orm.cli.failing import Misuse
 from kinto_orm.cli.objects import show
 from kinto_orm.cli.settings import settings_of
 from kinto_orm.cli.targets import inside, model_of, target_of
+from kinto_orm.cli.wording import said_of
 
 
 def find(
@@ -64,4 +65,4 @@ def _read(conditions: list[str], order: str) -> tuple[list[Condition], list[obje
     try:
         return [read_condition(each) for each in conditions], [*read_order(order)]
     except InvalidData as error:
-        raise Misuse(str(error)) from None
+        raise Misuse(said_of(error)) from None

@@ -13,6 +13,7 @@ from kinto_orm.cli.modelling.shapes import Shape
 from kinto_orm.cli.modelling.source import Module
 from kinto_orm.cli.printing import tell
 from kinto_orm.cli.settings import settings_of
+from kinto_orm.cli.wording import said_of
 
 
 def models(
@@ -52,7 +53,7 @@ def _add(module: Module, collection: Collection, session: Session, sample: int) 
     schema = collection.json_schema
     shape = (None if schema is None else shape_of(schema)) or Shape()
     inside = session.scoped(collection=collection.id)
-    looked_at = inside.find(Record).on_invalid(lambda _, error: tell(f"left out: {error}"))
+    looked_at = inside.find(Record).on_invalid(lambda _, error: tell(f"left out: {said_of(error)}"))
     for record in looked_at.limit(sample) if sample else ():
         shape.widen(record.model_dump(mode="json", by_alias=True))
     module.add(collection.id, shape, has_schema=schema is not None)

@@ -22,6 +22,7 @@ from kinto_orm.cli.targets import (
     target_of,
 )
 from kinto_orm.cli.unfit import Data, Whole, data_of, is_unfit, read
+from kinto_orm.cli.wording import said_of
 
 # A reader is shown so many fields, of those that so many records have.
 _COLUMNS, _LOOK = 4, 50
@@ -148,7 +149,7 @@ def _count(parent: Bucket | Collection) -> int | None:
     try:
         return inside.find().count()
     except KintoError as error:
-        tell(f"{parent.id} is not counted: {error}")
+        tell(f"{parent.id} is not counted: {said_of(error)}")
         return None
 
 

@@ -27,6 +27,7 @@ from kinto_orm.cli.dumps.entries import Entry, Parts, Unreadable
 from kinto_orm.cli.dumps.fetching import AT_ONCE, chunked, fetched, side_by_side
 from kinto_orm.cli.targets import MODELS, Stored, Target
 from kinto_orm.cli.unfit import is_unfit
+from kinto_orm.cli.wording import said_of
 
 Place = tuple[str, str]
 """A bucket's id, and that of a collection in it."""
@@ -54,9 +55,9 @@ class Done:
 
     def __str__(self) -> str:
         if self.target is None:
-            return str(self.error)
+            return said_of(self.error) if self.error else ""
         where = dict.fromkeys(filter(None, (self.place, str(self.target))))
-        return ": ".join([*where, str(self.error)])
+        return ": ".join([*where, said_of(self.error)] if self.error else where)
 
 
 @dataclass
