@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kinto_orm import Authenticated, Collection, Everyone, Session
+from kinto_orm import Authenticated, Collection, Everyone, Group, Session
 from program import Run, filled
 
 
@@ -55,3 +55,45 @@ def test_who_may_not_write_is_shown_none(
     program("perms", "todos", "--grant", "read=everyone")
     ran = program("perms", "todos", "--auth", "eve:x")
     assert (ran.status, "those only who may write it" in ran.err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("who", "hint"),
+    [
+        ("/buckets/b", "write group:NAME"),
+        ("/buckets/b/collections/c", "write group:NAME"),
+        ("/buckets/b/groups", "write group:NAME"),
+        ("/buckets/b/groups/a b", "cannot be the id of a group"),
+        ("/groups/g", "is no path"),
+        ("group:", "write group:NAME"),
+        ("group:a b", "cannot be the id of a group"),
+        ("system.Everybody", "write everyone or authenticated"),
+        ("https://kinto.example/v1/buckets/b/groups/g", "leave the server out"),
+        ("account:", "a name is missing"),
+    ],
+)
+def test_who_can_be_nobody(program_session: Session, program: Run, who: str, hint: str) -> None:
+    """A principal that was written by hand is checked; what stands there may be taken away."""
+    collection = Collection(id="todos").save(session=program_session)
+    collection.permissions.grant("read", who).save()
+    ran = program("perms", "todos", "--grant", f"read={who}")
+    assert (ran.status, hint in ran.err) == (2, True), ran.err
+    if who not in ("group:", "group:a b"):
+        assert program("perms", "todos", "--revoke", f"read={who}").status == 0
+        assert program_session.get(Collection, "todos").permissions.read == set()
+
+
+def test_a_group_that_is_not_there_yet(program_session: Session, program: Run) -> None:
+    """It is said, and done: a group may be made afterwards."""
+    filled(program_session)
+    assert "no group" in program("perms", "todos", "--grant", "read=group:g").err
+    Group(id="g", members=[]).save(session=program_session)
+    assert "no group" not in program("perms", "todos", "--grant", "write=group:g").err
+
+
+def test_a_group_of_the_personal_bucket(program_session: Session, program: Run) -> None:
+    """It has the real id of that: the server knows no group of "default"."""
+    filled(program_session)
+    program("perms", "todos", "--grant", "read=/buckets/default/groups/g")
+    (who,) = program_session.get(Collection, "todos").permissions.read
+    assert who == f"/buckets/{program_session.resolve_bucket('default')}/groups/g"

@@ -245,3 +245,9 @@ def test_a_page_that_acts_for_everybody_says_so(
             process.kill()
     assert ("acts as you there" in err) is warns
     assert "s3cret" not in err
+
+
+def test_its_help_names_no_other_server() -> None:
+    """It starts one of its own."""
+    assert "--server and --profile may not" in in_process("serve", "--help").out
+    assert "--server, --auth" in in_process("browse", "--help").out

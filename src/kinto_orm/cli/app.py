@@ -27,7 +27,7 @@ from kinto_orm.cli import (
     templating,
     watching,
 )
-from kinto_orm.cli.commands import Command, Commands
+from kinto_orm.cli.commands import Command, Commands, ServerCommand
 from kinto_orm.cli.dump import dump
 from kinto_orm.cli.load import load
 from kinto_orm.cli.models import models
@@ -88,7 +88,8 @@ for name, family in _families.items():
     app.add_typer(family, name=name)
 for words, command in _COMMANDS.items():
     above, _, name = words.rpartition(" ")
-    _families.get(above, app).command(name, cls=Command)(command)
+    kind = ServerCommand if command is serving.serve else Command
+    _families.get(above, app).command(name, cls=kind)(command)
 
 
 def _version(wanted: bool) -> None:

@@ -13,10 +13,13 @@ from kinto_orm.cli.failing import failure_of
 
 _EXAMPLES = "Examples:\n"
 _EVERYWHERE = "--server, --auth, --bucket, --json and the like may stand here: kinto-orm --help"
+_OF_ITS_OWN = "--json may stand here; --server and --profile may not: it starts a server of its own"
 
 
 class Command(TyperCommand):
     """A command, whose help ends with the examples of its docstring, line by line as they are."""
+
+    end = _EVERYWHERE
 
     def format_help_text(self, ctx: Any, formatter: Any) -> None:
         """Write what stands before the examples."""
@@ -30,11 +33,17 @@ class Command(TyperCommand):
         if examples:
             with formatter.section("Examples"):
                 formatter.write("".join(f"  {line.strip()}\n" for line in examples.splitlines()))
-        formatter.write(f"\n{_EVERYWHERE}\n")
+        formatter.write(f"\n{self.end}\n")
 
     def _parts(self) -> tuple[str, str]:
         text, _, examples = (self.help or "").partition(_EXAMPLES)
         return text.strip(), examples.strip()
+
+
+class ServerCommand(Command):
+    """One that starts a server, and asks none."""
+
+    end = _OF_ITS_OWN
 
 
 class Commands(TyperGroup):

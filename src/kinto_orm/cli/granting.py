@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Annotated, Any
 
 from typer import Context, Option
@@ -11,7 +13,17 @@ from kinto_orm.cli.arguments import TargetText
 from kinto_orm.cli.failing import Misuse
 from kinto_orm.cli.printing import tell
 from kinto_orm.cli.settings import settings_of
-from kinto_orm.cli.targets import PERMISSIONS, Stored, model_of, single, target_of
+from kinto_orm.cli.targets import (
+    PERMISSIONS,
+    Stored,
+    Target,
+    model_of,
+    path_of,
+    possible,
+    real,
+    single,
+    target_of,
+)
 
 _WORDS = {"everyone": Everyone, "authenticated": Authenticated}
 _SAID = {Everyone: "everyone", Authenticated: "everybody who is logged in"}
@@ -49,7 +61,8 @@ def perms(
         wanted = single(target_of(target, session))
         model, scope = model_of(wanted, session)
         who = _Who(scope, PERMISSIONS[wanted.kind])
-        granted, revoked = who.changes(grant), who.changes(revoke)
+        granted = who.changes(grant, who.nobody_else)
+        revoked = who.changes(revoke, who.whoever)
         found = scope.get(model, wanted.id or "")
         _change(found, granted, revoked)
         sets = _shown(found)
@@ -73,28 +86,51 @@ class _Who:
         self._scope = scope
         self._names = names
 
-    def changes(self, given: list[str] | None) -> Change:
-        """The permissions and principals that are given as NAME=WHO."""
-        return [self._change(each) for each in given or ()]
+    def changes(self, given: list[str] | None, principal: Callable[[str], str]) -> Change:
+        """The permissions and principals that are given as NAME=WHO.
 
-    def _change(self, given: str) -> tuple[str, list[str]]:
+        Args:
+            given: What was typed.
+            principal: What one of those means who stand behind the `=`.
+        """
+        return [self._change(each, principal) for each in given or ()]
+
+    def _change(self, given: str, principal: Callable[[str], str]) -> tuple[str, list[str]]:
         name, equals, who = given.partition("=")
         people = [each.strip() for each in who.split(",")]
         if not equals or not all(people):
             raise Misuse(f"{given!r} is no permission: write NAME=WHO, such as read=everyone")
         if name not in self._names:
             raise Misuse(f"there is no permission {name!r} here, but {', '.join(self._names)}")
-        return name, [self._principal(each) for each in people]
+        return name, [principal(each) for each in people]
 
-    def _principal(self, who: str) -> str:
-        kind, _, name = who.partition(":")
+    def whoever(self, who: str) -> str:
+        """Whom to take a permission from: what stands there may be nobody, and goes as well."""
+        try:
+            return self.nobody_else(who)
+        except Misuse:
+            if not who.startswith(("/", "system.")) and ":" not in who:
+                raise
+            return who
+
+    def nobody_else(self, who: str) -> str:
+        """Whom to give a permission to.
+
+        Raises:
+            Misuse: There can be no such principal.
+        """
+        kind, colon, name = who.partition(":")
         if who in _WORDS:
             return _WORDS[who]
         if who == "me":
             return self._scope.account().id
-        if kind == "group" and name:
-            return f"/buckets/{self._scope.resolve_bucket()}/groups/{name}"
-        if name or who.startswith(("/", "system.")):
+        if who.startswith("/"):
+            return self._group(path_of(who))
+        if kind == "group" and colon:
+            return self._group(path_of(f"/buckets/{self._scope.bucket}/groups/{name}"))
+        if who.startswith("system.") or "://" in who or (colon and not name):
+            return _checked(who)
+        if colon:
             return who
         if "accounts" in self._scope.server_info().capabilities:
             return f"account:{who}"
@@ -102,6 +138,23 @@ class _Who:
             f"this server has no accounts, so that {who!r} is nobody: write everyone, "
             "authenticated, me, group:NAME, or a principal such as that of `kinto-orm account`"
         )
+
+    def _group(self, named: Target) -> str:
+        """A group's principal; of one in the personal bucket with the real id of that.
+
+        Raises:
+            Misuse: It is none.
+        """
+        if named.kind != "groups" or named.id is None:
+            raise Misuse(
+                f"{named} is no group, and nobody: write group:NAME, or /buckets/BUCKET/groups/NAME"
+            )
+        found = real(possible(named), self._scope)
+        model, scope = model_of(found, self._scope)
+        with suppress(Forbidden):  # who may not read it may name it
+            if model.get_or_none(found.id or "", session=scope) is None:
+                tell(f"there is no group {found} yet: nobody is in it until it is made")
+        return str(found)
 
     def in_words(self, principals: object) -> str:
         """Who they are."""
@@ -115,6 +168,23 @@ class _Who:
             return f"the members of {principal}"
         user = self._scope.server_info().user or {}
         return f"you ({principal})" if principal == user.get("id") else principal
+
+
+def _checked(who: str) -> str:
+    """One of the two principals of the system.
+
+    Raises:
+        Misuse: It is none of them, or something else that is nobody.
+    """
+    if who in _SAID:
+        return who
+    if "://" in who:
+        hint = "leave the server out, as in /buckets/BUCKET/groups/NAME"
+    elif who.startswith("system."):
+        hint = f"there are {' and '.join(sorted(_SAID))}: write everyone or authenticated"
+    else:
+        hint = f"a name is missing behind {who}"
+    raise Misuse(f"{who!r} is nobody: {hint}")
 
 
 def _change(found: Stored, granted: Change, revoked: Change) -> None:

@@ -90,7 +90,7 @@ def target_of(text: str, session: Session) -> Target:
         Misuse: It is neither.
     """
     if text.startswith("/"):
-        return _possible(path_of(text))
+        return possible(path_of(text))
     collection, slash, record = text.partition("/")
     if not collection or (slash and not record) or "/" in record:
         raise Misuse(
@@ -98,10 +98,10 @@ def target_of(text: str, session: Session) -> Target:
             "as /buckets/blog/collections/articles/records/first"
         )
     ids = {"buckets": session.bucket, "collections": collection}
-    return _possible(Target((*ids.items(), *([("records", record)] if slash else []))))
+    return possible(Target((*ids.items(), *([("records", record)] if slash else []))))
 
 
-def _possible(target: Target) -> Target:
+def possible(target: Target) -> Target:
     """The same target, if there can be one of these ids.
 
     Raises:
