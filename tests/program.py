@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
+import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,8 +58,62 @@ def in_process(*arguments: str, input: str | None = None) -> Ran:
     return Ran(result.exit_code, result.stdout, result.stderr)
 
 
+# Waits for commands, and forks a process for each: nobody waits for its imports.
+_FORKING = """
+import json, os, sys
+import kinto_orm.cli.app
+from kinto_orm.cli import main
+for line in sys.stdin:
+    told = json.loads(line)
+    pid = os.fork()
+    if not pid:
+        break
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+else:
+    sys.exit()
+os.chdir(told["cwd"])
+os.environ.clear()
+os.environ.update(told["env"])
+for number, (path, mode) in enumerate(zip(told["files"], (os.O_RDONLY, os.O_WRONLY, os.O_WRONLY))):
+    os.dup2(os.open(path, mode), number)
+sys.stdin, sys.stdout = open(0), open(1, "w")
+sys.stderr = open(2, "w", errors="backslashreplace")
+sys.argv = ["kinto-orm", *told["arguments"]]
+main()
+"""
+
+
+@functools.cache
+def _forking() -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", _FORKING], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    atexit.register(process.communicate)
+    return process
+
+
 def as_process(*arguments: str, input: str | None = None, **environment: str) -> Ran:
-    """Run the program as users do."""
+    """Run the program as users do, in a process of its own."""
+    if any(each.startswith("PYTHON") for each in environment):
+        return _anew(*arguments, input=input, **environment)
+    with tempfile.TemporaryDirectory() as directory:
+        files = [Path(directory, name) for name in ("in", "out", "err")]
+        for each in files:
+            each.write_text(input or "" if each.name == "in" else "")
+        told = {
+            "arguments": arguments,
+            "cwd": str(Path.cwd()),
+            "env": {**os.environ, **environment},
+            "files": [str(each) for each in files],
+        }
+        process = _forking()
+        print(json.dumps(told), file=process.stdin, flush=True)
+        status = process.stdout.readline()  # type: ignore[union-attr]
+        return Ran(int(status), files[1].read_text(), files[2].read_text())
+
+
+def _anew(*arguments: str, input: str | None, **environment: str) -> Ran:
+    """The same in a new interpreter, which reads its variables when it begins."""
     done = subprocess.run(
         [sys.executable, "-m", "kinto_orm.cli", *arguments],
         input=input,

@@ -90,7 +90,6 @@ CHANGING = [
     ["kv", "del", "a", "--missing-ok"],
     ["template", "del", "a"],
     ["restore", "c", "1 hour ago"],
-    ["load", "empty.ndjson", "--dry-run"],
     ["cp", "c", "d"],
     ["mv", "/buckets/a", "memory://"],
     ["login", "--name", "x"],
@@ -104,11 +103,21 @@ def test_only_what_writes_makes_a_file(
     tmp_path: Path, no_profile: None, command: list[str], scheme: str
 ) -> None:
     """What reads, or changes what is there, has got a wrong name."""
-    (tmp_path / "empty.ndjson").touch()
-    command = [str(tmp_path / each) if each == "empty.ndjson" else each for each in command]
     ran = in_process(*command, "--server", f"{scheme}:///{tmp_path}/typo")
     assert (ran.status, "there is no" in ran.err) == (2, True)
-    assert [each.name for each in tmp_path.iterdir()] == ["empty.ndjson"]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("scheme", ["sqlite", "local"])
+def test_a_plan_makes_no_file(tmp_path: Path, no_profile: None, scheme: str) -> None:
+    """What would be done with a new file is said, as it is."""
+    wanted = '{"format": "kinto-orm dump", "version": 1, "buckets": ["b"]}\n'
+    wanted += '{"uri": "/buckets/b", "data": {}}\n{"complete": true, "objects": 1}\n'
+    server = f"{scheme}://{'/' if scheme == 'sqlite' else ''}{tmp_path}/new"
+    ran = in_process("load", "-", "--dry-run", "--server", server, input=wanted)
+    assert (ran.status, ran.out) == (0, "+ /buckets/b\n")
+    assert f"there is no {tmp_path}/new: it would be made" in ran.err
+    assert not list(tmp_path.iterdir())
 
 
 WRITING = [

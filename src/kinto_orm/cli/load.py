@@ -63,7 +63,7 @@ def load(
         raise Misuse("--delete-missing would delete what is missing only because the file was cut")
     with (
         read(path) as opened,
-        settings.session(makes=not dry_run) as session,
+        settings.session(makes=not dry_run, plans=dry_run) as session,
         progress_bars(shown=not dry_run) as progress,
     ):
         comparing = Comparing(parts, force, _me(session))

@@ -112,7 +112,7 @@ def show(output: Output, found: Query[Any], columns: tuple[str, ...] = ()) -> No
     """
     rows = data_of(found)
     if output.as_json:
-        output.rows(rows, ())
+        output.rows((_in_order(row, columns) for row in rows) if columns else rows, ())
         return
     first = list(islice(rows, _LOOK))
     names = columns or _names_in(first)
@@ -121,6 +121,12 @@ def show(output: Output, found: Query[Any], columns: tuple[str, ...] = ()) -> No
         for row in chain(first, rows)
     )
     output.table(cells, ("id", "last_modified", *names))
+
+
+def _in_order(row: Data, names: tuple[str, ...]) -> Data:
+    """The same with the fields in this order behind the others: servers have no order of theirs."""
+    others = {name: value for name, value in row.items() if name not in names}
+    return others | {name: row[name] for name in names if name in row}
 
 
 def _names_in(rows: list[Data]) -> tuple[str, ...]:

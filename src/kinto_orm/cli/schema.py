@@ -44,7 +44,7 @@ def apply(ctx: Context, models: _Models) -> None:
 def _sync(ctx: Context, models: str, *, dry_run: bool) -> SchemaPlan:
     settings = settings_of(ctx)
     wanted = models_named(models)
-    with settings.session(makes=not dry_run) as session:
+    with settings.session(makes=not dry_run, plans=dry_run) as session:
         done = session.sync_schema(*wanted, dry_run=dry_run)
     for each in done:
         if settings.as_json:

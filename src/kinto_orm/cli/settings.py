@@ -93,32 +93,37 @@ class Settings:
         return by_environment
 
     @contextmanager
-    def session(self, *, makes: bool = False) -> Iterator[Session]:
+    def session(self, *, makes: bool = False, plans: bool = False) -> Iterator[Session]:
         """The session that these settings mean, as the current one.
 
         Args:
             makes: Whether a Kinto in a file that is not there is made, because something is to be
                 put into it. It is said then. For all else the name is wrong.
+            plans: Whether it is only to be said what would be put into it: an empty Kinto in memory
+                takes the place of a file that is not there.
 
         Raises:
             Misuse: No server is given, or the profile cannot be used; or there is no such file.
         """
-        with self.resolved().opened(makes=makes) as session:
+        with self.resolved().opened(makes=makes, plans=plans) as session:
             yield session
 
     @contextmanager
-    def opened(self, *, makes: bool = False) -> Iterator[Session]:
+    def opened(self, *, makes: bool = False, plans: bool = False) -> Iterator[Session]:
         """The session that these settings mean as they are, once they are resolved.
 
         Args:
             makes: As of `session`.
+            plans: As of `session`.
         """
         missing = _missing(self.server or "")
-        if missing and not makes:
+        if missing and not (makes or plans):
             raise _no_file(missing)
+        if missing and plans:
+            tell(f"there is no {missing}: it would be made")
         try:
             with Session(
-                self.server,
+                "memory://" if missing and plans else self.server,
                 auth=self.auth,
                 bucket=self.bucket or "default",
                 collection=self.collection,
