@@ -31,7 +31,8 @@ def object_of(text: str) -> dict[str, JsonValue]:
     """
     given = _parsed(_standard_input() if text == "-" else text)
     if not isinstance(given, dict):
-        raise Misuse(f'a JSON object is needed, such as {{"title": "x"}}, not {given!r:.80}')
+        shown = f"{json.dumps(given, ensure_ascii=False):.80}"
+        raise Misuse(f'a JSON object is needed, such as {{"title": "x"}}, not {shown}')
     return given
 
 
