@@ -68,7 +68,8 @@ PYTHON = re.compile(
       \b[A-Za-z_][\w.]*\((?!s\))          # a call, and no plural(s)
     | \b\w+=(?:True|False|None|\.\.\.)    # an argument
     | \b(?:auth|retry|existing|session)=
-    | \bkv\[ | \bnot\ None\b | \bSession\b | \bsession\.\w | \bon_invalid\b | \blambda\b | \bawait\b | \bPydantic\b
+    | \bkv\[ | \bnot\ None\b
+    | \bSession\b | \bsession\.\w | \bon_invalid\b | \blambda\b | \bawait\b | \bPydantic\b
     | \bvalidation_alias\b | \bplain\ Record\b
     """,
     re.VERBOSE,
