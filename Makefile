@@ -97,8 +97,7 @@ bench: install
 against: install
 	$(BIN)/python bench/against.py $(COMMIT)
 
-# What is released: built, looked through, and tried where nothing else is installed. DOCS_URL=https://...
-# and SOURCE_URL=https://... say where the links and URLs of the packages lead.
+# What is released: built, looked through, and tried where nothing else is installed.
 wheel: install
 	rm -rf dist build/wheel-test
 	$(BIN)/python -m build --outdir dist >/dev/null

@@ -357,7 +357,10 @@ class Resource(Hooks, Getting, PartialUpdates, AsyncVerbs, Upserting, Linked, St
             try:
                 return super().__getattr__(name)
             except AttributeError as error:
-                raise AttributeError(f"{error}{advice(OF_OBJECTS, name)}") from None
+                told = advice(OF_OBJECTS, name)
+                if not told:
+                    raise  # a property may have met what was not loaded
+                raise AttributeError(f"{error}{told}") from None
 
     def __getitem__(self, name: str) -> JsonValue:
         return get_item(self, name)

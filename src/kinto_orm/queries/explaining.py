@@ -13,7 +13,6 @@ from kinto_orm.queries.positions import Start
 from kinto_orm.queries.prefetching import Followed
 from kinto_orm.wire.scope import Scope
 
-
 _HOW_TO_ASK = (
     "limit(20).all() asks for its first objects, and shows them; explain() says what it sends"
 )
