@@ -42,6 +42,7 @@ LANGUAGES = {"python", "bash", "ini", "text"}
 
 # What the pages name, and no machine has: a server of one's own, a directory and a file.
 SERVER = "https://kinto.example/v1"
+STARTED = "http://localhost:8888/v1"
 KVPIO = "kvp+https://api.kvp.io"
 DIRECTORY = "local:///var/lib/todo"
 FILE = "sqlite:///todo.db"
@@ -95,7 +96,7 @@ def places(
     embedded.flush()
     kvpio = f"kvp+{url.removesuffix('/v1')}"
     local, file = f"local://{directory}/todo", f"sqlite:///{tmp_path}/todo.db"
-    return {SERVER: url, KVPIO: kvpio, DIRECTORY: local, FILE: file}
+    return {SERVER: url, STARTED: url, KVPIO: kvpio, DIRECTORY: local, FILE: file}
 
 
 def name(page: Path) -> str:

@@ -315,6 +315,8 @@ def put(
         if error.status != 412 or not precondition:
             name_fields(stored, error, data)
             raise
+        if "If-None-Match" in precondition and not error.lost:
+            error.args = (f"{error} {_existing(stored)}",)
         answer = yield from _after_412(stored, place, error, data, wanted)
     else:
         answer = reply.object
@@ -330,6 +332,13 @@ def _if_seen(stored: Stored) -> dict[str, str]:
     """The precondition of a forced write: that there is what was seen, if anything was."""
     seen = state_of(stored).seen
     return {} if seen is None else if_match(seen)
+
+
+def _existing(stored: Stored) -> str:
+    update, replace = (
+        call_of(stored, f"save({how})") for how in ('existing="update"', "force=True")
+    )
+    return f"To save over what is there, call {update}; {replace} replaces it."
 
 
 def _after_412(
