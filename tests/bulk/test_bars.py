@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import builtins
+import io
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -135,3 +136,31 @@ async def test_what_is_no_progress(session: AnySession) -> None:
     with pytest.raises(InvalidData, match="progress must be True or a function, not 'yes'"):
         await do(session.save_all, [*todos()], progress="yes")
     assert await do(Todo.find().count) == 0
+
+
+class Broken(io.StringIO):
+    """Nobody reads it any more."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
+def closed() -> io.StringIO:
+    stream = io.StringIO()
+    stream.close()
+    return stream
+
+
+@pytest.mark.usefixtures("line")
+@pytest.mark.parametrize("stream", [Broken, closed])
+async def test_work_does_not_end_because_its_bar_cannot_be_drawn(
+    session: AnySession,
+    stream: Callable[[], io.StringIO],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The summary is there, and standard output is what it was."""
+    monkeypatch.setattr(sys, "stderr", stream())
+    summary = await do(session.save_all, todos(), progress=True)
+    print(summary.created)
+    assert capsys.readouterr().out == "60\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from typing import Any
 
 import pytest
@@ -195,6 +196,46 @@ def test_what_cannot_be_sent_is_refused(method: Any, path: Any) -> None:
         with pytest.raises(InvalidData):
             session.request(method, path)
         assert server.received == []
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"headers": {"Authorization": f"Bearer {SECRET}\n"}},
+        {"headers": {"X": "\u20ac"}},
+        {"headers": {"X": "\ud800"}},
+        {"headers": {"X": "a\r\nB: c"}},
+        {"headers": {"X": 5}},
+        {"headers": {"X": None}},
+        {"headers": {5: "x"}},
+        {"headers": {"": "x"}},
+        {"headers": "x"},
+        {"headers": {"Content-Length": "5"}},
+        {"headers": {"host": "elsewhere.example"}},
+        {"query": {"a": "\ud800"}},
+        {"query": {"\0": "a"}},
+        {"query": {5: "a"}},
+        {"query": {"a": object()}},
+        {"query": "a=b"},
+        {"query": [("a",)]},
+        {"query": 5},
+    ],
+)
+@pytest.mark.parametrize("url", ["memory://tests", None])
+def test_what_a_request_cannot_have_is_refused(url: str | None, given: Any) -> None:
+    """Before anything is sent, and no value of a header is shown: it may be secret."""
+    with FaultyServer(says(200, {})) as server, Session(url or server.url) as session:
+        with pytest.raises((InvalidData, ConfigurationError)) as caught:
+            session.request("GET", "/", **given)
+        assert server.received == []
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+def test_credentials_that_are_no_text() -> None:
+    """They are refused without being shown."""
+    with pytest.raises(ConfigurationError, match="surrogate") as caught:
+        Session("https://kinto.example/v1", auth=("alexis", f"{SECRET}\ud800"))
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH"])

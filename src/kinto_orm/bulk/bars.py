@@ -24,6 +24,37 @@ class Counts(Protocol):
     def counts(self) -> str: ...  # noqa: D102
 
 
+class _Screen:
+    """Standard error, as long as it takes anything: no work ends for want of its bar."""
+
+    def __init__(self) -> None:
+        self._stream = sys.stderr
+        self._is_broken = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write, unless that failed once: nobody reads it, or it was closed."""
+        self._try(lambda: self._stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Let all be seen that was written."""
+        self._try(self._stream.flush)
+
+    def isatty(self) -> bool:
+        """Whether somebody looks at it."""
+        return not getattr(self._stream, "closed", False) and self._stream.isatty()
+
+    def _try(self, act: Callable[[], object]) -> None:
+        if not self._is_broken:
+            try:
+                act()
+            except (OSError, ValueError):
+                self._is_broken = True
+
+
 @contextmanager
 def bar(objects: object, summary: Counts) -> Iterator[Callable[[Counts], object]]:
     """Show a bar while the block runs: by Rich or tqdm where one is installed, else a line.
@@ -67,7 +98,8 @@ def _by_rich(size: int | None) -> Iterator[Draw]:
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), counts)
     # What the program prints stays where it belongs.
     streams: Any = {"redirect_stdout": False, "redirect_stderr": False}
-    with Progress(*columns, console=Console(stderr=True), **streams) as progress:
+    screen: Any = _Screen()
+    with Progress(*columns, console=Console(file=screen), **streams) as progress:
         task = progress.add_task("", total=size)
         yield lambda done, said: progress.update(task, completed=done, description=said)
 
@@ -76,7 +108,7 @@ def _by_rich(size: int | None) -> Iterator[Draw]:
 def _by_tqdm(size: int | None) -> Iterator[Draw]:
     from tqdm.auto import tqdm
 
-    with tqdm(total=size, file=sys.stderr) as shown:
+    with tqdm(total=size, file=_Screen()) as shown:
 
         def draw(done: int, said: str) -> None:
             shown.set_postfix_str(said, refresh=False)
@@ -89,17 +121,18 @@ def _by_tqdm(size: int | None) -> Iterator[Draw]:
 def _plainly(size: int | None) -> Iterator[Draw]:
     """A line that is written again and again at a terminal, and once elsewhere."""
     line = ""
-    is_seen = sys.stderr.isatty()
+    screen: Any = _Screen()
+    is_seen = screen.isatty()
     of_all = "" if size is None else f" of {size}"
 
     def draw(done: int, said: str) -> None:
         nonlocal line
         line = f"{done}{of_all}: {said}".ljust(len(line))
         if is_seen:
-            print(f"\r{line}", end="", file=sys.stderr, flush=True)
+            print(f"\r{line}", end="", file=screen, flush=True)
 
     try:
         yield draw
     finally:
         if line:
-            print(f"\r{line}" if is_seen else line, file=sys.stderr, flush=True)
+            print(f"\r{line}" if is_seen else line, file=screen, flush=True)

@@ -115,7 +115,14 @@ def _text_of(secret: object) -> object:
 def _bytes_of(secret: Secret) -> bytes:
     # Kinto reads credentials as UTF-8; requests would write str as latin-1.
     text = secret.get_secret_value() if isinstance(secret, SecretStr) else secret
-    return text if isinstance(text, bytes) else text.encode()
+    try:
+        return text if isinstance(text, bytes) else text.encode()
+    except UnicodeEncodeError:
+        # Not its cause: that shows the text.
+        raise ConfigurationError(
+            "the user or the password in auth has half of a surrogate pair in it, which is no "
+            "Unicode character"
+        ) from None
 
 
 def constant_headers(
