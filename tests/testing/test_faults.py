@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
+from asyncio import Event, TaskGroup, gather
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -135,6 +139,78 @@ async def test_a_true_conflict(session: AnySession) -> None:
             todo.save()
 
 
+@pytest.mark.parametrize("lasting", [False, True])
+async def test_what_the_function_sends_meets_nothing(session: AnySession, lasting: bool) -> None:
+    """Neither what it came from, nor what is for the next request of the program."""
+    todo = await do(Todo(title="x").save)
+    patched: list[str] = []
+
+    def act() -> Any:
+        patched.append("theirs")
+        if isinstance(session, AsyncSession):
+            return gather(*[Todo.apatch(todo.id, title=each) for each in ("theirs", "theirs")])
+        return Todo.patch(todo.id, title="theirs")
+
+    with Faults(session) as faults:
+        if lasting:
+            faults.every(meanwhile(act, refuse(403)), to="PATCH")
+        else:
+            faults.next(meanwhile(act), refuse(403), to="PATCH")
+            await do(Todo.patch, todo.id, title="mine")
+        with pytest.raises(Forbidden):
+            await do(Todo.patch, todo.id, title="mine, too")
+        assert patched == ["theirs"]
+        assert (await do(Todo.get, todo.id)).title == ("theirs" if lasting else "mine")
+        theirs = 2 if isinstance(session, AsyncSession) else 1
+        assert len(faults.sent) == theirs + (2 if lasting else 3)
+
+
+async def test_others_meet_it_while_the_function_is_awaited() -> None:
+    """Only what it sends itself is left out, not what other tasks send at that time."""
+    begun, over = Event(), Event()
+
+    async def act() -> None:
+        begun.set()
+        await over.wait()
+
+    async with AsyncSession("memory://", retry=None) as session:
+        await session.server_info()
+        with Faults(session) as faults:
+            faults.next(meanwhile(act), refuse(400), to="write")
+            async with TaskGroup() as tasks:
+                first = tasks.create_task(Todo(title="x").asave())
+                await begun.wait()
+                with pytest.raises(InvalidData):
+                    await Todo(title="y").asave()
+                over.set()
+            assert (await first).title == "x"
+
+
+def test_a_function_that_fails_leaves_nothing_behind() -> None:
+    """Its error is told, and the next request meets what is for it."""
+    with Session("memory://", retry=None) as session, Faults(session) as faults:
+        faults.next(meanwhile(lambda: 1 / 0), refuse(403))
+        with pytest.raises(ZeroDivisionError):
+            session.server_info()
+        with pytest.raises(Forbidden):
+            session.server_info()
+
+
+def test_a_function_may_have_faults_of_its_own() -> None:
+    """They are begun in it, so that what it sends is to meet them."""
+
+    def act() -> None:
+        with Faults(session) as own:
+            own.next(refuse(401))
+            with pytest.raises(Unauthorized):
+                session.server_info()
+
+    with Session("memory://", retry=None) as session, Faults(session) as faults:
+        faults.every(meanwhile(act, refuse(403)))
+        with pytest.raises(Forbidden):
+            session.server_info()
+
+
 async def test_another_writer_and_a_lost_answer(session: AnySession) -> None:
     """A function that blocks serves on both; what becomes of the request then may be a fault."""
     todo = await do(Todo(title="x").save)
@@ -262,15 +338,78 @@ def test_misuse_is_told() -> None:
         Faults()
     with pytest.raises(ConfigurationError, match="is no Session"):
         Faults("memory://")  # type: ignore[arg-type]
-    with pytest.raises(ConfigurationError, match="gateway"):
-        refuse(502)
-    with pytest.raises(ConfigurationError, match="0 or more"):
-        delay(-1)
     with Session("memory://") as session:
         faults = Faults(session)
         for tell in (faults.next, faults.every):
             with pytest.raises(ConfigurationError, match="with Faults"):
                 tell(cut())
+
+
+NUMBERS: list[Any] = [-1, math.nan, math.inf, "1", True, [1]]
+
+
+@pytest.mark.parametrize(
+    ("make", "given", "told"),
+    [
+        *[(delay, each, r"delay\(.*0 or more") for each in [*NUMBERS, None]],
+        *[
+            (lambda it: refuse(503, retry_after=it), each, r"retry_after=.*0 or")
+            for each in NUMBERS
+        ],
+        *[(gateway, each, r"gateway\(502\)") for each in [*NUMBERS, 0, 99, 199, 600, 502.0, None]],
+        *[(refuse, each, "gateway") for each in [*NUMBERS, 0, 502, 503.0, None]],
+        *[(meanwhile, each, r"meanwhile\(function\)") for each in [5, None, "x", cut()]],
+        *[
+            (lambda it: meanwhile(print, it), each, r"meanwhile\(function, cut")
+            for each in (5, "x")
+        ],
+        (lambda it: meanwhile(print, it), time_out, r"write time_out\(\)"),
+    ],
+)
+def test_what_is_no_fault_is_refused_where_it_is_made(
+    make: Callable[[Any], Fault], given: Any, told: str
+) -> None:
+    """With what to write instead."""
+    with pytest.raises(ConfigurationError, match=told):
+        make(given)
+
+
+@pytest.mark.parametrize("verb", ["next", "every"])
+@pytest.mark.parametrize(
+    ("given", "where", "told"),
+    [
+        ([cut], {}, r"write .*cut\(\)"),
+        ([refuse], {}, r"write .*refuse\(503\)"),
+        (["x"], {}, r"a str .*cut\(\)"),
+        ([None], {}, r"a NoneType .*cut\(\)"),
+        ([503], {}, r"an? int .*refuse\(503\)"),
+        ([cut()], {"to": "writes"}, "'writes'.*any, read, write, GET, HEAD, PUT, PATCH, POST"),
+        ([cut()], {"to": "patch"}, "PATCH"),
+        ([cut()], {"to": None}, "PATCH"),
+        ([cut()], {"to": ["GET"]}, "PATCH"),
+        ([cut()], {"path": 5}, r"path=5.*\*/collections"),
+        ([cut()], {"path": None}, r"path=None.*\*/collections"),
+        ([cut()], {"path": "collections/todos"}, r"path='coll.*\*/collections"),
+        ([cut()], {"path": ""}, r"path=''.*\*/collections"),
+    ],
+)
+def test_what_nothing_can_meet_is_refused(
+    verb: str, given: list[Any], where: dict[str, Any], told: str
+) -> None:
+    """At once, with what to write instead; nothing of it is left for a request to meet."""
+    with Session("memory://") as session, Faults(session) as faults:
+        with pytest.raises(ConfigurationError, match=told):
+            getattr(faults, verb)(*given, **where)
+        session.server_info()
+
+
+def test_next_needs_a_fault() -> None:
+    """Without one, nothing would be met."""
+    with Session("memory://") as session, Faults(session) as faults:
+        with pytest.raises(ConfigurationError, match=r"next\(cut\(\)"):
+            faults.next()
+        with pytest.raises(ConfigurationError, match="str"):
+            faults.next(cut(), "x")  # type: ignore[arg-type]
 
 
 # The fixture

@@ -13,20 +13,21 @@ reached over HTTP. All above, such as attempts, waiting and errors, is what it a
 from __future__ import annotations
 
 import json
-import math
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias, get_args
 
 from requests.structures import CaseInsensitiveDict
 
 from kinto_orm.errors import ConfigurationError, ConnectFailed, Timeout, TransportError
 from kinto_orm.testing.interposing import AwaitedInterposed, Interposed
+from kinto_orm.wire.clock import is_seconds
 from kinto_orm.wire.flows import Flow, Pause, calling
 from kinto_orm.wire.forking import renew_in_children
 from kinto_orm.wire.messages import Reply, Request
@@ -60,8 +61,12 @@ _REFUSALS = {
     500: (999, "A programmatic error occured, developers have been informed."),
     503: (201, "Service temporary unavailable due to overloading, please retry later."),
 }
+_WRITTEN = ("cut()", "time_out()", "delay(1)", "gateway()", "refuse(503)", "meanwhile(function)")
 _JSON = "application/json"
 _PAGE = b"<html><head><title>Gateway</title></head><body><h1>Please log in</h1></body></html>"
+
+# How many functions of `meanwhile` this is within: a task or a thread of a pool has its own.
+_within: ContextVar[int] = ContextVar("kinto_orm_meanwhile", default=0)
 
 
 @dataclass(frozen=True)
@@ -136,8 +141,7 @@ def delay(seconds: float) -> Fault:
     Raises:
         ConfigurationError: It is no such number.
     """
-    if not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
-        raise ConfigurationError(f"delay({seconds!r}): a number of seconds is needed, 0 or more")
+    _check_seconds(f"delay({seconds!r})", seconds)
 
     def play(request: Request) -> Flow[Reply]:
         reply: Reply = yield request
@@ -153,7 +157,14 @@ def gateway(status: int = 502, *, done: bool = False) -> Fault:
     Args:
         status: The HTTP status; 200 is a portal that wants a login.
         done: Whether the server does the work before: the gateway lost its answer.
+
+    Raises:
+        ConfigurationError: There is no answer of this status.
     """
+    if not isinstance(status, int) or not 200 <= status <= 599:
+        raise ConfigurationError(
+            f"gateway({status!r}): an HTTP status is needed, from 200 to 599, as in gateway(502)"
+        )
 
     def play(request: Request) -> Flow[Reply]:
         if done:
@@ -172,18 +183,19 @@ def refuse(status: int, *, retry_after: float | None = None) -> Fault:
 
     Args:
         status: 400, 401, 403, 404, 405, 409, 410, 412, 413, 429, 500 or 503.
-        retry_after: Seconds of the header Retry-After; None for no header.
+        retry_after: Seconds of the header Retry-After, 0 or more; None for no header.
 
     Raises:
-        ConfigurationError: Kinto does not answer with this status.
+        ConfigurationError: Kinto does not answer with this status, or it is no such number.
     """
-    if status not in _REFUSALS:
+    if not isinstance(status, int) or status not in _REFUSALS:
         known = ", ".join(map(str, _REFUSALS))
         raise ConfigurationError(
-            f"refuse({status!r}): Kinto refuses with {known}; for what a gateway answers write "
-            f"gateway({status!r})"
+            f"refuse({status!r}): Kinto refuses with {known}; a gateway does with gateway(502)"
         )
-    headers = {} if retry_after is None else {"Retry-After": f"{retry_after:g}"}
+    if retry_after is not None:
+        _check_seconds(f"refuse({status}, retry_after={retry_after!r})", retry_after)
+    headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
 
     def play(request: Request) -> Flow[Reply]:
         yield from ()
@@ -198,12 +210,22 @@ def meanwhile(act: Callable[[], object], then: Fault | None = None) -> Fault:
 
     Args:
         act: A function without arguments, for an AsyncSession also a coroutine function. It may use
-            the session itself.
+            the session itself: what it sends meets no fault, but those begun in it.
         then: What becomes of the request afterwards; None for nothing special.
+
+    Raises:
+        ConfigurationError: It is no function, or `then` no fault.
     """
+    if not callable(act):
+        raise ConfigurationError(
+            f"meanwhile() needs a function, not a {type(act).__name__}: write meanwhile(function), "
+            "without calling it"
+        )
+    if then is not None:
+        _check_fault(then, "meanwhile(function, cut())")
 
     def play(request: Request) -> Flow[Reply]:
-        yield from calling(act, "the function of meanwhile()")
+        yield from _apart(calling(act, "the function of meanwhile()"))
         if then is not None:
             return (yield from then.play(request))
         reply: Reply = yield request
@@ -211,6 +233,31 @@ def meanwhile(act: Callable[[], object], then: Fault | None = None) -> Fault:
 
     more = "" if then is None else f", {then!r}"
     return Fault(f"meanwhile({getattr(act, '__name__', act)}{more})", play)
+
+
+def _apart(flow: Flow[object]) -> Flow[None]:
+    """Let nothing that is sent in this flow meet the faults that it is part of."""
+    token = _within.set(_within.get() + 1)
+    try:
+        yield from flow
+    finally:
+        _within.reset(token)
+
+
+def _check_seconds(call: str, given: object) -> None:
+    if isinstance(given, bool) or not (given == 0 or is_seconds(given)):
+        raise ConfigurationError(f"{call}: a number of seconds is needed, 0 or more")
+
+
+def _check_fault(given: object, example: str) -> None:
+    """Refuse what is no fault, such as a function that was to be called."""
+    if isinstance(given, Fault):
+        return
+    shown, written = f"a {type(given).__name__}", ", ".join(_WRITTEN)
+    for call in _WRITTEN:
+        if call.partition("(")[0] == getattr(given, "__name__", ""):
+            shown, example = "a function that is not called", call
+    raise ConfigurationError(f"{shown} is no fault: write {example}; faults are {written}")
 
 
 def refusal(
@@ -259,6 +306,19 @@ class _Rule:
     to: To
     path: str
 
+    def __post_init__(self) -> None:
+        _check_fault(self.fault, "cut()")
+        if self.to not in get_args(To):
+            raise ConfigurationError(
+                f"to={self.to!r} is no kind of request: write one of {', '.join(get_args(To))}"
+            )
+        # A path begins with a slash: nothing else could ever be met.
+        if not isinstance(self.path, str) or not self.path.startswith(("/", "*", "?", "[")):
+            raise ConfigurationError(
+                f"path={self.path!r} is no path below the server's URL: write one such as "
+                '"/buckets/work" or "*/collections/todos/*"'
+            )
+
     def meets(self, request: Request) -> bool:
         kind = "read" if request.method in ("GET", "HEAD") else "write"
         return self.to in ("any", kind, request.method) and fnmatchcase(request.path, self.path)
@@ -279,7 +339,8 @@ class Faults:
 
     Attributes:
         sent: What was sent in the block, each attempt of its own: "PUT /buckets/work". What met a
-            fault is in it, whether the server saw it or not.
+            fault is in it, whether the server saw it or not, and what a function of `meanwhile`
+            sent.
 
     Raises:
         ConfigurationError: No session is given, or something else.
@@ -295,6 +356,7 @@ class Faults:
         self.sent: list[str] = []
         self._sessions = sessions
         self._stack: ExitStack | None = None
+        self._began_within = 0
         self._next: list[_Rule] = []
         self._every: list[_Rule] = []
         self.after_fork()
@@ -318,11 +380,15 @@ class Faults:
                 "*/collections/todos/*".
 
         Raises:
-            ConfigurationError: The `with` block has not begun, or is over.
+            ConfigurationError: The `with` block has not begun, or is over; no fault is given, or
+                what no request can meet.
         """
         self._check_entered()
+        if not faults:
+            raise ConfigurationError("next() needs a fault: write next(cut())")
+        rules = [_Rule(each, to, path) for each in faults]
         with self._lock:
-            self._next += [_Rule(each, to, path) for each in faults]
+            self._next += rules
 
     def every(self, fault: Fault, *, to: To = "any", path: str = "*") -> None:
         """Let each request meet this fault, until `clear()` or the end of the block.
@@ -333,11 +399,12 @@ class Faults:
             path: As in `next`.
 
         Raises:
-            ConfigurationError: The `with` block has not begun, or is over.
+            ConfigurationError: As in `next`.
         """
         self._check_entered()
+        rule = _Rule(fault, to, path)
         with self._lock:
-            self._every.append(_Rule(fault, to, path))
+            self._every.append(rule)
 
     def clear(self) -> None:
         """Let later requests meet nothing; also what was to be met next."""
@@ -351,6 +418,7 @@ class Faults:
                 around = AwaitedInterposed if awaits else Interposed
                 stack.enter_context(connection.through(partial(around, treat=self._treat)))
             self._stack = stack.pop_all()
+        self._began_within = _within.get()
         return self
 
     def __exit__(self, kind: object, *rest: object) -> None:
@@ -370,6 +438,8 @@ class Faults:
     def _treat(self, request: Request) -> Flow[Reply] | None:
         with self._lock:
             self.sent.append(f"{request.method} {request.path}")
+            if _within.get() > self._began_within:
+                return None
             rule = next((each for each in self._next if each.meets(request)), None)
             if rule is not None:
                 self._next.remove(rule)
