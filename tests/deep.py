@@ -28,8 +28,13 @@ def text_of(levels: int) -> str:
 
 def put_nested(session: Session, id: str, levels: int, collection: str = "todos") -> None:
     """Another client stores a record whose field `v` has so many levels."""
+    put_text(session, id, text_of(levels), collection)
+
+
+def put_text(session: Session, id: str, text: str, collection: str) -> None:
+    """Another client stores a record whose field `v` is this JSON."""
     path = f"/buckets/{session.bucket}/collections/{collection}/records/{id}"
-    body = f'{{"data": {{"v": {text_of(levels)}}}}}'
+    body = f'{{"data": {{"v": {text}}}}}'
     headers = {"Content-Type": "application/json"}
     url = f"{session.server_url}{path}"
     httpx.put(url, content=body, headers=headers, auth=_USER).raise_for_status()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deep import nested, put_nested
+from deep import nested, put_nested, put_text
 from kinto_orm import Bucket, Session
 from kinto_orm.server import open_memory, serve
 from program import Ran, filled, in_process
@@ -90,6 +90,40 @@ def test_it_is_looked_past(deep: Session, no_profile: None) -> None:
     ran = run(deep, "models", "todos")
     assert "class Todo" in ran.out
     assert "left out" in ran.err
+
+
+@pytest.mark.parametrize("levels", [101, 150, 202])
+@pytest.mark.parametrize("opened", ["[", '{"a":'])
+def test_what_is_no_model(deep: Session, no_profile: None, levels: int, opened: str) -> None:
+    """What is loaded, and nested too deeply for classes of it, is named; all else is written."""
+    deep.request("PUT", "/buckets/deep/collections/odd", json={})
+    put_text(deep, "ok", "1", "odd")
+    closed = "]" if opened == "[" else "}"
+    put_text(deep, "odd", f"{opened * levels}1{closed * levels}", "odd")
+    ran = run(deep, "models", "odd")
+    deep.request("DELETE", "/buckets/deep/collections/odd")
+    assert ran.status == 0
+    assert "v: int" in ran.out
+    (line,) = ran.err.splitlines()
+    assert line.startswith("left out: odd/odd: ")
+
+
+@pytest.mark.parametrize("to", ["-", "file"])
+def test_what_is_no_yaml(deep: Session, no_profile: None, tmp_path: Path, to: str) -> None:
+    """It is named, with the format that takes it; a file that was there stays."""
+    put_nested(deep, "deeper", 400)
+    file = tmp_path / "was.yaml"
+    file.write_text("as it was")
+    output = to if to == "-" else str(file)
+    ran = run(deep, "dump", "--format", "yaml", "--output", output)
+    as_ndjson = run(deep, "dump", "--format", "ndjson")
+    deep.request("DELETE", "/buckets/deep/collections/todos/records/deeper")
+    assert ran.status == 1
+    (line,) = ran.err.splitlines()
+    assert "/buckets/deep/collections/todos/records/deeper" in line
+    assert "--format ndjson" in line
+    assert file.read_text() == "as it was"
+    assert as_ndjson.status == 0
 
 
 def test_it_is_deleted(deep: Session, no_profile: None) -> None:

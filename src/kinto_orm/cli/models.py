@@ -14,6 +14,10 @@ from kinto_orm.cli.modelling.source import Module
 from kinto_orm.cli.printing import tell
 from kinto_orm.cli.settings import settings_of
 from kinto_orm.cli.wording import said_of
+from kinto_orm.wire.jsonvalues import is_deep
+
+# Each level is a class or a pair of brackets; Python compiles some 200 of these.
+_MOST_LEVELS = 100
 
 
 def models(
@@ -55,5 +59,16 @@ def _add(module: Module, collection: Collection, session: Session, sample: int) 
     inside = session.scoped(collection=collection.id)
     looked_at = inside.find(Record).on_invalid(lambda _, error: tell(f"left out: {said_of(error)}"))
     for record in looked_at.limit(sample) if sample else ():
-        shape.widen(record.model_dump(mode="json", by_alias=True))
+        data = record.model_dump(mode="json", by_alias=True)
+        if is_deep(data, _MOST_LEVELS):
+            tell(_too_deep(collection.id, record.id))
+        else:
+            shape.widen(data)
     module.add(collection.id, shape, has_schema=schema is not None)
+
+
+def _too_deep(collection: str, id: str) -> str:
+    return (
+        f"left out: {collection}/{id}: its lists and objects are nested deeper than {_MOST_LEVELS} "
+        "levels, which is no model; a field of the type JsonValue takes them"
+    )

@@ -62,7 +62,8 @@ class RestorePlan(Plan):
         dry_run: Whether nothing was written.
         changes: What was created, updated and deleted, or would be.
         unknown: Paths of what was there, and changed since, where the history does not reach back
-            to the time. It was left as it is.
+            to the time. It was left as it is. Where the history cannot be loaded, so was the
+            object, and it is in `failed`.
         left: Paths of collections that were not there: their records are deleted, and they stay,
             for Kinto would delete with them what somebody writes at the same time.
     """
@@ -187,7 +188,10 @@ class _PutsBack:
         try:
             entries = yield from self._then.last_entries(uris)
         except KintoError as error:
-            return [self._failing(self._path_of(uri), error) for uri, _ in objects]
+            jobs = [self._failing(self._path_of(uri), error) for uri, _ in objects]
+            for each in jobs:
+                each.sent = True
+            return jobs
         return [self._job(uri, each, entries.get(uri)) for uri, each in objects]
 
     def _path_of(self, uri: str) -> str:
@@ -199,12 +203,13 @@ class _PutsBack:
         def fail() -> Flow[Done]:
             raise again(error, f"cannot restore {path or 'the bucket'}: {error}")
 
-        job = Job(Outcome("save", path), fail)
-        job.sent = True
-        return job
+        return Job(Outcome("save", path), fail)
 
     def _job(self, uri: str, trace: Trace, entry: HistoryEntry | None) -> Job:
         path = self._path_of(uri)
+        unfit = trace.error if entry is None else self._then.unfit.get(entry.id, trace.error)
+        if unfit is not None:
+            return self._failing(path, unfit)
         if trace.was_there and entry is None:
             self._plan.unknown.append(path)
             return Job(Outcome("save", path), _skipping)

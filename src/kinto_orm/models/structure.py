@@ -82,8 +82,9 @@ class Bucket(Resource):
         empty: `left` has them. What is as it was is not written. Hooks of models are not called.
 
         Each write has a precondition: what somebody else changes while this goes on stays, and is
-        a Conflict in `failed`. The paths of what was changed since are kept in memory, the
-        objects are not.
+        a Conflict in `failed`. So is an object that stays because its history cannot be loaded:
+        an InvalidData. The paths of what was changed since are kept in memory, the objects are
+        not.
 
         Args:
             when: Milliseconds, as in `last_modified`, or a datetime.

@@ -11,9 +11,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any
 
-from kinto_orm.errors import BadReply
-from kinto_orm.models.history import HistoryEntry, done_at, history_of_bucket, near, newest_of
+from kinto_orm.errors import BadReply, InvalidData
+from kinto_orm.models.history import (
+    History,
+    HistoryEntry,
+    done_at,
+    history_of_bucket,
+    near,
+    newest_of,
+)
+from kinto_orm.models.loading import loader_of
 from kinto_orm.queries.conditions import Condition, col
 from kinto_orm.queries.pager import Page, Pages, reading_all
 from kinto_orm.wire.flows import ANEW, Flow
@@ -37,6 +46,7 @@ class Trace:
         last_modified: The object's timestamp by its last entry, in milliseconds.
         seen_at: The timestamp of that entry; all entries of a bucket share one clock.
         emptied_at: The same of the last deletion of a collection; None where there was none.
+        error: Why one of its entries cannot be loaded; None where all can be.
     """
 
     kind: str
@@ -45,6 +55,7 @@ class Trace:
     last_modified: int
     seen_at: int
     emptied_at: int | None = None
+    error: InvalidData | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +66,13 @@ class Then:
         scope: Where.
         bucket: Its real id.
         when: Milliseconds.
+        unfit: Why entries cannot be loaded, by their ids.
     """
 
     scope: Scope
     bucket: str
     when: int
+    unfit: dict[str, InvalidData] = field(default_factory=dict, repr=False, compare=False)
     _known: dict[str, HistoryEntry] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -92,6 +105,8 @@ class Then:
         """Note an entry; those that were noted are newer, and the first until then is the last."""
         if not self._was_by_then(entry):
             _note(traces, entry)
+            if entry.id in self.unfit:
+                traces[entry.object_uri].error = self.unfit[entry.id]
             return
         done.add(entry.object_uri)
         if entry.object_uri in traces:
@@ -135,7 +150,7 @@ class Then:
         """The timestamp of the last creation of a collection until then; 0 where none is known."""
         created = HistoryEntry.action == "create"
         this = HistoryEntry.object_uri == collection
-        history = yield from history_of_bucket(self.scope, self.bucket)
+        history = yield from self._history()
         found = yield from reading_all(history.where(this, created, self._until()))
         made = (each.last_modified or 0 for each in found if self._was_by_then(each))
         return next(made, 0)
@@ -161,16 +176,35 @@ class Then:
         """The last entry of each of these objects until then, by its path; it is not kept then."""
         found = {uri: self._known.pop(uri, None) for uri in uris}
         known = {uri: entry for uri, entry in found.items() if entry is not None}
-        history = yield from history_of_bucket(self.scope, self.bucket)
+        history = yield from self._history()
         rest = [uri for uri in found if uri not in known]
         asked = history.where(self._until())
         return known | (yield from newest_of(asked, rest, self._was_by_then))
+
+    def _history(self) -> Flow[History]:
+        history = yield from history_of_bucket(self.scope, self.bucket)
+        return history.on_invalid(self._bare)
+
+    def _bare(self, raw: dict[str, Any], error: InvalidData) -> HistoryEntry:
+        """An entry without what it shows, which cannot be loaded: which object, and when.
+
+        Raises:
+            InvalidData: It does not say that either.
+        """
+        target = raw.get("target")
+        data = target.get("data") if isinstance(target, dict) else None
+        if not isinstance(data, dict):
+            raise error
+        stamp = {"last_modified": data.get("last_modified")}
+        entry = loader_of(HistoryEntry).of(raw | {"target": {"data": stamp}})
+        self.unfit[entry.id] = error
+        return entry
 
     def _until(self) -> Condition:
         return near(self.when)[1]
 
     def _entries(self, *conditions: Condition) -> Flow[Pages[Page[HistoryEntry]]]:
-        history = yield from history_of_bucket(self.scope, self.bucket)
+        history = yield from self._history()
         return (yield from history.where(*conditions).page_size(_ENTRIES_IN_A_PAGE).opening())
 
 

@@ -24,6 +24,10 @@ class Unreadable(KintoError):
     """A file is no dump, or was cut; the message says in which line."""
 
 
+class Unwritable(KintoError):
+    """A format cannot have this object; the message says which one can."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """An object of a dump.

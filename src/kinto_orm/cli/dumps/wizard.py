@@ -26,7 +26,7 @@ from typing import IO, Any
 
 import yaml
 
-from kinto_orm.cli.dumps.entries import Entry, Parts, Unreadable
+from kinto_orm.cli.dumps.entries import Entry, Parts, Unreadable, Unwritable
 from kinto_orm.cli.dumps.ndjson import is_access
 from kinto_orm.cli.failing import Misuse
 from kinto_orm.cli.targets import path_of
@@ -135,11 +135,22 @@ class Writer:
         self._is_empty = True
 
     def write(self, entry: Entry) -> None:
-        """Write an object, beneath those that it lives in."""
-        self._go_to([part for step in entry.target.steps for part in step if part is not None])
+        """Write an object, beneath those that it lives in.
+
+        Raises:
+            Unwritable: It is nested too deeply for the writer of YAML.
+        """
         # Without permissions kinto-wizard fails; empty ones say nothing.
         content = {"data": entry.data, "permissions": entry.permissions or {}}
-        self._lines(_dumped(content), len(self._open))
+        try:
+            text = _dumped(content)
+        except RecursionError:
+            raise Unwritable(
+                f"{entry.target} cannot be written as YAML: its lists and objects are nested too "
+                "deeply. Dump it as NDJSON: --format ndjson"
+            ) from None
+        self._go_to([part for step in entry.target.steps for part in step if part is not None])
+        self._lines(text, len(self._open))
 
     def close(self) -> None:
         """End the file, with the line by which one knows that nothing is missing."""
