@@ -31,7 +31,7 @@ def put_nested(session: Session, id: str, levels: int, collection: str = "todos"
     put_text(session, id, text_of(levels), collection)
 
 
-def put_text(session: Session, id: str, text: str, collection: str) -> None:
+def put_text(session: Session, id: str, text: str, collection: str = "todos") -> None:
     """Another client stores a record whose field `v` is this JSON."""
     path = f"/buckets/{session.bucket}/collections/{collection}/records/{id}"
     body = f'{{"data": {{"v": {text}}}}}'

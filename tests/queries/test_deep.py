@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
+from pydantic import JsonValue
 
-from deep import nested, put_nested
+from deep import nested, put_nested, put_text
 from kinto_orm import Bucket, Collection, InvalidData, Record, Session
 from kinto_orm.server import open_memory, serve
 
@@ -66,6 +67,42 @@ def test_what_others_wrote_deeper(session: Session, deep: str, levels: int) -> N
     assert [each.id for each in Record.find().only("id")] == ["a", "deep", "z"]
     path = "/buckets/deep/collections/todos/records/deep"
     assert session.request("GET", path).json["data"]["v"] == nested(levels)
+
+
+@pytest.mark.parametrize("opened", ["[", '{"a":'])
+def test_one_limit(session: Session, opened: str) -> None:
+    """What is loaded whole is loaded with some fields only, and the other way round."""
+    closed = "]" if opened == "[" else "}"
+    fits = []
+    for levels in range(MOST_WRITTEN, 207):
+        put_text(session, "deep", f"{opened * levels}1{closed * levels}")
+        told = [
+            isinstance(caught(ask), InvalidData)
+            for ask in (
+                lambda: session.get(Record, "deep"),
+                lambda: Record.find().all(),
+                lambda: Record.find().only("v").all(),
+                lambda: Deep.find().all(),
+                lambda: Deep.find().only(Deep.v).all(),
+            )
+        ]
+        assert len(set(told)) == 1, levels
+        fits.append(not told[0])
+    session.request("DELETE", "/buckets/deep/collections/todos/records/deep")
+    assert fits[0]
+    assert not fits[-1]
+
+
+class Deep(Record, collection="todos"):
+    v: JsonValue = None
+
+
+def caught(ask: Callable[[], object]) -> Exception | None:
+    try:
+        ask()
+    except InvalidData as error:
+        return error
+    return None
 
 
 @pytest.mark.parametrize("levels", [204, 300, 400])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from typing import Any, Generic, TypeVar, get_args
 
@@ -190,16 +190,8 @@ class Loader(Generic[M]):
         return found["data"], found.get("permissions")
 
     def _parsed(self, reply: Reply) -> dict[str, Any]:
-        """What a reply about one object says.
-
-        Pydantic's parser reads as many levels as may be written, and the answer has some more.
-        """
-        try:
-            found: dict[str, Any] = self._single.validate_json(reply.body)
-        except ValidationError as error:
-            if not _is_too_deep(error) or is_deep(reply.object["data"], MOST_LEVELS + _AROUND):
-                raise
-            found = self._single.validate_python(reply.object)
+        """What a reply about one object says."""
+        found: dict[str, Any] = _read(self._single, reply.body, lambda: reply.object, around=1)
         return found
 
     def of(self, raw: Mapping[str, Any]) -> M:
@@ -251,7 +243,7 @@ class Loader(Generic[M]):
 
     def _assemble(self, raw: dict[str, Any], validator: SchemaValidator) -> M:
         try:
-            values, extra, given = validator.validate_json(json.dumps(raw))
+            values, extra, given = _read(validator, json.dumps(raw), lambda: raw)
         except ValidationError as error:
             if _is_too_deep(error):
                 raise self._too_deep(raw) from error
@@ -351,6 +343,27 @@ def loader_of(model: type[M]) -> Loader[M]:
 def _compiled(schema: CoreSchema, config: Any = None) -> SchemaValidator:
     # Of a model that was used already Pydantic would take the guarded validator.
     return SchemaValidator(schema, config, _use_prebuilt=False)
+
+
+def _read(
+    validator: SchemaValidator, body: bytes | str, parsed: Callable[[], Any], *, around: int = 0
+) -> Any:
+    """What a validator makes of JSON.
+
+    Pydantic's parser reads as many levels as may be written, and what is read has some more.
+
+    Args:
+        validator: Of what is read.
+        body: That, as JSON.
+        parsed: Gives the same, parsed.
+        around: How many levels it has around the data of an object.
+    """
+    try:
+        return validator.validate_json(body)
+    except ValidationError as error:
+        if not _is_too_deep(error) or is_deep(parsed(), MOST_LEVELS + _AROUND + around):
+            raise
+        return validator.validate_python(parsed())
 
 
 def _is_too_deep(error: ValidationError) -> bool:
