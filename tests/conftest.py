@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
@@ -35,6 +36,11 @@ settings.register_profile(
     "explore", settings.get_profile("same"), max_examples=500, derandomize=False
 )
 settings.load_profile("same")
+
+# A shell lets what it starts in the background ignore Ctrl-C, and that is inherited: by the programs
+# that tests start and interrupt, too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 os.environ.pop("KINTO_ORM_SERVER", None)
 os.environ.pop("KINTO_ORM_AUTH", None)
