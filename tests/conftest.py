@@ -37,8 +37,8 @@ settings.register_profile(
 )
 settings.load_profile("same")
 
-# A shell lets what it starts in the background ignore Ctrl-C, and that is inherited: by the programs
-# that tests start and interrupt, too.
+# A shell lets what it starts in the background ignore Ctrl-C. The programs that tests start and
+# interrupt would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

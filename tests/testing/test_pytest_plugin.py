@@ -224,6 +224,7 @@ def test_nothing_is_left(kinto_session: Session, run: str) -> None:
 def test_times_grow_when_everything_is_deleted(backend: Backend) -> None:
     """What comes later is later, though the server was ahead of the clock, as after many writes."""
     with opened(backend) as server, backend.session() as session:
+        server.flush()  # nothing is left of a test that wrote years ahead
         note = Note(text="x").save()
         ahead = time.time_ns() // 1_000_000 + 900
         session.request("PUT", note.uri, json={"data": {"text": "y", "last_modified": ahead}})
