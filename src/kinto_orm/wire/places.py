@@ -93,9 +93,9 @@ def bucket_id(scope: Scope, bucket: str | None = None) -> Flow[str]:
     )
     if info.user is None:
         raise Unauthorized(
-            "the bucket 'default' belongs to a user, and the server recognises none: check "
-            "the session's user name and password, or its token. To go on without a user, name a "
-            'bucket: Session(..., bucket="blog")',
+            "the bucket 'default' belongs to a user, and the server recognises none (is the "
+            "name, the password or the token wrong?): check the session's auth, or name a bucket: "
+            'Session(..., bucket="blog")',
             status=401,
         )
     own = info.user.get("bucket")
