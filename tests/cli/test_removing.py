@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from requests import PreparedRequest
@@ -64,8 +65,9 @@ def test_all_buckets_stay(program_session: Session, program: Run, path: str) -> 
 
 
 def test_the_personal_bucket(program_session: Session, program: Run) -> None:
-    program("put", "/buckets/default/collections/mine", "{}")
-    assert program("rm", "/buckets/default/collections/mine").status == 0
+    mine = f"/buckets/default/collections/{uuid4()}"
+    assert program("put", mine, "{}").status == 0
+    assert program("rm", mine).status == 0
 
 
 def test_a_wrong_line_ends_it(program_session: Session, program: Run) -> None:
