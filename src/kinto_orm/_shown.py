@@ -14,7 +14,7 @@ from datetime import date, time, timedelta
 from decimal import Decimal
 from html import escape
 from itertools import islice
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import UUID
 
 T = TypeVar("T")
@@ -220,8 +220,9 @@ class Shown:
 
     __slots__ = ()
 
-    def __kinto_table__(self) -> Table:
-        raise NotImplementedError
+    if TYPE_CHECKING:
+
+        def __kinto_table__(self) -> Table: ...
 
     def _repr_html_(self) -> str:
         return html_of(self.__kinto_table__())

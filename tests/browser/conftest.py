@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,15 +11,14 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from browser.chromium import MISSING, find
-from kinto_orm import Bucket, Collection, Session
-from kinto_orm.server import open_memory, serve
 from web_page.reader import USER
 from web_page.serving import served
+from web_page.shop import kinto, session
+
+__all__ = ["kinto", "session"]  # the fixtures of both browsers
 
 ROOT = next(each for each in Path(__file__).parents if (each / "pyproject.toml").exists())
 SHOTS = ROOT / "build" / "browser"
-
-_numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
@@ -35,23 +33,6 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=path, args=arguments)
         yield browser
         browser.close()
-
-
-@pytest.fixture(scope="session")
-def kinto() -> Iterator[str]:
-    """A Kinto on a port."""
-    with open_memory() as server, serve(server) as running:
-        yield running.url
-
-
-@pytest.fixture
-def session(kinto: str) -> Iterator[Session]:
-    """What the user of the page has: a bucket of his own with the collection `todos`."""
-    bucket = f"shop{next(_numbers)}"
-    with Session(kinto, auth=USER, bucket=bucket, collection="todos") as session:
-        Bucket(id=bucket).save()
-        Collection(id="todos").save()
-        yield session
 
 
 @pytest.fixture(scope="session")

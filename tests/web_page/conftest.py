@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -10,29 +9,12 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from kinto_orm import Bucket, Collection, Session
-from kinto_orm.server import open_memory, serve
+from kinto_orm import Session
 from kinto_orm.web import app
-from web_page.reader import HERE, USER, Browser
+from web_page.reader import HERE, Browser
+from web_page.shop import kinto, session
 
-_numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="session")
-def kinto() -> Iterator[str]:
-    """A Kinto on a port."""
-    with open_memory() as server, serve(server) as served:
-        yield served.url
-
-
-@pytest.fixture
-def session(kinto: str) -> Iterator[Session]:
-    """What the user of the page has: a bucket of his own with the collection `todos`."""
-    bucket = f"page{next(_numbers)}"
-    with Session(kinto, auth=USER, bucket=bucket, collection="todos") as session:
-        Bucket(id=bucket).save()
-        Collection(id="todos").save()
-        yield session
+__all__ = ["kinto", "session"]  # the fixtures of both browsers
 
 
 @pytest.fixture

@@ -315,9 +315,10 @@ def put(
         if error.status != 412 or not precondition:
             name_fields(stored, error, data)
             raise
+        told = str(error)
         if "If-None-Match" in precondition and not error.lost:
-            error.args = (f"{error} {_existing(stored)}",)
-        answer = yield from _after_412(stored, place, error, data, wanted)
+            told = f"{told} {_existing(stored)}"
+        answer = yield from _after_412(stored, place, error, told, data, wanted)
     else:
         answer = reply.object
         require_id(type(stored), reply, answer["data"], stored.id)
@@ -335,6 +336,7 @@ def _if_seen(stored: Stored) -> dict[str, str]:
 
 
 def _existing(stored: Stored) -> str:
+    """What to do where there is an object already."""
     update, replace = (
         call_of(stored, f"save({how})") for how in ('existing="update"', "force=True")
     )
@@ -345,6 +347,7 @@ def _after_412(
     stored: Stored,
     place: Place,
     error: ResponseError,
+    told: str,
     data: Mapping[str, JsonValue],
     wanted: Mapping[str, list[str]],
 ) -> Flow[dict[str, Any]]:
@@ -362,7 +365,7 @@ def _after_412(
             answer = yield from _what_is_there(stored, place, wanted)
         if answer is not None and fits(stored, answer["data"], data):
             return answer
-    raise conflict_of(stored, str(error), error, place, unconfirmed=lost, same=same)
+    raise conflict_of(stored, told, error, place, unconfirmed=lost, same=same)
 
 
 def _patch(
