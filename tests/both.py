@@ -26,7 +26,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from conftest import Wire
+from conftest import Wire, emptied_by_each_file
 from kinto_orm import AsyncBatch, AsyncKeyValues, AsyncSession, Bucket, KeyNotFound, Query, Session
 from kinto_orm.server import serve
 from kinto_orm.server.named import open_named
@@ -207,7 +207,11 @@ class Place:
 @pytest.fixture(scope="session")
 def served() -> Iterator[str]:
     """The URL of a Kinto in memory that listens on a port."""
-    with open_named("served") as server, serve(server) as listening:
+    with (
+        open_named("served") as server,
+        emptied_by_each_file(server),
+        serve(server) as listening,
+    ):
         yield listening.url
 
 

@@ -8,7 +8,7 @@ import os
 import signal
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -173,12 +173,31 @@ class Backend:
         return f"{prefix}{next(_numbers)}"
 
 
+_shared: list[EmbeddedServer] = []
+
+
+@contextmanager
+def emptied_by_each_file(server: EmbeddedServer) -> Iterator[None]:
+    """Let each file of tests find the server empty."""
+    _shared.append(server)
+    yield
+    _shared.remove(server)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def empty() -> None:
+    """Empty the servers of the whole run: Kinto in memory walks through all that others left."""
+    for server in _shared:
+        server.flush()
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedServer]:
     """A Kinto on PostgreSQL, for the whole run."""
     with (
         tempfile.TemporaryDirectory(prefix="kinto-orm-") as directory,
         open_local(Path(directory) / "data", durable=False) as server,
+        emptied_by_each_file(server),
     ):
         server.url = f"local://{Path(directory).resolve()}/data"  # type: ignore[attr-defined]
         yield server
@@ -187,7 +206,11 @@ def postgres() -> Iterator[EmbeddedServer]:
 @pytest.fixture(scope="session")
 def memory() -> Iterator[Session]:
     """A Kinto in memory, for the whole run."""
-    with closing(Session("memory://tests")) as session:
+    with (
+        open_named("tests") as server,
+        emptied_by_each_file(server),
+        closing(Session("memory://tests")) as session,
+    ):
         yield session
 
 
@@ -196,7 +219,7 @@ def sqlite() -> Iterator[EmbeddedServer]:
     """A Kinto in a file, for the whole run."""
     with tempfile.TemporaryDirectory(prefix="kinto-orm-") as directory:
         path = Path(directory).resolve() / "app.db"
-        with open_sqlite(path, durable=False) as server:
+        with open_sqlite(path, durable=False) as server, emptied_by_each_file(server):
             server.url = f"sqlite:///{path}"  # type: ignore[attr-defined]
             yield server
 

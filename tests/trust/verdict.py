@@ -289,7 +289,7 @@ class Judge:
 
         No fault is armed: when no answer comes then, the machine is slow, and it is tried again.
         """
-        for _ in range(1 if self.operation.appends else 3):
+        for _ in range(1 if self.operation.appends else 10):
             error, result, merged = self._once_more(subject)
             if error is None or not all(isinstance(e, TransportError) for e in leaves(error)):
                 break
