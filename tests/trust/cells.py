@@ -125,6 +125,8 @@ class Laboratory:
             world.close()
 
     def _world(self, operation: Operation, *, patient: bool) -> World:
+        # Kinto in memory walks through all that the cells before left.
+        self._kinto.flush()
         direct = self._direct
         if operation.personal:
             # A personal bucket is the user's only one.
