@@ -1,4 +1,8 @@
-"""Run the fault matrix and print it; `--only operation:fault:number` shows single cells."""
+"""Run the fault matrix and print it.
+
+`--only operation:fault:number` shows single cells. A run that was stopped goes on from what it has
+written: `--json FILE --with FILE`; several files with cells are put together.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +15,10 @@ import traceback
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from fnmatch import fnmatch
+from itertools import product
 from pathlib import Path
 
-from trust import table
+from trust import runs, table
 from trust.cells import Cell, Laboratory, chosen
 from trust.faces import FACES
 from trust.operations import OPERATIONS
@@ -21,7 +26,7 @@ from trust.operations import OPERATIONS
 # Most of the time is spent waiting for timeouts.
 PROCESSES = 3 * (os.cpu_count() or 2)
 
-Entry = dict[str, object]
+Entry = runs.Entry
 
 
 def _entry(cell: Cell, laboratory: Laboratory) -> Entry:
@@ -57,10 +62,14 @@ def row(name: str, session: str, faults: Sequence[str]) -> list[Entry]:
 
 
 def everything(
-    rows: Iterable[tuple[str, str]], processes: int, faults: Sequence[str], written: Path | None
+    rows: Iterable[runs.Row],
+    processes: int,
+    faults: Sequence[str],
+    written: Path | None,
+    known: Iterable[Entry] = (),
 ) -> list[Entry]:
-    """Run all cells of rows, an operation and a session each; several rows at a time."""
-    entries: list[Entry] = []
+    """Run all cells of rows, several rows at a time; the known ones come before them."""
+    entries = list(known)
     with ProcessPoolExecutor(processes) as pool:
         under_way = {pool.submit(row, *each, faults): " on ".join(each) for each in rows}
         for done in as_completed(under_way):
@@ -69,7 +78,7 @@ def everything(
             print(f"{under_way[done]}: {wrong} of {len(cells)} wrong", file=sys.stderr, flush=True)
             entries += cells
             if written:
-                written.write_text(json.dumps(entries, indent=1))
+                runs.keep(entries, written)
     return entries
 
 
@@ -94,7 +103,7 @@ def show(names: list[str], session: str) -> int:
     return wrong
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Read the arguments and run."""
     parser = argparse.ArgumentParser(prog="trust", description=__doc__)
     parser.add_argument("--only", nargs="+", help="cells to show: operation:fault:number")
@@ -103,15 +112,27 @@ def main() -> None:
     parser.add_argument("--faults", nargs="+", default=["*"], help="columns; by default all")
     parser.add_argument("--processes", type=int, default=PROCESSES)
     parser.add_argument("--json", type=Path, help="where to write all cells")
+    parser.add_argument(
+        "--with",
+        dest="known",
+        metavar="FILE",
+        nargs="+",
+        type=Path,
+        default=[],
+        help="cells of earlier runs, as --json writes them: their rows are not run again",
+    )
     parser.add_argument("--write", type=Path, help="the page in which the tables stand")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     sessions = [options.session] if options.session else list(FACES)
     if options.only:
         sys.exit(sum(show(options.only, each) for each in sessions) > 0)
     start = time.monotonic()
     names = options.operations or [each.name for each in OPERATIONS]
-    rows = [(name, session) for name in names for session in sessions]
-    entries = everything(rows, options.processes, options.faults, options.json)
+    known = runs.earlier(options.known)
+    rows = runs.left(product(names, sessions), known)
+    entries = everything(rows, options.processes, options.faults, options.json, known)
+    if options.json:
+        runs.keep(entries, options.json)
     print("\n".join(table.lines(entries)))
     if options.write:
         table.write(options.write, entries)
