@@ -222,7 +222,7 @@ def _with_another(fault: Fault, other: Any, exchange: Exchange) -> None:
     if fault.done:
         exchange.after = other
     else:
-        other()
+        exchange.let(other)
     fault.play(exchange)
 
 

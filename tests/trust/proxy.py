@@ -93,8 +93,13 @@ class Exchange:
     def forward(self) -> Answer:
         """Let the real server do the work; then comes what is to come `after` it."""
         answer = self._connection.forward(self.request)
-        self.after()
+        self.let(self.after)
         return answer
+
+    def let(self, another: Callable[[], None]) -> None:
+        """Let another do something, for which whoever looks afterwards waits: it may be slow."""
+        with self.proxy.working():
+            another()
 
     def pass_on(self) -> None:
         """Do nothing special."""

@@ -1,0 +1,35 @@
+"""What the proxy of the matrix promises to whoever judges."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from kinto_orm import Retry, Session, Timeout
+from kinto_orm.server import open_memory, serve
+from trust.proxy import Exchange, Proxy
+
+
+def test_what_another_writes_is_waited_for() -> None:
+    """The client may have given up by then: the server is looked at when all have ended."""
+    done = []
+
+    def write_late() -> None:
+        time.sleep(0.3)
+        done.append("theirs")
+
+    def play(exchange: Exchange) -> None:
+        exchange.let(write_late)
+        exchange.close()
+
+    with open_memory() as kinto, serve(kinto) as served, Proxy(served.url) as proxy:
+        proxy.arm(lambda number, request: play)
+        with (
+            Session(proxy.url, auth=("a", "b"), timeout=(1.0, 0.05), retry=Retry(0)) as session,
+            pytest.raises(Timeout),
+        ):
+            session.server_info()
+        assert not done
+        proxy.disarm()
+        assert done == ["theirs"]
