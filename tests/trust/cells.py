@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from kinto_orm import KintoError
 from kinto_orm.server import EmbeddedServer, LoopbackServer, serve
 from kinto_orm.server.named import open_named
 from trust.direct import Direct
@@ -134,6 +135,21 @@ class Laboratory:
         self._proxy.forget()
         return World(self._url, self.face, direct, personal=operation.personal, patient=patient)
 
+    def _ready(self, operation: Operation, *, patient: bool) -> tuple[World, Any]:
+        """A world, and what the operation acts on.
+
+        No fault is armed: when no answer comes, the machine is slow, and all is begun anew.
+        """
+        for last in (False, False, False, False, True):
+            world = self._world(operation, patient=patient)
+            try:
+                return world, world.run(operation.prepared(world))
+            except BaseException as error:
+                world.close()
+                if last or not isinstance(error, KintoError):
+                    raise
+        raise AssertionError
+
     def run(self, cell: Cell, around: Around = lambda work: work) -> Outcome:
         """Try one cell and judge it.
 
@@ -143,9 +159,8 @@ class Laboratory:
         """
         plain = self.plain(cell.operation)
         # When a machine is busy, a cancel must not come after the end of what it is to end.
-        world = self._world(cell.operation, patient=cell.fault.cancels)
+        world, subject = self._ready(cell.operation, patient=cell.fault.cancels)
         try:
-            subject = world.run(cell.operation.prepared(world))
             outcome = self._act(cell, world, subject, plain, around)
             judge = Judge(cell.operation, cell.fault, plain, world)
             judge.all(subject, outcome)
@@ -156,9 +171,8 @@ class Laboratory:
     def told(self, cell: Cell) -> list[str]:
         """Try one cell, and say only what is wrong with what the user is told."""
         plain = self.plain(cell.operation)
-        world = self._world(cell.operation, patient=False)
+        world, subject = self._ready(cell.operation, patient=False)
         try:
-            subject = world.run(cell.operation.prepared(world))
             outcome = self._act(cell, world, subject, plain)
             return list(Judge(cell.operation, cell.fault, plain, world).errors(outcome))
         finally:

@@ -186,7 +186,7 @@ async def _saved_together(world: World) -> list[Todo]:
     objects = await several(world)
     for each in objects:
         each.note = "first"
-    await world.do(world.session).save_all(objects)
+    await world.do(world.session).save_all(objects, on_error="raise")
     for each in objects:
         each.note = "second"
     return objects
