@@ -49,7 +49,8 @@ class _Said(str):
 
 # Of what has no such field.
 _NOTHING: Final = _Said()
-_HIDDEN: Final = _Said("...")
+HIDDEN: Final = _Said("...")
+"""What stands for a value that is not shown."""
 
 
 def printable(text: str) -> str:
@@ -291,7 +292,7 @@ class Rows(Shown, list[T]):
 
 def _veiled(value: object) -> object:
     """Three dots for a value; but for none, and for what hides itself, as Pydantic's secrets do."""
-    return value if value is None or hasattr(value, "get_secret_value") else _HIDDEN
+    return value if value is None or hasattr(value, "get_secret_value") else HIDDEN
 
 
 class Differences(Shown, dict[str, tuple[Any, Any]]):

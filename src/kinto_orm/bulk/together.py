@@ -17,6 +17,7 @@ from kinto_orm.wire.flows import ANEW, Await, Flow, Pause, Step
 from kinto_orm.wire.messages import Reply, Request
 from kinto_orm.wire.places import info_of
 from kinto_orm.wire.scope import Scope
+from kinto_orm.wire.veils import union
 
 # Kinto's default, for servers that do not say.
 _DEFAULT_MOST = 25
@@ -194,7 +195,9 @@ def _replies(jobs: Sequence[Job], lost: bool) -> Flow[list[Reply] | None]:
     for job in jobs:
         job.sent = True
     try:
-        reply: Reply = yield _batch_request(jobs)
+        request = _batch_request(jobs)
+        reply: Reply = yield request
+        reply.mask = request.masked(reply.mask)
         reply.lost |= lost
         reply.doing = f"send a batch of {len(jobs)}"
         if reply.status == 200:
@@ -240,6 +243,7 @@ def _batch_request(jobs: Sequence[Job]) -> Request:
         repeatable=all(request.repeatable for request in requests),
         doing=f"send a batch of {len(requests)}",
         carried=tuple(requests),
+        veil=union(each.veil for each in requests),
     )
 
 

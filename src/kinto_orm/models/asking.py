@@ -169,7 +169,8 @@ def listing(model: type[S], given: Scope | None, plural: str | None) -> Flow[Lis
     def mend(reply: Reply, only: frozenset[str] | None, on_invalid: OnUnfit) -> list[S | None]:
         return mended_page_at(model, reply, place, only, on_invalid)
 
-    return Listing(place, load, model.__kinto_unmade__, model.__kinto_says_total__, mend)
+    unmade, says_total = model.__kinto_unmade__, model.__kinto_says_total__
+    return Listing(place, load, unmade, says_total, mend, veil=model.__kinto_veil__())
 
 
 # What an answer shows
@@ -182,6 +183,7 @@ def ask_about(
 
     Nothing that is to be kept secret is in the answer, or in the error.
     """
+    request.veil = model.__kinto_veil__()
     try:
         reply = yield from ask(request, doing, parents)
     except ResponseError as error:

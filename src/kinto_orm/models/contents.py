@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,8 @@ from kinto_orm.models.traits import traits_of
 from kinto_orm.wire.jsonvalues import TOO_DEEP, alike, is_beyond
 
 _NOT_DATA = set(NOT_DATA)
+# As Pydantic names them in its complaints.
+_FIELD_NAME = re.compile(r"field_name='([^']*)'")
 
 Held = tuple[dict[str, Any], set[str], dict[str, Any]]
 """All values of an object: its fields, the names of those that were given, and the others."""
@@ -52,10 +55,7 @@ def dump_of(stored: Stored) -> dict[str, JsonValue]:
             warnings="error",
         )
     except (PydanticSerializationError, TypeError, ValueError) as error:
-        why = f"written as JSON: {error}"
-        if "serialization depth" in str(error):
-            why = f"stored: {TOO_DEEP}"
-        raise InvalidData(f"{name_of(stored)} cannot be {why}. Nothing was sent.") from error
+        raise _unwritten(stored, error) from _cause(model, error)
     if not isinstance(data, dict):
         raise InvalidData(
             f"{name_of(stored)} cannot be saved: the serializer of its model gives no object of "
@@ -70,6 +70,25 @@ def dump_of(stored: Stored) -> dict[str, JsonValue]:
         if isinstance(secret, SecretStr):
             data[name] = secret.get_secret_value()
     return data
+
+
+def _unwritten(stored: Stored, error: Exception) -> InvalidData:
+    """What to raise of an object that cannot be written as JSON."""
+    why = f"written as JSON: {error}"
+    if "serialization depth" in str(error):
+        why = f"stored: {TOO_DEEP}"
+    elif type(stored).__kinto_veil__() is not None:
+        # Pydantic says the values, which may be those of secret fields.
+        names = dict.fromkeys(_FIELD_NAME.findall(str(error)))
+        why = (
+            f"written as JSON ({type(error).__name__}): look at {', '.join(names) or 'its fields'}"
+        )
+    return InvalidData(f"{name_of(stored)} cannot be {why}. Nothing was sent.")
+
+
+def _cause(model: type[Stored], error: Exception) -> Exception | None:
+    """What is chained to an error; None where it may say values of secret fields."""
+    return error if model.__kinto_veil__() is None else None
 
 
 def _dumper(model: type[Stored]) -> Any:

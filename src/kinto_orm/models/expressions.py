@@ -35,9 +35,11 @@ from kinto_orm.models.declaring import (
     suggestion,
     type_name,
 )
+from kinto_orm.models.veiling import veil_of
 from kinto_orm.queries.conditions import Column, Condition
 from kinto_orm.queries.spelled import Operand, is_other
 from kinto_orm.wire.jsonvalues import shown
+from kinto_orm.wire.veils import Veil
 
 _SCALARS = (str, int, float, Decimal, date, time, timedelta, UUID, NoneType)
 _UNTYPED = (Any, object, JsonValue)
@@ -94,14 +96,19 @@ def column(cls: Any, name: str, info: FieldInfo) -> Column[Any]:
         if not cls.__pydantic_fields_complete__:
             cls.model_rebuild(raise_errors=False)
             info = cls.model_fields[name]
-        cache[key] = _column((), cls, name, info, cls.__name__)
+        cache[key] = _column((), cls, name, info, cls.__name__, veil_of(cls))
         if isinstance(cache[key], LinkColumn):
             cache[key].model = cls
     return cache[key]  # type: ignore[no-any-return]
 
 
 def _column(
-    above: tuple[str, ...], model: Any, name: str, info: FieldInfo, owner: str
+    above: tuple[str, ...],
+    model: Any,
+    name: str,
+    info: FieldInfo,
+    owner: str,
+    veil: Veil | None,
 ) -> Column[Any]:
     path = (*above, stored_name(name, info))
     kinds, annotation = getattr(model, "__kinto_kinds__", None), info.annotation
@@ -110,7 +117,7 @@ def _column(
     by_value = bool(model.model_config.get("use_enum_values"))
     choices = Choices(annotation, f"{model.__name__}.{name}", by_value=by_value)
     encode = _encoder(model, name, choices)
-    return _typed(path, annotation, encode, choices, owner, stored=not info.exclude)
+    return _typed(path, annotation, encode, choices, owner, veil, stored=not info.exclude)
 
 
 def _typed(
@@ -119,6 +126,7 @@ def _typed(
     encode: Callable[[Any], Any],
     choices: Choices,
     owner: str,
+    veil: Veil | None,
     *,
     stored: bool = True,
 ) -> Column[Any]:
@@ -132,20 +140,21 @@ def _typed(
         owner=owner,
         scalar=all(map(_is_scalar, kinds)),
         kinds=[each for each in kinds if isinstance(each, type)],
-        child=_children(path, kinds, owner),
+        child=_children(path, kinds, owner, veil),
         stored=stored,
+        veil=veil,
     )
 
 
 def _children(
-    path: tuple[str, ...], kinds: list[Any], owner: str
+    path: tuple[str, ...], kinds: list[Any], owner: str, veil: Veil | None
 ) -> Callable[[str], Column[Any]] | None:
     """What makes the columns of what a field holds: the fields of a model, or a dict's values."""
     if any(map(is_link, kinds)):
         return lambda below: _refuse_below_link(".".join((owner, *path)), below)
     inner = next((each for each in kinds if _is_model(each)), None)
     if inner is not None:
-        return lambda below: _child(path, inner, below, owner)
+        return lambda below: _child(path, inner, below, owner, veil)
     held = next((get_args(each)[1] for each in kinds if _is_typed_dict(each)), None)
     if held is None:
         return None
@@ -153,7 +162,7 @@ def _children(
     def value(below: str) -> Column[Any]:
         name = ".".join((owner, *path, below))
         choices = Choices(held, name)
-        return _typed((*path, below), held, _adapted(held, choices, name), choices, owner)
+        return _typed((*path, below), held, _adapted(held, choices, name), choices, owner, veil)
 
     return value
 
@@ -171,11 +180,13 @@ def _is_typed_dict(annotation: Any) -> bool:
     return get_origin(annotation) in (dict, Mapping) and arguments[1] not in _UNTYPED
 
 
-def _child(above: tuple[str, ...], model: Any, name: str, owner: str) -> Column[Any]:
+def _child(
+    above: tuple[str, ...], model: Any, name: str, owner: str, veil: Veil | None
+) -> Column[Any]:
     """The column of a nested model's field, by its Python or its stored name."""
     for each, info in model.model_fields.items():
         if name in (each, stored_name(each, info)):
-            return _column(above, model, each, info, owner)
+            return _column(above, model, each, info, owner, veil)
     raise InvalidData(
         f"{model.__name__} has no field {name!r}{suggestion(name, model.model_fields)}"
     )

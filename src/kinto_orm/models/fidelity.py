@@ -16,9 +16,6 @@ from pydantic import (
     AliasPath,
     BaseModel,
     PlainSerializer,
-    Secret,
-    SecretBytes,
-    SecretStr,
     SerializeAsAny,
     WrapSerializer,
 )
@@ -28,8 +25,8 @@ from typing_extensions import TypeAliasType
 from kinto_orm.errors import InvalidData, ModelError
 from kinto_orm.models.declaring import is_link, stored_name
 from kinto_orm.models.stored import Stored
+from kinto_orm.models.veiling import SECRETS
 
-_SECRETS = (Secret, SecretStr, SecretBytes)
 _OWN_WAY = (PlainSerializer, WrapSerializer, SerializeAsAny)
 
 Lossy = dict[str, frozenset[type[BaseModel]]]
@@ -127,7 +124,7 @@ def _models(annotation: Any, seen: set[int]) -> set[type[BaseModel]] | None:
     seen.add(id(annotation))
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return {annotation}
-    if isinstance(annotation, type) and issubclass(annotation, _SECRETS):
+    if isinstance(annotation, type) and issubclass(annotation, SECRETS):
         return set()
     if any(isinstance(each, _OWN_WAY) for each in get_args(annotation)):
         return None
@@ -173,7 +170,7 @@ def _title(model: BaseModel) -> str:
 
 def is_secret(value: object) -> bool:
     """Whether Pydantic writes this as asterisks."""
-    return isinstance(value, _SECRETS)
+    return isinstance(value, SECRETS)
 
 
 def _refuse_more_than_declared(

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, JsonValue, TypeAdapter, ValidationError
 
 from kinto_orm._shown import DescribedModel
 from kinto_orm.errors import BadReply, NotFound, Unsupported
-from kinto_orm.models.asking import from_raw, page_at, place_of
+from kinto_orm.models.asking import ask_about, from_raw, page_at, place_of
 from kinto_orm.models.contents import name_of
 from kinto_orm.models.pristine import adopt
 from kinto_orm.models.resource import Resource
@@ -47,7 +47,7 @@ class HistoryEntry(Resource):
         object_uri: The object's path; stored as `uri`.
         user_id: Who did it.
         resource_name: "bucket", "group", "collection" or "record".
-        target: The object after it: `data` and `permissions`.
+        target: The object after it: `data` and `permissions`; no repr and no table shows it.
     """
 
     __kinto_kind__: ClassVar[str] = "history entry"
@@ -58,7 +58,8 @@ class HistoryEntry(Resource):
     object_uri: str = Field(validation_alias="uri", serialization_alias="uri")
     user_id: str
     resource_name: str
-    target: dict[str, JsonValue] = {}
+    # Of any class: nothing tells here which of its fields are secret.
+    target: dict[str, JsonValue] = Field(default={}, repr=False)
 
     def __kinto_check_save__(self, *, force: bool) -> None:
         raise Unsupported(f"{name_of(self)} cannot be changed: the server writes the history")
@@ -276,7 +277,7 @@ def taking_snapshot(
     place = Place(scope, f"/buckets/{bucket}/collections/{collection}/records", parents)
     path = f"/buckets/{bucket}/snapshot/collections/{collection}@{milliseconds(when)}"
     doing = f"take a snapshot of {collection} in {bucket}"
-    reply = yield from ask(Request("GET", path), doing, parents)
+    reply = yield from ask_about(model, Request("GET", path), doing, parents)
     found = page_at(model, reply, place)
     for each in found:
         state_of(each).past = True

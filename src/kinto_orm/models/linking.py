@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
+from kinto_orm._shown import HIDDEN
 from kinto_orm.errors import ConfigurationError, InvalidData
 from kinto_orm.models.contents import name_of
 from kinto_orm.models.expressions import LinkColumn
@@ -41,33 +42,42 @@ def check_links(stored: Stored, scope: Scope) -> Flow[None]:
         for link in links_of(stored, [name]):
             if link.__kinto_scope__ is not scope or link.loaded is not None:
                 doing = f"save {name_of(stored)}: its {name}"
-                yield from refuse_elsewhere(link, scope, doing)
+                veil = type(stored).__kinto_veil__()
+                is_secret = veil is not None and veil.hides([name])
+                yield from refuse_elsewhere(link, scope, doing, is_secret=is_secret)
 
 
-def check_compared(compared: Iterable[object], scope: Scope) -> Flow[None]:
+def check_compared(compared: Iterable[tuple[object, bool]], scope: Scope) -> Flow[None]:
     """Refuse to find what links to objects of another place: other ones would be found.
 
     Args:
-        compared: What fields are compared with; also what is no link.
+        compared: What fields are compared with; also what is no link. And whether it is secret.
         scope: In which is asked.
 
     Raises:
         ConfigurationError: One lives elsewhere.
     """
-    for each in compared:
+    for each, is_secret in compared:
         if isinstance(each, Stored) and type(each).__kinto_title__ == "id":
-            yield from refuse_elsewhere(Link.to(each), scope, f"find by {name_of(each)}: it")
+            link, name = Link.to(each), name_of(each)
         elif isinstance(each, Link):
-            yield from refuse_elsewhere(each, scope, f"find by {each!r}: it")
+            link, name = each, repr(each)
+        else:
+            continue
+        doing = f"find by {'a link' if is_secret else name}: it"
+        yield from refuse_elsewhere(link, scope, doing, is_secret=is_secret)
 
 
-def refuse_elsewhere(link: Link[Any], scope: Scope, what: str) -> Flow[None]:
+def refuse_elsewhere(
+    link: Link[Any], scope: Scope, what: str, *, is_secret: bool = False
+) -> Flow[None]:
     """Refuse a link to an object of another place than the one that its id means in a scope.
 
     Args:
         link: The link. Where it leads need not be known: then it is taken.
         scope: What the class of what is linked does not say, this says.
         what: What is being done, and what leads there, for the message.
+        is_secret: Whether the message has to go without the id.
 
     Raises:
         ConfigurationError: It is one.
@@ -87,10 +97,11 @@ def refuse_elsewhere(link: Link[Any], scope: Scope, what: str) -> Flow[None]:
         return
     here = "" if same_server else f" on {scope.server_url}"
     there = "" if same_server or origin is None else f" on {origin.server_url}"
+    id = HIDDEN if is_secret else link.id
     raise ConfigurationError(
-        f"cannot {what} leads to {link.model.__name__} {link.id!r} in {path}{there}. Only the id "
+        f"cannot {what} leads to {link.model.__name__} {id!r} in {path}{there}. Only the id "
         f"is kept, which here means what is in {meant}{here}: another object, or none. Work in the "
-        f"session where that one lives (session=...), or give the id, {link.id!r}, if the one that "
+        f"session where that one lives (session=...), or give the id, {id!r}, if the one that "
         "is here is meant. Nothing was sent."
     )
 

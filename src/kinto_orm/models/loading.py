@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, Generic, TypeVar, get_args
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import (
+    CoreConfig,
     CoreSchema,
     PydanticSerializationError,
     SchemaValidator,
@@ -20,9 +21,11 @@ from kinto_orm.errors import BadReply, InvalidData
 from kinto_orm.models.collector import collector
 from kinto_orm.models.naming import cached, names_of, unguarded
 from kinto_orm.models.stored import NOT_DATA, Stored
+from kinto_orm.models.veiling import veil_of
 from kinto_orm.wire.forking import cached_property
 from kinto_orm.wire.jsonvalues import MOST_LEVELS, decode, is_deep
 from kinto_orm.wire.messages import Reply
+from kinto_orm.wire.veils import masked, without_values
 
 M = TypeVar("M", bound=Stored)
 
@@ -131,6 +134,7 @@ class Loader(Generic[M]):
     def __init__(self, model: type[M]) -> None:
         model.model_rebuild()
         self._model = model
+        self._veil = veil_of(model)
         self._schema: Any = unguarded(model.__pydantic_core_schema__)
         self._page = self._validator(core_schema.list_schema(self._schema))
         self._single = self._validator(self._schema, permissions=_PERMISSIONS)
@@ -138,7 +142,13 @@ class Loader(Generic[M]):
     def _validator(self, data: CoreSchema, **beside: core_schema.TypedDictField) -> SchemaValidator:
         """What reads the body of a reply."""
         body = core_schema.typed_dict_schema({"data": core_schema.typed_dict_field(data), **beside})
-        return _compiled(body)
+        return self._compiled(body)
+
+    def _compiled(self, schema: CoreSchema, config: CoreConfig | None = None) -> SchemaValidator:
+        if self._veil is not None:
+            config = {"hide_input_in_errors": True, **(config or {})}
+        # Of a model that was used already Pydantic would take the guarded validator.
+        return SchemaValidator(schema, config, _use_prebuilt=False)
 
     @cached_property
     def _written(self) -> TypeAdapter[list[M]]:
@@ -168,11 +178,11 @@ class Loader(Generic[M]):
         except ValidationError as error:
             if _is_too_deep(error):
                 return [self.of(raw) for raw in reply.objects]  # not all of them are
-            raise self._explain(error, reply, page=True) from error
-        except Exception as error:
+            raise self._explain(error, reply, page=True) from self._cause(error)
+        except Exception as error:  # noqa: BLE001  (whatever a validator raises)
             for raw in reply.objects:
                 self.of(raw)  # says which one it is
-            raise self._broken(error, {}) from error
+            raise self._broken(error, {}) from self._cause(error)
 
     def single(self, reply: Reply) -> tuple[M, dict[str, list[str]] | None]:
         """The object of a reply, and its permissions if it has any.
@@ -184,9 +194,9 @@ class Loader(Generic[M]):
         try:
             found = self._parsed(reply)
         except ValidationError as error:
-            raise self._explain(error, reply, page=False) from error
-        except Exception as error:
-            raise self._broken(error, reply.object["data"]) from error
+            raise self._explain(error, reply, page=False) from self._cause(error)
+        except Exception as error:  # noqa: BLE001  (whatever a validator raises)
+            raise self._broken(error, reply.object["data"]) from self._cause(error)
         return found["data"], found.get("permissions")
 
     def _parsed(self, reply: Reply) -> dict[str, Any]:
@@ -246,10 +256,10 @@ class Loader(Generic[M]):
             values, extra, given = _read(validator, json.dumps(raw), lambda: raw)
         except ValidationError as error:
             if _is_too_deep(error):
-                raise self._too_deep(raw) from error
-            raise self._unfit(error, raw, _location(error)) from error
-        except Exception as error:
-            raise self._broken(error, raw) from error
+                raise self._too_deep(raw) from self._cause(error)
+            raise self._unfit(error, raw, _location(error)) from self._cause(error)
+        except Exception as error:  # noqa: BLE001  (whatever a validator raises)
+            raise self._broken(error, raw) from self._cause(error)
         found = self._model.__new__(self._model)
         object.__setattr__(found, "__dict__", values)
         object.__setattr__(found, "__pydantic_fields_set__", given)
@@ -271,7 +281,7 @@ class Loader(Generic[M]):
                 schema = schema["schema"]
         fields = {name: each for name, each in schema["fields"].items() if name in names}
         some: Any = schema | {"fields": fields}
-        return _compiled(core_schema.definitions_schema(some, definitions), config)
+        return self._compiled(core_schema.definitions_schema(some, definitions), config)
 
     def _explain(self, error: ValidationError, reply: Reply, *, page: bool) -> InvalidData:
         if not page and _is_too_deep(error):
@@ -280,6 +290,8 @@ class Loader(Generic[M]):
         where = _location(error)
         if first["type"] == "json_invalid" or where[:1] != ["data"]:
             # Pydantic's error shows the body, and a gateway's page may show the credentials.
+            if self._veil is not None:
+                reply.mask = masked(reply.mask, tuple)
             raise reply.bad() from None
         del where[0]
         try:
@@ -296,19 +308,24 @@ class Loader(Generic[M]):
             status=None,
         )
 
+    def _cause(self, error: Exception) -> Exception | None:
+        """What is chained to an error about a record; None where it may say values of secrets."""
+        return error if self._veil is None else None
+
     def _broken(self, error: Exception, raw: Mapping[str, Any]) -> InvalidData:
+        said = self._veiled(str(error), raw)
         return InvalidData(
             f"the stored {self._model.__name__} {raw.get('id')!r} cannot be loaded: a validator of "
-            f"the model failed with {type(error).__name__}: {error}. Read it as a plain Record to "
+            f"the model failed with {type(error).__name__}: {said}. Read it as a plain Record to "
             "see its data.",
             status=None,
         )
 
     def _unfit(
-        self, error: ValidationError, raw: Mapping[str, Any], where: Iterable[Any]
+        self, error: ValidationError, raw: Mapping[str, Any], where: Sequence[Any]
     ) -> InvalidData:
         first = error.errors(include_url=False)[0]
-        said, hint = first["msg"], self._hint(first)
+        said, hint = self._said(first, raw, where), self._hint(first)
         field = ".".join(str(part) for part in where) or "the whole object"
         return InvalidData(
             f"the stored {self._model.__name__} {raw.get('id')!r} does not fit the model: "
@@ -317,6 +334,20 @@ class Loader(Generic[M]):
             f"a plain Record to mend the data.{hint}",
             status=None,
         )
+
+    def _said(self, first: Any, raw: Mapping[str, Any], where: Sequence[Any]) -> str:
+        """What is wrong; of a secret field no more than the kind of that, if it has a value in it.
+
+        Names within lists have no place in the paths of secret fields, so that they are left out.
+        """
+        names = [each for each in where if isinstance(each, str)]
+        if self._veil is not None and "ctx" in first and self._veil.hides(names):
+            return f"its value is refused ({first['type']}), and not shown, for the field is secret"
+        return self._veiled(str(first["msg"]), raw)
+
+    def _veiled(self, text: str, raw: Mapping[str, Any]) -> str:
+        """What a validator of the program says, without the values of secret fields."""
+        return text if self._veil is None else without_values(text, self._veil.values(raw))
 
     def _hint(self, first: Any) -> str:
         """What to do about an object that may be of another class."""
@@ -338,11 +369,6 @@ def loader_of(model: type[M]) -> Loader[M]:
     """What loads objects of a class, made when it is first asked for."""
     found: Loader[M] | None = model.__kinto_cache__.get("loader")
     return cached(model, "loader", lambda: Loader(model)) if found is None else found
-
-
-def _compiled(schema: CoreSchema, config: Any = None) -> SchemaValidator:
-    # Of a model that was used already Pydantic would take the guarded validator.
-    return SchemaValidator(schema, config, _use_prebuilt=False)
 
 
 def _read(

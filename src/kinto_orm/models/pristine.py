@@ -86,7 +86,10 @@ def difference_of(stored: Stored) -> Differences:
     """What is not saved yet, by field: (old, new); see Resource.diff."""
     names = names_of(type(stored))
     found = Differences((names.get(name, name), both) for name, both in _differences(stored))
-    found.hidden = {name for name, info in type(stored).model_fields.items() if not info.repr}
+    veil = type(stored).__kinto_veil__()
+    if veil is not None:
+        # What holds a secret field hides it itself.
+        found.hidden = {names.get(each[0], each[0]) for each in veil.paths if len(each) == 1}
     return found
 
 
@@ -330,7 +333,7 @@ def _mix(stored: Stored, mixed: Mapping[str, JsonValue]) -> str | None:
     earlier = [n for name in mixed for n in read_earlier(type(stored)).get(names.get(name, ""), ())]
     data = without(changes_of(stored).applied_to(raw_of(stored)), earlier) | dict(mixed)
     read: list[Stored] = []
-    complaint = complaint_of(lambda: read.append(load_again(stored, data)))
+    complaint = complaint_of(lambda: read.append(load_again(stored, data)), stored, data)
     if not read:
         return complaint or "it could not be loaded again."
     _take(stored, read[0], mixed)

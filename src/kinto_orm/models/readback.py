@@ -20,6 +20,7 @@ from kinto_orm.models.loading import loader_of
 from kinto_orm.models.naming import names_of
 from kinto_orm.models.stored import Stored
 from kinto_orm.models.traits import traits_of
+from kinto_orm.wire.veils import without_values
 
 S = TypeVar("S", bound=Stored)
 
@@ -94,11 +95,25 @@ def unreadable(
         said = (_compare(stored, read, name, data) for name in sorted(names))
         return next((each for each in said if each is not None), None)
 
-    return complaint_of(compare)
+    return complaint_of(compare, stored, data)
 
 
-def complaint_of(act: Callable[[], str | None]) -> str | None:
-    """Call what loads an object again; what it says, or why that cannot be loaded."""
+def complaint_of(
+    act: Callable[[], str | None], stored: Stored, data: Mapping[str, JsonValue]
+) -> str | None:
+    """Call what loads an object again; what it says, or why that cannot be loaded.
+
+    Args:
+        act: What is called.
+        stored: The object.
+        data: What is loaded.
+    """
+    said = _said_by(act)
+    veil = type(stored).__kinto_veil__()
+    return said if said is None or veil is None else without_values(said, veil.values(data))
+
+
+def _said_by(act: Callable[[], str | None]) -> str | None:
     try:
         return act()
     except ValidationError as error:

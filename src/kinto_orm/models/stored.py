@@ -27,9 +27,11 @@ from kinto_orm.errors import ConfigurationError, ResponseError
 from kinto_orm.models.metaclass import ResourceMeta, constructor_keyword
 from kinto_orm.models.naming import described, guarded, refuse_undeclared
 from kinto_orm.models.permissions import Permissions
+from kinto_orm.models.veiling import has_secrets, veil_of
 from kinto_orm.wire.flows import Flow
 from kinto_orm.wire.messages import Reply
 from kinto_orm.wire.scope import Scope
+from kinto_orm.wire.veils import Veil
 
 # What the path or the server says; never sent as data.
 NOT_DATA = frozenset({"id", "last_modified"})
@@ -220,6 +222,11 @@ class Stored(DescribedModel, BaseModel, metaclass=ResourceMeta):
         return kinds.conditions(cls), frozenset({kinds.stored})
 
     @classmethod
+    def __kinto_veil__(cls) -> Veil | None:
+        """What hides its secret fields; None where it has none."""
+        return veil_of(cls)
+
+    @classmethod
     def __kinto_read__(cls, reply: Reply) -> Reply:
         """An answer about objects of this class, without what nobody should see."""
         return reply
@@ -232,7 +239,10 @@ class Stored(DescribedModel, BaseModel, metaclass=ResourceMeta):
     def __get_pydantic_core_schema__(
         cls, source: type[BaseModel], handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        return guarded(cls, handler(source), handler)
+        schema = guarded(cls, handler(source), handler)
+        if has_secrets(cls):
+            cls.model_config.setdefault("hide_input_in_errors", True)
+        return schema
 
     @classmethod
     def __get_pydantic_json_schema__(

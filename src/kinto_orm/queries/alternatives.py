@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 from kinto_orm._shown import line
 from kinto_orm.errors import InvalidData
 from kinto_orm.queries.filters import Condition
+from kinto_orm.wire.veils import union
 
 MOST_BRANCHES: Final = 10
 """How many questions one query may be."""
@@ -59,7 +60,8 @@ def any_of(*branches: Condition | bool | Sequence[Condition | bool]) -> Conditio
         return any(all(each.matches(record) for each in branch) for branch in found)  # type: ignore[arg-type]
 
     # An empty path leads to the whole record.
-    return AnyOf((), holds, impossible=not found, branches=tuple(found))
+    veil = union(each.veil for branch in found for each in branch)
+    return AnyOf((), holds, impossible=not found, branches=tuple(found), veil=veil)
 
 
 def distributed(conditions: Iterable[Condition]) -> list[Branch]:
@@ -80,13 +82,14 @@ def distributed(conditions: Iterable[Condition]) -> list[Branch]:
     return found
 
 
-def compared_in(conditions: Iterable[Condition]) -> list[object]:
-    """What fields of links are compared with, in all branches."""
-    found: list[object] = []
+def compared_in(conditions: Iterable[Condition]) -> list[tuple[object, bool]]:
+    """What fields of links are compared with, in all branches, and whether they are secret."""
+    found: list[tuple[object, bool]] = []
     for each in conditions:
         for branch in each.branches if isinstance(each, AnyOf) else ():
             found += compared_in(branch)
-        found += each.compared
+        is_secret = each.veil is not None and each.veil.hides(each.path)
+        found += ((value, is_secret) for value in each.compared)
     return found
 
 

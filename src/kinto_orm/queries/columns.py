@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from types import NoneType
 from typing import Any, Generic, NoReturn, TypeVar, overload
 
 from pydantic import JsonValue
 
-from kinto_orm._shown import line
+from kinto_orm._shown import HIDDEN, line
 from kinto_orm.errors import InvalidData
 from kinto_orm.queries.filters import (
     ID,
@@ -20,7 +20,7 @@ from kinto_orm.queries.filters import (
     OWN_TYPES,
     Condition,
     Param,
-    dotted,
+    equality,
     plain_name,
 )
 from kinto_orm.queries.orderings import (
@@ -29,12 +29,14 @@ from kinto_orm.queries.orderings import (
     FLOOR,
     NO_ORDER,
     ORDERINGS,
+    Order,
     having,
     is_spelled,
     items_of,
     written,
 )
 from kinto_orm.queries.spelled import ZONED_TIME, Operand, keeps_order, operand, sorts_wrongly
+from kinto_orm.queries.unseen import unseen
 from kinto_orm.wire.jsonvalues import (
     ABSENT,
     MOST_LEVELS,
@@ -52,20 +54,13 @@ from kinto_orm.wire.jsonvalues import (
     to_json,
     twins,
 )
+from kinto_orm.wire.veils import Veil
 
 T = TypeVar("T")
+V = TypeVar("V")
 
 # As many as fit into a URL that every server takes.
 IDS_IN_A_REQUEST = 100
-V = TypeVar("V")
-
-
-@dataclass(frozen=True)
-class Order:
-    """A field to sort by, made by `Column.asc()` or `Column.desc()`."""
-
-    path: tuple[str, ...]
-    descending: bool = False
 
 
 class Column(Generic[T]):
@@ -85,6 +80,7 @@ class Column(Generic[T]):
             taken as it is.
         kinds: The types that a value may have, as far as they are known.
         stored: Whether the server has it at all.
+        veil: Hides the values of the model's secret fields; None where it has none.
     """
 
     __iter__ = None
@@ -101,6 +97,7 @@ class Column(Generic[T]):
         child: Callable[[str], Column[Any]] | None = None,
         kinds: Iterable[type] = (),
         stored: bool = True,
+        veil: Veil | None = None,
     ) -> None:
         self.path = path
         self._encode = encode
@@ -111,6 +108,8 @@ class Column(Generic[T]):
         self._child = child
         self._kinds = tuple(kinds)
         self._stored = stored
+        self._veil = veil
+        self._is_secret = veil is not None and veil.hides(path)
 
     def __repr__(self) -> str:
         named = ".".join((self._owner, *self.path)) if self._owner else f"field({self.name!r})"
@@ -120,7 +119,9 @@ class Column(Generic[T]):
         raise TypeError(f"{self!r} is a field, not a value: compare it, as in {self!r} == True")
 
     def __contains__(self, item: object) -> NoReturn:
-        raise TypeError(f"`in` does not ask the server: write col({self!r}).has({item!r})")
+        raise TypeError(
+            f"`in` does not ask the server: write col({self!r}).has({self._told(item)})"
+        )
 
     __hash__ = object.__hash__
 
@@ -137,7 +138,9 @@ class Column(Generic[T]):
                 "Kinto looks into objects by name, not into arrays by place; for a key of a "
                 f"dictionary write its text, as in col({self!r})[str(key)], not {shown(name)}"
             )
-        return self._child(name) if self._child else Column((*self.path, name), owner=self._owner)
+        if self._child:
+            return self._child(name)
+        return Column((*self.path, name), owner=self._owner, veil=self._veil)
 
     def __eq__(self, other: object) -> Condition:  # type: ignore[override]
         """The field is there and has this value."""
@@ -219,7 +222,7 @@ class Column(Generic[T]):
             InvalidData: The field is last_modified.
         """
         if not isinstance(pattern, str):
-            raise TypeError(f"like takes a pattern, a str, not {shown(pattern)}")
+            raise TypeError(f"like takes a pattern, a str, not {self._told(pattern)}")
         if self.path == LAST_MODIFIED:
             raise InvalidData("last_modified is a number: like is for strings")
         # A memory Kinto fails on what is no string, unless an earlier filter keeps it out.
@@ -284,6 +287,7 @@ class Column(Generic[T]):
             lambda value: (value is not ABSENT) == bool(yes),
             requires=self._named((("has", dump(bool(yes))),)),
             instead=self._named(bounds) if self._scalar else (),
+            veil=self._veil,
         )
 
     def asc(self) -> Order:
@@ -327,15 +331,15 @@ class Column(Generic[T]):
 
     def _condition(self, test: Callable[[MaybeJson], bool], *filters: Param) -> Condition:
         self._refuse_unstored()
-        return Condition(self.path, test, self._named(filters))
+        return Condition(self.path, test, self._named(filters), veil=self._veil)
 
     def _never(self) -> Condition:
         self._refuse_unstored()
-        return Condition(self.path, lambda _: False, impossible=True)
+        return Condition(self.path, lambda _: False, impossible=True, veil=self._veil)
 
     def _equal(self, given: Operand) -> Condition:
-        params = ((self._equality(), dump(given.json)),)
-        condition = Condition(self.path, given.equals, params)
+        params = ((equality(self.path), dump(given.json)),)
+        condition = Condition(self.path, given.equals, params, veil=self._veil)
         return self._widened(condition, [given]) if is_spelled([given]) else condition
 
     def _widened(self, condition: Condition, given: list[Operand]) -> Condition:
@@ -380,8 +384,8 @@ class Column(Generic[T]):
         """Refuse a bound that has no order in Python, or another one as it is stored."""
         if kind(given.json) not in FLOOR:
             raise InvalidData(
-                f"{self!r} cannot be ordered against {shown(value)}: Kinto orders strings, numbers "
-                "and booleans"
+                f"{self!r} cannot be ordered against {self._told(value)}: Kinto orders strings, "
+                "numbers and booleans"
             )
         if given.kind is not None and given.kind.ordered:
             return
@@ -390,13 +394,13 @@ class Column(Generic[T]):
             return
         if isinstance(value, Enum):
             raise InvalidData(
-                f"{self!r} cannot be ordered against {shown(value)}: a {name} has no order in "
+                f"{self!r} cannot be ordered against {self._told(value)}: a {name} has no order in "
                 "Python; use in_ with those that are meant, or make it an IntEnum or a StrEnum"
             )
         kept = given.kind is not ZONED_TIME and keeps_order(type(value), self._encode)
         if kept is False or (isinstance(given.json, str) and not kept):
             raise InvalidData(
-                f"{self!r} cannot be ordered against {shown(value)}: {NO_ORDER.format(name)}"
+                f"{self!r} cannot be ordered against {self._told(value)}: {NO_ORDER.format(name)}"
             )
 
     def _operands(
@@ -404,7 +408,7 @@ class Column(Generic[T]):
     ) -> list[Operand]:
         """The values, each once."""
         if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
-            raise TypeError(f"{self!r} wants a list of values here, not {shown(values)}")
+            raise TypeError(f"{self!r} wants a list of values here, not {self._told(values)}")
         given: list[Operand] = []
         for each in (self._operand(value, encode) for value in values):
             if not any(other.equals(each.json) for other in given):
@@ -415,7 +419,11 @@ class Column(Generic[T]):
         if isinstance(value, Column | Condition):
             raise TypeError(f"Kinto compares a field with a value, not {self!r} with {value!r}")
         self._refuse_unstored()
-        given = operand(value, encode or self._encode, repr(self))
+        read = partial(self._read, value, encode or self._encode)
+        return unseen(repr(self), value, read) if self._is_secret else read()
+
+    def _read(self, value: object, encode: Callable[[Any], JsonValue]) -> Operand:
+        given = operand(value, encode, repr(self))
         encoded = given.json
         if is_deep(encoded):
             raise InvalidData(
@@ -428,6 +436,9 @@ class Column(Generic[T]):
         dump(encoded)
         return given
 
+    def _told(self, value: object) -> str:
+        return repr(HIDDEN) if self._is_secret else shown(value)
+
     def _named(self, filters: Iterable[Param]) -> tuple[Param, ...]:
         """Operators and values as parameters; Kinto's operators take plain names only."""
         name = plain_name(self.path)
@@ -437,13 +448,3 @@ class Column(Generic[T]):
                 "of letters, digits and underscores"
             )
         return tuple((f"{prefix}_{name}", value) for prefix, value in filters)
-
-    def _equality(self) -> str:
-        """The parameter for `==`: bare where the name is not plain."""
-        name = dotted(self.path)
-        if plain_name(self.path):
-            return f"eq_{name}"
-        # Kinto ignores bare names in _, and reads values behind these prefixes as lists.
-        if name.startswith(("_", "in_", "exclude_", "contains_")):
-            raise InvalidData(f"Kinto cannot filter by a field with the name {name!r}")
-        return name

@@ -40,7 +40,7 @@ from typing import Any, Protocol, TypeVar, overload
 
 from kinto_orm.errors import InvalidData
 from kinto_orm.queries.alternatives import any_of
-from kinto_orm.queries.columns import Column, Order
+from kinto_orm.queries.columns import Column
 from kinto_orm.queries.filters import (
     Condition,
     Filter,
@@ -48,6 +48,7 @@ from kinto_orm.queries.filters import (
     dotted,
     plain_name,
 )
+from kinto_orm.queries.orderings import Order
 
 __all__ = [
     "Column",

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 from urllib.parse import unquote
 
-from kinto_orm._shown import Shown, Table, line, table
-from kinto_orm.queries.filters import Filter
+from kinto_orm._shown import HIDDEN, Shown, Table, line, table
+from kinto_orm.queries.filters import Condition, Filter
 from kinto_orm.queries.habits import OF_QUERIES, advice
 from kinto_orm.queries.pager import DEFAULT_PAGE, Asked
 from kinto_orm.queries.positions import Start
 from kinto_orm.queries.prefetching import Followed
+from kinto_orm.wire.forking import cached_property
 from kinto_orm.wire.scope import Scope
+from kinto_orm.wire.veils import Veil, union
 
 _HOW_TO_ASK = (
     "limit(20).all() asks for its first objects, and shows them; explain() says what it sends"
@@ -25,6 +27,9 @@ class Explained(Protocol):
     plural: str | None
     links: tuple[Followed, ...]
     position: str | None
+    conditions: tuple[Condition, ...]
+    _filters: list[Filter]
+    _veil: Veil | None
 
     def meanings(self) -> list[str]: ...  # noqa: D102
     def asked(self) -> Asked: ...  # noqa: D102
@@ -43,6 +48,16 @@ class Explanation(str):
 class Explainable(Shown):
     """What a query says of itself; for none of it anything is sent."""
 
+    @cached_property
+    def _veil(self: Explained) -> Veil | None:
+        """What hides the values of secret fields, also of a condition on another class."""
+        return union((self.model.__kinto_veil__(), *(each.veil for each in self.conditions)))
+
+    def meanings(self: Explained) -> list[str]:
+        """What each branch asks for."""
+        told = [each.shown(self._veil) for each in self._filters]
+        return [", ".join(f"{name}={value}" for name, value in each) for each in told]
+
     def __repr__(self: Explained) -> str:
         branches = self.meanings()
         asked = branches[0] if len(branches) == 1 else f"any_of({' | '.join(branches)})"
@@ -56,7 +71,7 @@ class Explainable(Shown):
             "only": asked.fields and ", ".join(sorted(asked.fields)),
             "page size": asked.size,
             "prefetch": ", ".join(name for name, _ in self.links),
-            "resume": self.position,
+            "resume": HIDDEN if asked.is_secretly_sorted and self.position else self.position,
         }
         rows: list[tuple[str, object]] = [("where", each) for each in self.meanings() if each]
         rows += [(name, value) for name, value in told.items() if value]
@@ -102,6 +117,8 @@ class Explainable(Shown):
 def _branch(asked: Asked, path: str) -> list[str]:
     """The first request of a branch, and what its parameters mean."""
     query = asked.query(Start(), asked.most)
+    if asked.veil is not None:
+        query = asked.veil.query(query)
     return [f"GET {path}?{unquote(query)}", *(f"  {each}" for each in _reasons(asked.filter))]
 
 

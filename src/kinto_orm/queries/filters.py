@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
@@ -13,6 +13,7 @@ from pydantic import JsonValue
 from kinto_orm._shown import line
 from kinto_orm.errors import InvalidData
 from kinto_orm.wire.jsonvalues import MaybeJson, is_storable, look_up
+from kinto_orm.wire.veils import Veil
 
 Param = tuple[str, str]
 
@@ -39,6 +40,7 @@ class Condition:
             be applied to what is found.
         meaning: What tells an inexact condition from others with the same `params`.
         compared: What a field of links is compared with, as it was given.
+        veil: Hides the values of the model's secret fields; None where it has none.
     """
 
     path: tuple[str, ...]
@@ -50,6 +52,7 @@ class Condition:
     exact: bool = True
     meaning: tuple[Param, ...] = ()
     compared: tuple[object, ...] = ()
+    veil: Veil | None = None
 
     @property
     def names(self) -> frozenset[str]:
@@ -62,7 +65,8 @@ class Condition:
 
     def __repr__(self) -> str:
         asked = (*self.requires, *(self.meaning or self.params))
-        said = ", ".join(f"{name}={value}" for name, value in asked)
+        told = asked if self.veil is None else self.veil.params(asked)
+        said = ", ".join(f"{name}={value}" for name, value in told)
         return line(f"<condition {said or '.'.join(self.path) or 'of several'}>")
 
     def __bool__(self) -> NoReturn:
@@ -106,6 +110,10 @@ class Filter:
     impossible: bool
     meaning: tuple[Param, ...] = ()
     inexact: tuple[Condition, ...] = ()
+
+    def shown(self, veil: Veil | None) -> Sequence[Param]:
+        """What is asked, as it may be shown."""
+        return self.meaning if veil is None else veil.params(self.meaning)
 
     def matches(self, record: Mapping[str, JsonValue]) -> bool:
         """Whether a record that was found is meant."""
@@ -158,6 +166,21 @@ def dotted(path: tuple[str, ...]) -> str:
     for name in path:
         _check_name(name)
     return ".".join(path)
+
+
+def equality(path: tuple[str, ...]) -> str:
+    """The parameter that asks for equality: the bare name where that is not plain.
+
+    Raises:
+        InvalidData: Kinto cannot filter by such a field at all.
+    """
+    name = dotted(path)
+    if plain_name(path):
+        return f"eq_{name}"
+    # Kinto ignores bare names in _, and reads values behind these prefixes as lists.
+    if name.startswith(("_", "in_", "exclude_", "contains_")):
+        raise InvalidData(f"Kinto cannot filter by a field with the name {name!r}")
+    return name
 
 
 def _check_name(name: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from kinto_orm.wire.flows import Flow
 from kinto_orm.wire.scope import Scope
+from kinto_orm.wire.veils import Veil
 
 
 class Findable(Protocol):
@@ -20,6 +21,8 @@ class Findable(Protocol):
     def __kinto_listing__(cls, given: Scope | None, plural: str | None) -> Flow[Any]: ...
     @classmethod
     def __kinto_field_names__(cls) -> set[str]: ...
+    @classmethod
+    def __kinto_veil__(cls) -> Veil | None: ...
     @classmethod
     def __kinto_names__(cls) -> dict[str, str]: ...
     @classmethod

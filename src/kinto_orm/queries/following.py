@@ -193,8 +193,9 @@ class Follower(Generic[M]):
 
     def sending(self, request: Request) -> Flow[Reply]:
         """Send a request."""
-        parents = (yield from self.listing()).place.parents
-        return (yield from ask(request, self._doing, parents))
+        listing = yield from self.listing()
+        request.veil = listing.veil
+        return (yield from ask(request, self._doing, listing.place.parents))
 
     @property
     def _doing(self) -> str:

@@ -98,7 +98,8 @@ class Merged(Generic[M]):
         rows, self._rows = self._rows, []
         found, _ = loaded(self._listing, rows, self._asked, None)
         self._left = None if self._left is None else self._left - len(found)
-        return Page(found, self._position(rows) if self._merge.has_more else None)
+        position = self._position(rows) if self._merge.has_more else None
+        return Page(found, position, is_secret=self._asked.is_secretly_sorted)
 
     def _position(self, rows: Sequence[Row]) -> str:
         if self._asked.sort == "id":

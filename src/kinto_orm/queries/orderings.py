@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import operator
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic import JsonValue
@@ -12,6 +13,15 @@ from pydantic import JsonValue
 from kinto_orm.queries.filters import Param
 from kinto_orm.queries.spelled import Operand
 from kinto_orm.wire.jsonvalues import dump, escape, spellings
+
+
+@dataclass(frozen=True)
+class Order:
+    """A field to sort by, made by `Column.asc()` or `Column.desc()`."""
+
+    path: tuple[str, ...]
+    descending: bool = False
+
 
 # Kinto orders null < string < number < boolean < array < object < absent, and every ordering
 # runs over all types. A second bound keeps it within one; that also keeps out the absent.

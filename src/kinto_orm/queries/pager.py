@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from kinto_orm._shown import Rows
-from kinto_orm.errors import Forbidden, NotFound
+from kinto_orm.errors import Forbidden, InvalidData, NotFound
 from kinto_orm.queries.filters import Filter, distinct
 from kinto_orm.queries.positions import Circle, Start
 from kinto_orm.queries.unfit import OnUnfit
 from kinto_orm.wire.flows import ANEW, Flow, ask
 from kinto_orm.wire.messages import Reply, Request, query_string
 from kinto_orm.wire.places import Place, is_absent
+from kinto_orm.wire.veils import Veil
 
 M = TypeVar("M")
 
@@ -35,6 +36,7 @@ class Listing(Generic[M]):
         says_total: Whether the server says how many objects there are.
         mend: As `load`, with what is done with those that do not fit; None where one is left out.
         on_invalid: What is done with objects that do not fit their model; None: it is an error.
+        veil: Hides the values of the model's secret fields; None where it has none.
     """
 
     place: Place
@@ -43,6 +45,7 @@ class Listing(Generic[M]):
     says_total: bool = True
     mend: Callable[[Reply, frozenset[str] | None, OnUnfit], list[M | None]] | None = None
     on_invalid: OnUnfit | None = None
+    veil: Veil | None = None
 
     def loaded(self, reply: Reply, fields: frozenset[str] | None) -> Sequence[M | None]:
         """The objects of a page's reply, None for those that are left out.
@@ -62,9 +65,27 @@ class Page(Rows[M]):
         position: Where the next page starts, for `Query.resume`; None on the last page.
     """
 
-    def __init__(self, objects: Sequence[M], position: str | None) -> None:
+    def __init__(
+        self, objects: Sequence[M], position: str | None, *, is_secret: bool = False
+    ) -> None:
         super().__init__(objects)
-        self.position = position
+        self._position = position
+        self._is_secret = is_secret
+
+    @property
+    def position(self) -> str | None:
+        """Where the next page starts, for `Query.resume`; None on the last page.
+
+        Raises:
+            InvalidData: The objects are sorted by a secret field: it would have their values, and
+                a position may be given to anybody.
+        """
+        if self._is_secret and self._position is not None:
+            raise InvalidData(
+                "there is no position in the order of a secret field: it would have the values of "
+                "that field, for everybody to read. Sort by another field, or go on with pages()"
+            )
+        return self._position
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +102,7 @@ class Asked:
         stored: The stored names of the same.
         size: How many objects a page has; None for the default.
         doing: The act, for messages.
+        veil: Hides the values of secret fields; None where there are none.
     """
 
     filters: tuple[Filter, ...]
@@ -91,6 +113,7 @@ class Asked:
     stored: frozenset[str] | None
     size: int | None
     doing: str
+    veil: Veil | None = None
 
     @property
     def filter(self) -> Filter:
@@ -108,12 +131,21 @@ class Asked:
         return [replace(self, filters=(each,)) for each in self.filters]
 
     def told_apart_by(self, path: str) -> list[str]:
-        """What tells this from other questions, for positions."""
+        """What tells this from other questions, for positions.
+
+        Of secret fields it is the names only: from what is made of short values these are guessed.
+        """
+        meanings = [each.shown(self.veil) for each in self.filters]
         if len(self.filters) > 1:
-            branches = (json.dumps(sorted(each.meaning)) for each in self.filters)
+            branches = (json.dumps(sorted(each)) for each in meanings)
             return [path, f"_sort={self.sort}", *branches]
-        meaning = (*self.filter.meaning, ("_sort", self.sort))
+        meaning = (*meanings[0], ("_sort", self.sort))
         return [path, *sorted(f"{name}={value}" for name, value in meaning)]
+
+    @property
+    def is_secretly_sorted(self) -> bool:
+        """Whether it is sorted by a secret field."""
+        return self.veil is not None and self.veil.orders(self.sort)
 
     def query(self, start: Start, left: int | None, *, some: bool = False) -> str:
         """A query string that asks for a page, and for no more than is left to be given.
@@ -271,7 +303,8 @@ class Pager(Generic[M]):
         if following is None:
             return Page(found, None)
         self._start = following
-        return Page(found, following.position(self._identity))
+        position = following.position(self._identity)
+        return Page(found, position, is_secret=self._asked.is_secretly_sorted)
 
     def read(self, reply: Reply) -> Read[M]:
         """The objects of a page, and where what follows begins; None when nothing does."""
@@ -347,6 +380,7 @@ def asking(listing: Listing[M], request: Request, doing: str, nothing: Reply) ->
         doing: The act, for messages.
         nothing: The answer of an empty collection, for one that is not made yet.
     """
+    request.veil = listing.veil
     try:
         return (yield from ask(request, doing, listing.place.parents))
     except (NotFound, Forbidden) as error:

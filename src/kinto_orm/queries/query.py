@@ -12,7 +12,7 @@ from kinto_orm._shown import Rows
 from kinto_orm.errors import InvalidData, MultipleFound, NotFound
 from kinto_orm.queries.ahead import pages_of
 from kinto_orm.queries.alternatives import distributed
-from kinto_orm.queries.columns import IDS_IN_A_REQUEST, Column, Order
+from kinto_orm.queries.columns import IDS_IN_A_REQUEST, Column
 from kinto_orm.queries.conditions import Condition, compile_conditions, compile_order, order_of
 from kinto_orm.queries.counting import counting
 from kinto_orm.queries.deleting import deleting
@@ -22,6 +22,7 @@ from kinto_orm.queries.findable import Findable
 from kinto_orm.queries.habits import hinted
 from kinto_orm.queries.merging import Merged
 from kinto_orm.queries.options import positive
+from kinto_orm.queries.orderings import Order
 from kinto_orm.queries.pager import Asked, Known, Listing, Page, Pager, Pages, reading_all
 from kinto_orm.queries.positions import check_position
 from kinto_orm.queries.prefetching import Followed, Prefetching
@@ -395,10 +396,6 @@ class Query(Explainable, AsyncVerbs[M], Generic[M]):
         found = map(compile_conditions, distributed(own))
         return sorted(found, key=lambda each: sorted(each.meaning))
 
-    def meanings(self) -> list[str]:
-        """What each branch asks for."""
-        return [", ".join(f"{name}={value}" for name, value in f.meaning) for f in self._filters]
-
     def scope(self) -> Scope:
         """Over which session it asks."""
         return self.model.__kinto_scope__(self.session)
@@ -408,7 +405,9 @@ class Query(Explainable, AsyncVerbs[M], Generic[M]):
         found: Listing[M] = yield from self.model.__kinto_listing__(self.session, self.plural)
         yield from self.model.__kinto_check_compared__(self.conditions, found.place.scope)
         handler = handler_of(self.invalid, self.model)
-        return found if handler is None else dataclasses.replace(found, on_invalid=handler)
+        if handler is None and self._veil is None:
+            return found
+        return dataclasses.replace(found, on_invalid=handler, veil=self._veil)
 
     def asked(self) -> Asked:
         """What is asked of the server."""
@@ -421,6 +420,7 @@ class Query(Explainable, AsyncVerbs[M], Generic[M]):
             stored=self._stored_names(),
             size=self.size,
             doing=f"find {self!r}",
+            veil=self._veil,
         )
 
     def _stored_names(self) -> frozenset[str] | None:

@@ -152,7 +152,7 @@ class AiohttpTransport:
     def _explained(self, error: Exception, request: Request, mask: Mask) -> TransportError:
         what = f"no answer from {self.base_url} to {request!r}"
         error = error.error if isinstance(error, _Broken) else error
-        reason = mask(f"{type(error).__name__}: {error}")
+        reason = request.masked(mask)(f"{type(error).__name__}: {error}")
         for kinds, cls, meaning in _TRANSPORT_ERRORS:
             if isinstance(error, kinds):
                 found = cls(f"{what}: {meaning} ({reason})")

@@ -186,6 +186,8 @@ def _answer(request: Request, doing: str) -> Flow[Reply]:
     except (TransportError, ServerError) as error:
         raise again(error, f"cannot {doing}: {error}") from error
     reply.doing = doing
+    if request.veil is not None:
+        reply.mask = request.masked(reply.mask)
     return reply
 
 

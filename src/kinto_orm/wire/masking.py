@@ -6,7 +6,7 @@ import base64
 import html
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -36,6 +36,9 @@ class Mask:
     Args:
         sent: The headers that were sent.
     """
+
+    shows_bodies = True
+    """Whether the beginning of an answer that nobody can read is shown."""
 
     def __init__(self, sent: Mapping[str, str | bytes]) -> None:
         self._sent = sent
@@ -78,6 +81,32 @@ class Mask:
             if scheme.lower() == "basic":
                 patterns += [_whole(form) for form in _forms(_password(credentials))]
         return patterns
+
+
+class Veiled(Mask):
+    """Hides texts besides what another one hides, and all of a body.
+
+    Args:
+        mask: The other one.
+        texts: Gives the texts; called once, when there is something to be hidden in.
+    """
+
+    shows_bodies = False
+
+    def __init__(self, mask: Mask, texts: Callable[[], Iterable[str]]) -> None:
+        super().__init__({})
+        self._mask = mask
+        self._texts = texts
+
+    def __call__(self, text: str) -> str:
+        """The text without them."""
+        return self._mask(super().__call__(text))
+
+    @cached_property
+    def _patterns(self) -> list[re.Pattern[str]]:
+        # Of two that begin alike the longer one first.
+        texts = sorted(set(self._texts()), key=len, reverse=True)
+        return [_beginning(form) for each in texts for form in _forms(each)]
 
 
 NOTHING_SENT = Mask({})

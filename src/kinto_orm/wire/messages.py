@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeGuard
 from urllib.parse import quote, urlencode
 
 from kinto_orm.errors import BadReply, InvalidData
 from kinto_orm.wire.jsonvalues import decode
 from kinto_orm.wire.masking import NOTHING_SENT, Mask
+from kinto_orm.wire.veils import Veil, masked
 
 JSON_PATCH = "application/json-patch+json"
 
@@ -39,6 +40,7 @@ class Request:
         repeatable: True when sending it twice does no more than sending it once.
         doing: What it is for, for who watches: "save Todo 'x'"; empty when nobody has said.
         carried: The requests that it carries as a batch; empty for others.
+        veil: Hides the values of secret fields; None where there are none.
     """
 
     method: str
@@ -50,14 +52,33 @@ class Request:
     repeatable: bool = True
     doing: str = field(default="", compare=False)
     carried: tuple[Request, ...] = field(default=(), compare=False)
+    veil: Veil | None = field(default=None, compare=False)
 
     @property
     def target(self) -> str:
-        """Path and query."""
+        """Path and query, as they are sent."""
         return f"{self.path}?{self.query}" if self.query else self.path
 
+    @property
+    def shown(self) -> Request:
+        """The same as it may be shown: without the values of secret fields, and without a body."""
+        if self.veil is None:
+            return self
+        return replace(self, query=self.veil.query(self.query), body=None, carried=())
+
+    def masked(self, mask: Mask) -> Mask:
+        """What hides, in what is said of the answer, what this has of secret fields."""
+        return mask if self.veil is None else masked(mask, self.secrets)
+
+    def secrets(self) -> Iterator[object]:
+        """The values of secret fields that it has."""
+        if self.veil is not None and not self.carried:
+            yield from self.veil.sent(self.query, self.body)
+        for each in self.carried:
+            yield from each.secrets()
+
     def __repr__(self) -> str:
-        return f"<{self.method} {self.target}>"
+        return f"<{self.method} {self.shown.target}>"
 
 
 class Reply:
@@ -232,6 +253,8 @@ class Reply:
         # Hidden before it is cut: half of a secret would not be known for one.
         start = self.mask(self.body[:_LOOKED_AT].decode("utf-8", "replace"))[:60]
         what = f"it starts with {start!r}" if start else "it is empty"
+        if start and not self.mask.shows_bodies:
+            what = "it is not shown, for it may have values of secret fields"
         return (
             f"the answer ({self.status}, {kind}) is not what a Kinto server answers; {what}. "
             "Is the server URL right, and does a proxy answer instead?"

@@ -117,7 +117,8 @@ def pretending(request: Request, pretence: Pretence, tell: Tell) -> Flow[Reply]:
 
 
 def _looked(request: Request, path: str, query: str = "") -> Request:
-    return Request("GET", path, query, doing=f"look, to {request.doing or request.method}")
+    doing = f"look, to {request.doing or request.method}"
+    return Request("GET", path, query, doing=doing, veil=request.veil)
 
 
 def _info(request: Request, pretence: Pretence) -> Flow[ServerInfo]:
@@ -265,7 +266,7 @@ def _deleting_all(request: Request, target: Target, pretence: Pretence) -> Flow[
     found: dict[Target, dict[str, Any]] = {}
     names = parse_qs(query)
     while True:
-        page = Request("GET", request.path, query, headers=request.headers)
+        page = Request("GET", request.path, query, headers=request.headers, veil=request.veil)
         page.doing = f"look, to {request.doing or request.method}"
         reply: Reply = yield from _reading(page, pretence)
         if reply.status != 200:
@@ -324,7 +325,7 @@ def _batch(request: Request, pretence: Pretence, tell: Tell) -> Flow[Reply]:
     defaults = body.get("defaults") or {}
     parts = [_part(request, defaults | each) for each in items]
     for each, carried in zip(parts, request.carried, strict=False):
-        each.doing = carried.doing
+        each.doing, each.veil = carried.doing, carried.veil
     responses = []
     for each in parts:
         reply = yield from pretending(each, pretence, tell)

@@ -90,7 +90,7 @@ def error_for(reply: Reply, request: Request) -> ResponseError:
         status=reply.status,
         errno=errno,
         details=_shown(details, reply.mask),
-        request=request,
+        request=request.shown,
     )
     error.lost = reply.lost or reply.is_lost
     if isinstance(error, Conflict):

@@ -69,7 +69,7 @@ def _attributes(request: Request, url: str, attempt: int) -> dict[str, Any]:
     port = {"server.port": parts.port} if parts.port else {}
     return {
         "http.request.method": request.method,
-        "url.full": url + request.target,
+        "url.full": url + request.shown.target,
         "server.address": parts.hostname or parts.scheme,
         **port,
         **resent,

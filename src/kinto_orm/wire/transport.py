@@ -169,7 +169,7 @@ class RequestsTransport:
             inner = error.args[0]
             error = inner if isinstance(inner, urllib3_errors.TimeoutError) else error
         what = f"no answer from {self.base_url} to {request!r}"
-        reason = mask(_innermost(error))
+        reason = request.masked(mask)(_innermost(error))
         if _is_cut_off(error):
             return BadReply(f"{what}: the answer was cut off in the middle ({reason})")
         for kinds, cls, meaning in _TRANSPORT_ERRORS:

@@ -26,7 +26,7 @@ class RequestEvent(Described):
     Attributes:
         method: In capitals.
         path: Below the server's URL, quoted.
-        query: The quoted query string, without `?`.
+        query: The quoted query string, without `?`; `...` for the values of secret fields.
         doing: What it is for: "save Todo 'x' in /buckets/...".
         attempt: The how manieth sending of this request it is, from 1 on.
         status: The HTTP status; None where no answer came.
@@ -100,7 +100,7 @@ class Watch:
         event = RequestEvent(
             request.method,
             request.path,
-            request.query,
+            request.shown.query,
             request.doing,
             self._attempt,
             None if reply is None else reply.status,
@@ -126,7 +126,7 @@ def tell_unsent(way: Watched, request: Request, reply: Reply) -> None:
     event = RequestEvent(
         request.method,
         request.path,
-        request.query,
+        request.shown.query,
         request.doing,
         1,
         reply.status,
