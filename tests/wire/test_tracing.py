@@ -108,3 +108,33 @@ def test_a_program_without_it_imports_nothing_of_it() -> None:
         check=True,
     )
     assert done.stdout.strip() == "[]"
+
+
+SECRETS = """
+from pydantic import Field
+
+class Login(Record, collection="logins"):
+    hidden: str = Field(default="", repr=False)
+
+def asked():
+    return Login.find(Login.hidden == "m4rk3d").order_by(Login.hidden).page_size(1)
+"""
+ASKING = """
+retry = Retry(0)
+with Session(sys.argv[1], auth="bob:s3cret", bucket="b", retry=retry):
+    for act in (asked().all, asked().count, asked().delete, Login(hidden="m4rk3d").save):
+        try:
+            act()
+        except (KintoError, ValueError):
+            pass
+"""
+
+
+def test_no_span_shows_a_value_of_a_secret_field() -> None:
+    """Neither its URL, nor what is being done, nor the error that it keeps."""
+    with FaultyServer(hangs_up, kinto_says(400, 107)) as server:
+        found = spans(SECRETS + ASKING, server.url)
+        received = str(server.received)
+    assert "m4rk3d" in received
+    assert "eq_hidden=..." in json.dumps(found)
+    assert "m4rk3d" not in json.dumps(found)

@@ -6,7 +6,6 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
-from functools import partial
 from types import NoneType
 from typing import Any, Generic, NoReturn, TypeVar, overload
 
@@ -109,7 +108,8 @@ class Column(Generic[T]):
         self._kinds = tuple(kinds)
         self._stored = stored
         self._veil = veil
-        self._is_secret = veil is not None and veil.hides(path)
+        # Its name for messages that do not show values; empty where they may.
+        self._secret = repr(self) if veil is not None and veil.hides(path) else ""
 
     def __repr__(self) -> str:
         named = ".".join((self._owner, *self.path)) if self._owner else f"field({self.name!r})"
@@ -119,9 +119,7 @@ class Column(Generic[T]):
         raise TypeError(f"{self!r} is a field, not a value: compare it, as in {self!r} == True")
 
     def __contains__(self, item: object) -> NoReturn:
-        raise TypeError(
-            f"`in` does not ask the server: write col({self!r}).has({self._told(item)})"
-        )
+        raise TypeError(f"`in` does not ask the server: col({self!r}).has({self._told(item)})")
 
     __hash__ = object.__hash__
 
@@ -227,7 +225,8 @@ class Column(Generic[T]):
             raise InvalidData("last_modified is a number: like is for strings")
         # A memory Kinto fails on what is no string, unless an earlier filter keeps it out.
         strings = () if self.path == ID else (FLOOR["string"], ABOVE["string"])
-        return self._condition(matcher(pattern), *strings, ("like", dump(escape(pattern))))
+        written = unseen(self._secret, pattern, lambda: dump(escape(pattern)))
+        return self._condition(matcher(pattern), *strings, ("like", written))
 
     @overload
     def has(self: Column[list[V]], value: V) -> Condition: ...
@@ -419,8 +418,7 @@ class Column(Generic[T]):
         if isinstance(value, Column | Condition):
             raise TypeError(f"Kinto compares a field with a value, not {self!r} with {value!r}")
         self._refuse_unstored()
-        read = partial(self._read, value, encode or self._encode)
-        return unseen(repr(self), value, read) if self._is_secret else read()
+        return unseen(self._secret, value, lambda: self._read(value, encode or self._encode))
 
     def _read(self, value: object, encode: Callable[[Any], JsonValue]) -> Operand:
         given = operand(value, encode, repr(self))
@@ -437,7 +435,7 @@ class Column(Generic[T]):
         return given
 
     def _told(self, value: object) -> str:
-        return repr(HIDDEN) if self._is_secret else shown(value)
+        return repr(HIDDEN) if self._secret else shown(value)
 
     def _named(self, filters: Iterable[Param]) -> tuple[Param, ...]:
         """Operators and values as parameters; Kinto's operators take plain names only."""

@@ -14,13 +14,15 @@ def unseen(name: str, value: object, read: Callable[[], T]) -> T:
     """Read a value that a secret field is compared with; if that fails, say no more than its type.
 
     Args:
-        name: The field, for the message.
+        name: The field, for the message; empty where it is not secret, and nothing changes.
         value: What it is compared with.
         read: Reads it.
 
     Raises:
         InvalidData: It cannot be compared with it.
     """
+    if not name:
+        return read()
     try:
         return read()
     except InvalidData:

@@ -153,6 +153,8 @@ class AiohttpTransport:
         what = f"no answer from {self.base_url} to {request!r}"
         error = error.error if isinstance(error, _Broken) else error
         reason = request.masked(mask)(f"{type(error).__name__}: {error}")
+        if request.veil is not None and isinstance(error, _QUOTING):
+            reason = type(error).__name__
         for kinds, cls, meaning in _TRANSPORT_ERRORS:
             if isinstance(error, kinds):
                 found = cls(f"{what}: {meaning} ({reason})")
@@ -243,6 +245,8 @@ async def once(
         raise _Broken(error) from None
 
 
+# They may repeat what came in the place of an answer.
+_QUOTING = (aiohttp.ClientPayloadError, aiohttp.ClientResponseError)
 _UNREACHABLE = "is the server running, and are host and port right?"
 _TRANSPORT_ERRORS: tuple[tuple[tuple[type[Exception], ...], type[TransportError], str], ...] = (
     (
@@ -257,7 +261,7 @@ _TRANSPORT_ERRORS: tuple[tuple[tuple[type[Exception], ...], type[TransportError]
     ),
     ((TimeoutError,), Timeout, "the server did not answer in time"),
     (
-        (aiohttp.ClientPayloadError, aiohttp.ClientResponseError),
+        _QUOTING,
         BadReply,
         "the answer was cut off in the middle, or was none",
     ),

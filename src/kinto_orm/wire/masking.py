@@ -7,8 +7,9 @@ import html
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 from kinto_orm.wire.forking import cached_property
 
@@ -25,6 +26,8 @@ _ECHO = re.compile(
 _OF_CREDENTIALS = r"[\w+/=.~%-]"
 # What is as short as this is hidden as a whole word only: it may be a part of any word.
 _SHORT = 8
+# A letter may be the end of a quoted sign: %22.
+_BEFORE = r"(?:(?<!\w)|(?<=%[0-9A-Fa-f]{2}))"
 
 
 class Mask:
@@ -115,14 +118,14 @@ NOTHING_SENT = Mask({})
 def _forms(secret: str) -> Iterator[str]:
     """The ways in which an answer may quote a secret."""
     if secret:
-        forms = {
+        written = {
             secret,
-            quote(secret),
-            quote(secret, safe=""),
-            html.escape(secret),
             json.dumps(secret)[1:-1],
+            json.dumps(secret, ensure_ascii=False)[1:-1],
             repr(secret)[1:-1],
         }
+        quoting = (quote, partial(quote, safe=""), quote_plus, html.escape)
+        forms = written.union(*(map(each, written) for each in quoting))
         yield from sorted(forms, key=len, reverse=True)
 
 
@@ -134,7 +137,7 @@ def _beginning(form: str) -> re.Pattern[str]:
 
 def _whole(form: str) -> re.Pattern[str]:
     exact = re.escape(form)
-    return re.compile(exact if len(form) >= _SHORT else rf"(?<!\w){exact}(?!\w)")
+    return re.compile(exact if len(form) >= _SHORT else rf"{_BEFORE}{exact}(?!\w)")
 
 
 def _password(credentials: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,6 +28,7 @@ from kinto_orm.wire.letterhead import Letterhead, announce
 from kinto_orm.wire.masking import Mask
 from kinto_orm.wire.messages import Reply, Request
 from kinto_orm.wire.pooling import PooledAdapter
+from kinto_orm.wire.quieting import unlogged
 from kinto_orm.wire.route import Route
 
 
@@ -103,6 +105,12 @@ class RequestsTransport:
         Raises:
             TransportError: No usable answer came.
         """
+        if request.veil is None:
+            return self._send(request, until)
+        with unlogged(request.shown.query):
+            return self._send(request, until)
+
+    def _send(self, request: Request, until: float) -> Reply:
         mask = self._letterhead.mask
         try:
             if self._pooled is not None:
@@ -170,6 +178,8 @@ class RequestsTransport:
             error = inner if isinstance(inner, urllib3_errors.TimeoutError) else error
         what = f"no answer from {self.base_url} to {request!r}"
         reason = request.masked(mask)(_innermost(error))
+        if request.veil is not None and _quotes(error):
+            reason = type(error).__name__
         if _is_cut_off(error):
             return BadReply(f"{what}: the answer was cut off in the middle ({reason})")
         for kinds, cls, meaning in _TRANSPORT_ERRORS:
@@ -226,6 +236,15 @@ def _is_cut_off(error: Exception) -> bool:
         return True
     # urllib3 says "Connection aborted" before an answer, "Connection broken" within one.
     return isinstance(error, urllib3_errors.ProtocolError) and "broken" in str(error)
+
+
+def _quotes(error: Exception) -> bool:
+    """Whether an error may repeat what came in the place of an answer."""
+    cause = error.args[-1] if error.args else None
+    cause = error if cause is None or isinstance(cause, str) else cause
+    if isinstance(cause, ConnectionError):  # also that which http.client takes for an empty line
+        return False
+    return isinstance(cause, HTTPException | urllib3_errors.DecodeError | ValueError)
 
 
 def _innermost(error: BaseException) -> str:
