@@ -129,11 +129,16 @@ def _tell(conflict: Conflict, merged: Merged) -> None:
     """Let a conflict know what both sides changed, and name the places in its message."""
     conflict.fields, conflict.contested = merged.fields, merged.clashes
     told = str(conflict).partition(_CONTESTED)[0].partition(_UNFIT)[0]
-    conflict.args = (told + (f"{_CONTESTED} {_listed(merged.clashes)}." if merged.clashes else ""),)
+    conflict.args = (
+        told
+        + (f"{_CONTESTED} {_listed(conflict.local, merged.clashes)}." if merged.clashes else ""),
+    )
 
 
-def _listed(paths: Collection[Path]) -> str:
-    names = sorted(".".join(path) for path in paths)
+def _listed(local: Stored, paths: Collection[Path]) -> str:
+    veil = local.__kinto_veil__()
+    shown = paths if veil is None else {veil.cut(path) for path in paths}
+    names = sorted(".".join(path) for path in shown)
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(names[:_NAMED]) + more
 

@@ -326,7 +326,7 @@ class Loader(Generic[M]):
     ) -> InvalidData:
         first = error.errors(include_url=False)[0]
         said, hint = self._said(first, raw, where), self._hint(first)
-        field = ".".join(str(part) for part in where) or "the whole object"
+        field = self._veiled(".".join(str(part) for part in where), raw) or "the whole object"
         return InvalidData(
             f"the stored {self._model.__name__} {raw.get('id')!r} does not fit the model: "
             f"{field}: {said} ({error.error_count()} problem(s)). Change the model "

@@ -72,6 +72,7 @@ def refuse_unreadable_alone(stored: Stored, values: Mapping[str, JsonValue]) -> 
             found = _of_field(stored, names[name], found)
             sure = found is not None and found.given and not found.maybe
             complaint = _why(model, names[name], name, found, values) if sure and found else None
+        complaint = _veiled(complaint, stored, values)
         if complaint is not None:
             raise InvalidData(f"{name_of(stored)} cannot be saved: {complaint} Nothing was sent.")
 
@@ -108,7 +109,11 @@ def complaint_of(
         stored: The object.
         data: What is loaded.
     """
-    said = _said_by(act)
+    return _veiled(_said_by(act), stored, data)
+
+
+def _veiled(said: str | None, stored: Stored, data: Mapping[str, JsonValue]) -> str | None:
+    """The same without the values of secret fields."""
     veil = type(stored).__kinto_veil__()
     return said if said is None or veil is None else without_values(said, veil.values(data))
 

@@ -112,7 +112,8 @@ class Column(Generic[T]):
         self._secret = repr(self) if veil is not None and veil.hides(path) else ""
 
     def __repr__(self) -> str:
-        named = ".".join((self._owner, *self.path)) if self._owner else f"field({self.name!r})"
+        path = self.path if self._veil is None else self._veil.cut(self.path)
+        named = ".".join((self._owner, *path)) if self._owner else f"field({self.name!r})"
         return line(named)
 
     def __bool__(self) -> NoReturn:

@@ -66,7 +66,7 @@ class Explainable(Shown):
     def __kinto_table__(self: Explained) -> Table:
         asked = self.asked()
         told = {
-            "order": asked.sort,
+            "order": asked.shown_sort,
             "limit": asked.most,
             "only": asked.fields and ", ".join(sorted(asked.fields)),
             "page size": asked.size,
@@ -143,7 +143,7 @@ def _rest(asked: Asked, links: tuple[Followed, ...]) -> list[str]:
     """What all branches have in common."""
     size = asked.size or DEFAULT_PAGE
     by = "by id, so that no object is skipped or repeated while others write"
-    order = by if asked.sort == "id" else f"by {asked.sort}, as the server sorts"
+    order = by if asked.sort == "id" else f"by {asked.shown_sort}, as the server sorts"
     lines = [f"Sorted {order}."]
     if asked.most is not None and asked.most <= size:
         lines.append(f"At most {asked.most} objects: one page, unless some are left out here.")

@@ -143,6 +143,11 @@ class Asked:
         return [path, *sorted(f"{name}={value}" for name, value in meaning)]
 
     @property
+    def shown_sort(self) -> str:
+        """The order, as it may be shown."""
+        return self.sort if self.veil is None else self.veil.sort(self.sort)
+
+    @property
     def is_secretly_sorted(self) -> bool:
         """Whether it is sorted by a secret field."""
         return self.veil is not None and self.veil.orders(self.sort)

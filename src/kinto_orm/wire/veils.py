@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
-from urllib.parse import parse_qsl, unquote_plus
+from urllib.parse import parse_qsl, quote, unquote_plus
 
 from kinto_orm._shown import HIDDEN
 from kinto_orm.wire.masking import Mask, Veiled
@@ -19,7 +19,7 @@ Param = tuple[str, str]
 # Kinto's operators, as they stand before the name of a field.
 _OPERATORS: Final = (
     "contains_any_", "contains_", "exclude_", "like_", "not_", "max_", "min_", "eq_", "gt_", "lt_",
-    "in_",
+    "has_", "in_",
 )  # fmt: skip
 _LISTS: Final = ("exclude_", "in_")
 
@@ -40,31 +40,58 @@ class Veil:
         """Whether a field is secret, is inside of one, or has one inside of it."""
         return any(all(a == b for a, b in zip(each, path, strict=False)) for each in self.paths)
 
+    def cut(self, path: Sequence[str]) -> Path:
+        """The path of a field, no deeper than a secret one: keys of its dictionaries are values."""
+        around = (each for each in self.paths if tuple(path[: len(each)]) == each)
+        return min(around, key=len, default=tuple(path))
+
     def params(self, params: Iterable[Param]) -> list[Param]:
         """The parameters of a query, as they may be shown."""
         given = list(params)
         sorted_by = dict(given).get("_sort", "")
-        return [(name, HIDDEN if self._hides(name, sorted_by) else value) for name, value in given]
+        return [(self._named(name), self._told(name, value, sorted_by)) for name, value in given]
 
     def query(self, query: str) -> str:
         """A quoted query string, as it may be shown."""
-        pairs = [each.partition("=") for each in query.split("&")]
-        sorted_by = next((unquote_plus(value) for name, _, value in pairs if name == "_sort"), "")
+        pairs = [each.partition("=")[::2] for each in query.split("&")]
+        plain = [(unquote_plus(name), unquote_plus(value)) for name, value in pairs]
+        # What is shown as it is is not quoted anew.
         return "&".join(
-            f"{name}={HIDDEN}"
-            if self._hides(unquote_plus(name), sorted_by)
-            else name + sign + value
-            for name, sign, value in pairs
+            quoted if shown == given else f"{quote(shown[0])}={quote(shown[1], safe=',')}"
+            for quoted, given, shown in zip(
+                query.split("&"), plain, self.params(plain), strict=True
+            )
         )
+
+    def sort(self, sort: str) -> str:
+        """An order, as it may be shown."""
+        signs = ((each[:1] if each.startswith("-") else "", each) for each in sort.split(","))
+        return ",".join(sign + ".".join(self.cut(_path_of(each))) for sign, each in signs)
 
     def orders(self, sort: str) -> bool:
         """Whether objects are sorted by a secret field; the tokens of their pages have values."""
-        return any(self.hides(each.lstrip("-").split(".")) for each in sort.split(",") if each)
+        return any(self.hides(_path_of(each)) for each in sort.split(",") if each)
 
     def values(self, data: object) -> Iterator[object]:
         """The values of secret fields in the data of an object."""
         for path in self.paths:
             yield from _below(data, path)
+
+    def _named(self, name: str) -> str:
+        """The name of a parameter, as it may be shown."""
+        for field in _fields_in(name):
+            path = tuple(field.split("."))
+            if (cut := self.cut(path)) != path:
+                return name.removesuffix(field) + ".".join(cut)
+        return name
+
+    def _told(self, name: str, value: str, sort: str) -> str:
+        """The value of a parameter, as it may be shown."""
+        if name == "_sort":
+            return self.sort(value)
+        if name.startswith("has_") and value in ("true", "false"):
+            return value  # whether it is there at all
+        return HIDDEN if self._hides(name, sort) else value
 
     def _hides(self, name: str, sort: str) -> bool:
         """Whether a parameter has a value of a secret field."""
@@ -74,6 +101,9 @@ class Veil:
 
     def _in_query(self, query: str) -> Iterator[object]:
         for name, value in parse_qsl(query):
+            fields = value.split(",") if name == "_sort" else _fields_in(name.strip())
+            for path in map(_path_of, fields):
+                yield list(path[len(self.cut(path)) :])
             if self._hides(name, ""):
                 listed = value.split(",") if name.startswith(_LISTS) else []
                 yield from (_parsed(each) for each in (value, *listed))
@@ -126,6 +156,10 @@ def _fields_in(name: str) -> Iterator[str]:
     for each in _OPERATORS:
         if name.startswith(each):
             yield name.removeprefix(each)
+
+
+def _path_of(field: str) -> Path:
+    return tuple(field.lstrip("-").split("."))
 
 
 def _below(value: Any, path: Path) -> Iterator[object]:
