@@ -33,8 +33,23 @@ def put_nested(session: Session, id: str, levels: int, collection: str = "todos"
 
 def put_text(session: Session, id: str, text: str, collection: str = "todos") -> None:
     """Another client stores a record whose field `v` is this JSON."""
-    path = f"/buckets/{session.bucket}/collections/{collection}/records/{id}"
-    body = f'{{"data": {{"v": {text}}}}}'
+    _put(session, f"{collection}/records/{id}", f'{{"v": {text}}}')
+
+
+def put_value(session: Session, key: str, text: str) -> None:
+    """Another client stores a key whose value is this JSON."""
+    _put(session, f"kv/records/{key}", f'{{"key": "{key}", "value": {text}}}')
+
+
+def put_template(session: Session, name: str, source: str, text: str) -> None:
+    """Another client stores a template that has a field `v` which is this JSON."""
+    data = f'{{"name": "{name}", "source": "{source}", "v": {text}}}'
+    _put(session, f"templates/records/{name}", data)
+
+
+def _put(session: Session, inside: str, data: str) -> None:
+    path = f"/buckets/{session.bucket}/collections/{inside}"
+    body = f'{{"data": {data}}}'
     headers = {"Content-Type": "application/json"}
     url = f"{session.server_url}{path}"
     httpx.put(url, content=body, headers=headers, auth=_USER).raise_for_status()

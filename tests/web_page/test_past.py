@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import requests
 
+from deep import put_nested
 from kinto_orm import Record, Session
 from kinto_orm.web.past import differences
 from web_page.reader import USER, Browser, record
@@ -141,3 +142,25 @@ def test_a_collection_that_is_not_there(
     browser = opening().log_in()
     answer = browser.client.get(f"/buckets/{session.bucket}/collections/nowhere/{path}")
     assert answer.status_code in (200, 404)
+
+
+def test_what_is_nested_too_deeply(browser: Browser, session: Session, at: str) -> None:
+    """It is said, and all else is shown and can be brought back."""
+    record("a", title="first")
+    put_nested(session, "a", 300)
+    put_nested(session, "gone", 300)
+    session.request("DELETE", f"{at}/records/gone")
+    for page in (f"{at}/records/a/history", f"{at}/history"):
+        browser.get(page)
+        assert "What it was then cannot be shown here" in browser.said
+        assert "title first" in browser.said
+    browser.get(f"{at}/records/gone/history")
+    assert "It is deleted" in browser.said
+    assert "What it was before cannot be shown here" in browser.said
+    browser.get(f"{at}/deleted")
+    assert "gone" in browser.said
+    put_nested(session, "a", 2)
+    browser.get(f"{at}/records/a/history")
+    assert browser.said.index("as it is now") < browser.said.index("What it was then")
+    browser.send(f"{at}/records/a/bring-back")
+    assert Record.get("a")["title"] == "first"

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kinto_orm.errors import InvalidData
-from kinto_orm.wire.jsonvalues import decode, encode, encode_dumped
+from kinto_orm.wire.jsonvalues import alike, as_stored, decode, encode, encode_dumped, same
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 
@@ -135,3 +135,49 @@ def test_what_is_no_json_is_not_read(body: bytes) -> None:
 def test_many_levels_are_read() -> None:
     """More than Pydantic's reader takes."""
     assert decode(b"[" * 500 + b"]" * 500) == nested(500)
+
+
+# Comparing
+
+
+@given(value=json_values, other=json_values)
+def test_a_value_is_the_same_as_itself(value: Any, other: Any) -> None:
+    """And as what JSON makes of it; two are alike where they are the same."""
+    again = json.loads(json.dumps(value))
+    assert same(value, again)
+    assert alike(value, again)
+    assert not same([value], value)
+    assert not same({"a": value}, {"a": value, "b": other})
+    if same(value, other):
+        assert alike(value, other)
+
+
+@pytest.mark.parametrize("equal", [same, alike])
+def test_numbers_are_told_from_booleans(equal: Callable[[Any, Any], bool]) -> None:
+    """However deep they are; 1 is 1.0."""
+    assert equal({"a": [1, {"b": 2}]}, {"a": [1.0, {"b": 2}]})
+    assert not equal({"a": [1]}, {"a": [True]})
+    assert not equal([[1, 2]], [[2, 1]])
+    assert not equal([[1]], [[1, 1]])
+
+
+@pytest.mark.parametrize("make", [lambda inner: [inner], lambda inner: {"a": inner}])
+def test_what_others_nested(make: Callable[[Any], Any]) -> None:
+    """It is compared, and its large integers are made floats, at any depth."""
+    one: Any = 10**30
+    other: Any = 1e30
+    for _ in range(5000):
+        one, other = make(one), make(other)
+    read = as_stored(one)
+    assert same(read, other)
+    assert alike(one, other)
+    assert not same(read, make(other))
+
+
+@given(value=json_values)
+def test_a_value_is_read_as_a_copy(value: Any) -> None:
+    """What was read stays as it is."""
+    read: Any = {"a": [value, {"b": 10**30}]}
+    kept = repr(read)
+    assert as_stored(read) == {"a": [value, {"b": 1e30}]}
+    assert repr(read) == kept

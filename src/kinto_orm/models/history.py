@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import islice
-from typing import ClassVar, NoReturn, TypeVar
+from typing import Any, ClassVar, NoReturn, TypeVar
 
 from pydantic import BaseModel, Field, JsonValue, TypeAdapter, ValidationError
 
 from kinto_orm._shown import DescribedModel
-from kinto_orm.errors import BadReply, NotFound, Unsupported
+from kinto_orm.errors import BadReply, InvalidData, NotFound, Unsupported, again
 from kinto_orm.models.asking import ask_about, from_raw, page_at, place_of
 from kinto_orm.models.contents import name_of
+from kinto_orm.models.loading import loader_of
 from kinto_orm.models.pristine import adopt
 from kinto_orm.models.resource import Resource
 from kinto_orm.models.state import State, own_state, set_state, state_of
@@ -28,6 +29,7 @@ from kinto_orm.wire.places import Place, require
 from kinto_orm.wire.scope import Scope
 
 R = TypeVar("R", bound=Resource)
+H = TypeVar("H", bound="Query[HistoryEntry]")
 
 _ENTRIES_IN_A_PAGE = 100
 # An object's timestamp is so many milliseconds before that of its entry, or after it, where the
@@ -61,6 +63,10 @@ class HistoryEntry(Resource):
     # Of any class: nothing tells here which of its fields are secret.
     target: dict[str, JsonValue] = Field(default={}, repr=False)
 
+    @classmethod
+    def __kinto_named__(cls, raw: Mapping[str, Any]) -> str:
+        return f"{super().__kinto_named__(raw)} of {raw.get('uri')}"
+
     def __kinto_check_save__(self, *, force: bool) -> None:
         raise Unsupported(f"{name_of(self)} cannot be changed: the server writes the history")
 
@@ -79,6 +85,41 @@ class History(Query[HistoryEntry]):
     def updating(self, *given: object) -> NoReturn:
         """Raise Unsupported: the server writes the history."""
         raise Unsupported("history entries cannot be changed: the server writes the history")
+
+
+class Unreadable:
+    """Lets a history go on where entries cannot be loaded: of these it keeps why.
+
+    Another client may have nested what an entry shows deeper than is loaded; the others tell what
+    they tell all the same.
+
+    Attributes:
+        why: What is wrong with entries, by their ids.
+    """
+
+    def __init__(self) -> None:
+        self.why: dict[str, InvalidData] = {}
+
+    def passed_by(self, history: H) -> H:
+        """The same entries; those that cannot be loaded say which object, what was done and when.
+
+        What they show of the object is left out, but for its timestamp.
+        """
+        return history.on_invalid(self._bare)
+
+    def of(self, entry: HistoryEntry | None) -> InvalidData | None:
+        """Why an entry does not show its object; None where it does."""
+        return None if entry is None else self.why.get(entry.id)
+
+    def _bare(self, raw: dict[str, JsonValue], error: InvalidData) -> HistoryEntry:
+        target = raw.get("target")
+        data = target.get("data") if isinstance(target, dict) else None
+        if not isinstance(data, dict):
+            raise error
+        bare: JsonValue = {"data": {"last_modified": data.get("last_modified")}}
+        entry = loader_of(HistoryEntry).of(raw | {"target": bare})
+        self.why[entry.id] = error
+        return entry
 
 
 class PermissionEntry(DescribedModel, BaseModel):
@@ -228,13 +269,17 @@ def as_it_was(
 
     Raises:
         NotFound: It was not there at that time, or the history does not show it.
+        InvalidData: What the history shows cannot be loaded.
     """
     entries = yield from _entries_in(place, id, model.__kinto_kind__)
     if when is None:
         entries = entries.where(HistoryEntry.action != "delete")
     else:
         entries = entries.where(modified_at() <= milliseconds(when))
-    found = yield from reading_all(entries.limit(1))
+    try:
+        found = yield from reading_all(entries.limit(1))
+    except InvalidData as error:
+        raise again(error, f"it cannot be told how {name} was: {error}") from error
     if not found or found[0].action == "delete":
         then = "in the history" if when is None else f"there at {when}"
         raise NotFound(f"{name} was not {then}", status=404)

@@ -302,7 +302,7 @@ class Loader(Generic[M]):
 
     def _too_deep(self, raw: Mapping[str, Any]) -> InvalidData:
         return InvalidData(
-            f"the stored {self._model.__name__} {raw.get('id')!r} cannot be loaded: its lists and "
+            f"the stored {self._model.__kinto_named__(raw)} cannot be loaded: its lists and "
             f"objects are nested deeper than {MOST_LEVELS} levels, which another client wrote. "
             "`session.request` reads it as JSON; `on_invalid` of a query leaves it out.",
             status=None,
@@ -315,7 +315,7 @@ class Loader(Generic[M]):
     def _broken(self, error: Exception, raw: Mapping[str, Any]) -> InvalidData:
         said = self._veiled(str(error), raw)
         return InvalidData(
-            f"the stored {self._model.__name__} {raw.get('id')!r} cannot be loaded: a validator of "
+            f"the stored {self._model.__kinto_named__(raw)} cannot be loaded: a validator of "
             f"the model failed with {type(error).__name__}: {said}. Read it as a plain Record to "
             "see its data.",
             status=None,
@@ -328,7 +328,7 @@ class Loader(Generic[M]):
         said, hint = self._said(first, raw, where), self._hint(first)
         field = self._veiled(".".join(str(part) for part in where), raw) or "the whole object"
         return InvalidData(
-            f"the stored {self._model.__name__} {raw.get('id')!r} does not fit the model: "
+            f"the stored {self._model.__kinto_named__(raw)} does not fit the model: "
             f"{field}: {said} ({error.error_count()} problem(s)). Change the model "
             "(a default, another type, a validation_alias for a renamed field), or read it as "
             f"a plain Record to mend the data.{hint}",

@@ -207,7 +207,7 @@ class _PutsBack:
 
     def _job(self, uri: str, trace: Trace, entry: HistoryEntry | None) -> Job:
         path = self._path_of(uri)
-        unfit = trace.error if entry is None else self._then.unfit.get(entry.id, trace.error)
+        unfit = self._then.unreadable.of(entry) or trace.error
         if unfit is not None:
             return self._failing(path, unfit)
         if trace.was_there and entry is None:

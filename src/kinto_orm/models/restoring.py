@@ -12,7 +12,14 @@ from kinto_orm.errors import Conflict, InvalidData
 from kinto_orm.models.asking import home_of
 from kinto_orm.models.conflicts import conflict_with
 from kinto_orm.models.getting import getting_or_none
-from kinto_orm.models.history import HistoryEntry, as_it_was, history_in, newest_of, shown_by
+from kinto_orm.models.history import (
+    HistoryEntry,
+    Unreadable,
+    as_it_was,
+    history_in,
+    newest_of,
+    shown_by,
+)
 from kinto_orm.models.hooks import around_save
 from kinto_orm.models.kinds import kinds_of
 from kinto_orm.models.pristine import adopt
@@ -39,7 +46,7 @@ class Deletion(Described, Generic[R]):
     Attributes:
         id: Its id.
         object: How it was before; None when the history does not reach back so far, and when it
-            does not fit the model.
+            does not fit the model or cannot be loaded.
         date: When it was deleted, as the server writes it.
         user_id: Who deleted it.
         last_modified: When it was deleted, in milliseconds.
@@ -85,10 +92,11 @@ class _DeletionPages(Generic[R]):
         self.has_more = self._pages.has_more
         yield ANEW
         gone = yield from self._still_gone(self._place, entries)
-        before = yield from self._before(self._place, gone)
+        unreadable = Unreadable()
+        before = yield from self._before(self._place, gone, unreadable)
         told = [(each, before.get(each.object_uri)) for each in gone]
-        own = [(each, old) for each, old in told if self._is_own(old)]
-        return [self._deletion(self._place, each, old) for each, old in own]
+        own = [(each, old, unreadable.of(old)) for each, old in told if self._is_own(old)]
+        return [self._deletion(self._place, *each) for each in own]
 
     def _is_own(self, before: HistoryEntry | None) -> bool:
         """Whether what was deleted was an object of the class; of several kinds that shows."""
@@ -115,19 +123,26 @@ class _DeletionPages(Generic[R]):
         there = {each.id for each in (yield from reading(self._model, place, [*newest]))}
         return [each for id, each in newest.items() if id not in there]
 
-    def _before(self, place: Place, gone: list[HistoryEntry]) -> Flow[dict[str, HistoryEntry]]:
+    def _before(
+        self, place: Place, gone: list[HistoryEntry], unreadable: Unreadable
+    ) -> Flow[dict[str, HistoryEntry]]:
         """The last entry of each before it was deleted, by the object's path."""
-        history = yield from history_in(place)
+        history = unreadable.passed_by((yield from history_in(place)))
         return (yield from newest_of(history, (each.object_uri for each in gone)))
 
     def _deletion(
-        self, place: Place, entry: HistoryEntry, before: HistoryEntry | None
+        self,
+        place: Place,
+        entry: HistoryEntry,
+        before: HistoryEntry | None,
+        error: InvalidData | None,
     ) -> Deletion[R]:
         id = entry.object_uri.rpartition("/")[2]
         name = f"{self._model.__name__} {id!r}"
-        old, error = None, None
+        old = None
         try:
-            old = None if before is None else shown_by(self._model, before, place, id, name)
+            if before is not None and error is None:
+                old = shown_by(self._model, before, place, id, name)
         except InvalidData as unfit:
             error = unfit
         tombstone = entry.target.get("data")
@@ -147,6 +162,7 @@ def restoring(model: type[R], scope: Scope, id: str, when: int | datetime | None
 
     Raises:
         NotFound: The history does not show it.
+        InvalidData: What it shows cannot be loaded.
         Conflict: It is there, and no time was given; or somebody else was first.
     """
     if when is not None:

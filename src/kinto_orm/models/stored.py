@@ -124,6 +124,11 @@ class Stored(DescribedModel, BaseModel, metaclass=ResourceMeta):
         return f"{type(self).__name__} {title!r}"
 
     @classmethod
+    def __kinto_named__(cls, raw: Mapping[str, Any]) -> str:
+        """How messages call what the server sent, and no object can be made of."""
+        return f"{cls.__name__} {raw.get('id')!r}"
+
+    @classmethod
     def __kinto_id_of__(cls, title: str) -> str:
         """The id of the object whose `__kinto_title__` this is."""
         return title

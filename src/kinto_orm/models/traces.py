@@ -11,18 +11,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
 
 from kinto_orm.errors import BadReply, InvalidData
 from kinto_orm.models.history import (
     History,
     HistoryEntry,
+    Unreadable,
     done_at,
     history_of_bucket,
     near,
     newest_of,
 )
-from kinto_orm.models.loading import loader_of
 from kinto_orm.queries.conditions import Condition, col
 from kinto_orm.queries.pager import Page, Pages, reading_all
 from kinto_orm.wire.flows import ANEW, Flow
@@ -66,13 +65,13 @@ class Then:
         scope: Where.
         bucket: Its real id.
         when: Milliseconds.
-        unfit: Why entries cannot be loaded, by their ids.
+        unreadable: The entries that cannot be loaded.
     """
 
     scope: Scope
     bucket: str
     when: int
-    unfit: dict[str, InvalidData] = field(default_factory=dict, repr=False, compare=False)
+    unreadable: Unreadable = field(default_factory=Unreadable, repr=False, compare=False)
     _known: dict[str, HistoryEntry] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -105,8 +104,9 @@ class Then:
         """Note an entry; those that were noted are newer, and the first until then is the last."""
         if not self._was_by_then(entry):
             _note(traces, entry)
-            if entry.id in self.unfit:
-                traces[entry.object_uri].error = self.unfit[entry.id]
+            error = self.unreadable.of(entry)
+            if error is not None:
+                traces[entry.object_uri].error = error
             return
         done.add(entry.object_uri)
         if entry.object_uri in traces:
@@ -183,22 +183,7 @@ class Then:
 
     def _history(self) -> Flow[History]:
         history = yield from history_of_bucket(self.scope, self.bucket)
-        return history.on_invalid(self._bare)
-
-    def _bare(self, raw: dict[str, Any], error: InvalidData) -> HistoryEntry:
-        """An entry without what it shows, which cannot be loaded: which object, and when.
-
-        Raises:
-            InvalidData: It does not say that either.
-        """
-        target = raw.get("target")
-        data = target.get("data") if isinstance(target, dict) else None
-        if not isinstance(data, dict):
-            raise error
-        stamp = {"last_modified": data.get("last_modified")}
-        entry = loader_of(HistoryEntry).of(raw | {"target": {"data": stamp}})
-        self.unfit[entry.id] = error
-        return entry
+        return self.unreadable.passed_by(history)
 
     def _until(self) -> Condition:
         return near(self.when)[1]

@@ -11,8 +11,9 @@ from typing import Any, Final
 from pydantic import JsonValue
 from starlette.responses import Response
 
+from kinto_orm.errors import InvalidData
 from kinto_orm.models.contents import same_json
-from kinto_orm.models.history import HistoryEntry
+from kinto_orm.models.history import HistoryEntry, Unreadable
 from kinto_orm.models.record import Record
 from kinto_orm.models.restoring import Deletion
 from kinto_orm.models.structure import Bucket, Collection
@@ -26,6 +27,11 @@ from kinto_orm.web.refusals import Refused
 
 _SIZE: Final = 20
 _MOST_DELETED: Final = 100
+_ELSEWHERE: Final = "How it was before is on the next page."
+_TOO_DEEP: Final = (
+    "cannot be shown here: another program nested it too deeply. The command line shows it: "
+    "kinto-orm history, with --json."
+)
 _HIDDEN: Final = frozenset({"id", "last_modified", "schema"})
 
 
@@ -52,13 +58,13 @@ class Event:
         entry: As the history has it.
         differences: What it changed.
         stamp: The object's own timestamp after it; None when it was deleted.
-        is_known: Whether it is known how the object was before.
+        untold: Why it is not told what was changed; empty where it is.
     """
 
     entry: HistoryEntry
     differences: list[Difference]
     stamp: int | None
-    is_known: bool
+    untold: str
 
 
 def differences(
@@ -80,21 +86,25 @@ def data_in(entry: HistoryEntry) -> Data:
     return dict(found) if isinstance(found, dict) else {}
 
 
-def events(entries: list[HistoryEntry]) -> list[Event]:
+def events(entries: list[HistoryEntry], unreadable: Unreadable) -> list[Event]:
     """What happened, newest first; the oldest entry of the last page is the beginning."""
-    return [_event(entry, entries[at + 1 :]) for at, entry in enumerate(entries)]
+    return [_event(entry, entries[at + 1 :], unreadable) for at, entry in enumerate(entries)]
 
 
-def _event(entry: HistoryEntry, older: list[HistoryEntry]) -> Event:
+def _event(entry: HistoryEntry, older: list[HistoryEntry], unreadable: Unreadable) -> Event:
+    if unreadable.of(entry) is not None:
+        return Event(entry, [], None, f"What it was then {_TOO_DEEP}")
     before = next((each for each in older if each.object_uri == entry.object_uri), None)
-    known = before is not None or entry.action == "create"
+    untold = "" if before is not None or entry.action == "create" else _ELSEWHERE
+    if unreadable.of(before) is not None:
+        untold = f"What it was before {_TOO_DEEP}"
     data = data_in(entry)
     stamp = data.get("last_modified")
     gone = entry.action == "delete"
     new = {} if gone else _without_hidden(data)
     old = {} if before is None or before.action == "delete" else _without_hidden(data_in(before))
-    changes = list(differences(old, new)) if known else []
-    return Event(entry, changes, stamp if isinstance(stamp, int) and not gone else None, known)
+    changes = [] if untold else list(differences(old, new))
+    return Event(entry, changes, stamp if isinstance(stamp, int) and not gone else None, untold)
 
 
 def _without_hidden(data: Data) -> Data:
@@ -114,13 +124,15 @@ async def _shown(call: Call, query: Query[HistoryEntry], there: bool, **context:
     Raises:
         Refused: There are none, and what they would be of is not there either.
     """
-    found = await first_page(query.page_size(_SIZE).resume(call.asked("position") or None))
+    unreadable = Unreadable()
+    asked = unreadable.passed_by(query).page_size(_SIZE)
+    found = await first_page(asked.resume(call.asked("position") or None))
     if not (found or there or call.asked("position")):
         raise Refused(404, "This was never there", "No history is known of it: check the address.")
     return page(
         call,
         "history.html",
-        events=events(list(found)),
+        events=events(list(found), unreadable),
         position=found.position,
         **context,
     )
@@ -128,16 +140,28 @@ async def _shown(call: Call, query: Query[HistoryEntry], there: bool, **context:
 
 async def record_history(call: Call) -> Response:
     """Show what was done to a record, also to one that is deleted."""
-    scope, target = call.scope(), target_of(call)
+    target = target_of(call)
     bucket = await call.session.resolve_bucket(call.named("bucket"))
     uri = f"/buckets/{bucket}/collections/{call.named('collection')}/records/{target.id}"
-    stored = await Record.aget_or_none(target.id, session=scope)
     query = await _history(call, HistoryEntry.object_uri == uri)
-    now = stored.last_modified if stored is not None else None
-    there = stored is not None
+    now = await _stamp_now(target.id, uri, call)
+    there = now is not None
     return await _shown(
         call, query, there, title=target.title, now=now, of_one=True, back=target.path
     )
+
+
+async def _stamp_now(id: str, uri: str, call: Call) -> int | None:
+    """The timestamp of a record, whatever else it is; None where there is none."""
+    try:
+        stored = await Record.aget_or_none(id, session=call.scope())
+    except InvalidData as error:
+        if error.status is not None:
+            raise
+        reply = await call.session.request("GET", uri)
+        stamp: int = reply.object["data"]["last_modified"]
+        return stamp
+    return None if stored is None else stored.last_modified
 
 
 async def collection_history(call: Call) -> Response:

@@ -218,19 +218,40 @@ def kind(value: MaybeJson) -> str:
 
 def same(a: MaybeJson, b: MaybeJson) -> bool:
     """Equality of JSON values: 1 is 1.0, and neither is true."""
-    if isinstance(a, list) and isinstance(b, list):
-        return len(a) == len(b) and all(map(same, a, b))
-    if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    return kind(a) == kind(b) and a == b
+    return _agree(a, b, _are_same)
 
 
 def alike(a: MaybeJson, b: MaybeJson) -> bool:
     """Equality but for the last digits of floats, which Kinto's parser may change."""
-    if isinstance(a, list) and isinstance(b, list):
-        return len(a) == len(b) and all(map(alike, a, b))
-    if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(alike(a[key], b[key]) for key in a)
+    return _agree(a, b, _are_alike)
+
+
+def _agree(a: MaybeJson, b: MaybeJson, agree: Callable[[MaybeJson, MaybeJson], bool]) -> bool:
+    """Whether two values have the same shape, and agree in all that is no array and no object.
+
+    Other clients nest deeper than Python calls functions of functions: this goes no level down.
+    """
+    pairs = [(a, b)]
+    while pairs:
+        one, other = pairs.pop()
+        if isinstance(one, list) and isinstance(other, list):
+            if len(one) != len(other):
+                return False
+            pairs += zip(one, other, strict=True)
+        elif isinstance(one, dict) and isinstance(other, dict):
+            if one.keys() != other.keys():
+                return False
+            pairs += ((each, other[name]) for name, each in one.items())
+        elif not agree(one, other):
+            return False
+    return True
+
+
+def _are_same(a: MaybeJson, b: MaybeJson) -> bool:
+    return kind(a) == kind(b) and a == b
+
+
+def _are_alike(a: MaybeJson, b: MaybeJson) -> bool:
     if kind(a) != kind(b):
         return False
     return a == b or ((isinstance(a, float) or isinstance(b, float)) and _are_near(a, b))
@@ -308,11 +329,19 @@ def as_stored(value: JsonValue) -> JsonValue:
 
 
 def _with_floats(value: JsonValue) -> JsonValue:
-    if isinstance(value, dict):
-        return {name: _with_floats(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_with_floats(item) for item in value]
-    return _as_float(value) if isinstance(value, int) and is_beyond(value) else value
+    """The same as a copy; other clients nest deeper than Python calls functions of functions."""
+    held = [value]
+    containers: list[Any] = [held]
+    while containers:
+        container = containers.pop()
+        items = container.items() if isinstance(container, dict) else enumerate(container)
+        for place, item in items:
+            if isinstance(item, dict | list):
+                container[place] = item.copy()
+                containers.append(container[place])
+            elif isinstance(item, int) and is_beyond(item):
+                container[place] = _as_float(item)
+    return held[0]
 
 
 def _as_float(value: int) -> JsonValue:
