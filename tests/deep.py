@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 
 from kinto_orm import Session
+from kinto_orm.kv.keypath import record_id
 
 _USER = ("tom", "s3cret-p4ss")
 
@@ -44,7 +45,7 @@ def put_value(session: Session, key: str, text: str) -> None:
 def put_template(session: Session, name: str, source: str, text: str) -> None:
     """Another client stores a template that has a field `v` which is this JSON."""
     data = f'{{"name": "{name}", "source": "{source}", "v": {text}}}'
-    _put(session, f"templates/records/{name}", data)
+    _put(session, f"templates/records/{record_id(name)}", data)
 
 
 def _put(session: Session, inside: str, data: str) -> None:

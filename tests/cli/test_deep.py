@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from deep import nested, put_nested, put_text
-from kinto_orm import Bucket, Session
+from deep import nested, put_nested, put_template, put_text, put_value, text_of
+from kinto_orm import Bucket, Session, Template
 from kinto_orm.server import open_memory, serve
 from program import Ran, filled, in_process
 
@@ -134,3 +134,88 @@ def test_it_is_deleted(deep: Session, no_profile: None) -> None:
     assert "'never'" in ran.err
     left = run(deep, "ls", "todos").out.splitlines()
     assert [each.partition("\t")[0] for each in left] == ["deep", "z"]
+
+
+@pytest.fixture
+def past(deep: Session) -> Iterator[str]:
+    """A time, after which records are nested too deeply, mended and deleted."""
+    filled(deep, {"id": "p", "n": 1}, {"id": "q", "n": 1}, {"id": "r", "n": 1}, collection="past")
+    put_nested(deep, "gone", 300, "past")
+    entries = deep.request("GET", "/buckets/deep/history", query={"_limit": 1}).json["data"]
+    put_nested(deep, "p", 450, "past")
+    put_nested(deep, "q", 300, "past")
+    put_nested(deep, "q", 2, "past")
+    for id in ("gone", "r"):
+        deep.request("DELETE", f"/buckets/deep/collections/past/records/{id}")
+    yield str(entries[0]["target"]["data"]["last_modified"])
+    deep.request("DELETE", "/buckets/deep/collections/past")
+
+
+def test_its_history(deep: Session, no_profile: None, past: str) -> None:
+    """Is shown as it is, with all else."""
+    told = [json.loads(line) for line in run(deep, "history", "past", "--json").out.splitlines()]
+    assert len(told) == 10
+    shown = [each["target"]["data"].get("v") for each in told]
+    assert nested(450) in shown
+    assert nested(300) in shown
+    lines = run(deep, "history", "past/q").out.splitlines()
+    assert [line.split("\t")[4] for line in lines] == ["v", "n, v", ""]
+
+
+def test_its_differences(deep: Session, no_profile: None, past: str) -> None:
+    """Whatever was there."""
+    ran = run(deep, "diff", "past", past, "--json")
+    told = {each["target"][-1]: each for each in map(json.loads, ran.out.splitlines())}
+    assert told["p"]["fields"]["v"] == {"before": None, "after": nested(450)}
+    assert told["e"]["fields"]["v"] == {"before": nested(300), "after": None}
+    assert set(told) == {"p", "q", "e", "r"}
+    assert "-> 1" in run(deep, "diff", "past/r", past).out.replace("\t", " ") or ran.err == ""
+
+
+@pytest.mark.parametrize("dry_run", [(), ("--dry-run",)])
+@pytest.mark.parametrize("target", ["past", "/buckets/deep"])
+def test_it_is_not_restored(
+    deep: Session, no_profile: None, past: str, target: str, dry_run: tuple[str, ...]
+) -> None:
+    """It is named, and all else is put back."""
+    ran = run(deep, "restore", target, past, *dry_run)
+    assert ran.status == 1
+    assert "+ /buckets/deep/collections/past/records/r" in ran.out
+    failed = [line for line in ran.err.splitlines() if "cannot restore" in line]
+    assert {line.split(": ")[1].rpartition("/")[2] for line in failed} == {"gone", "p", "q"}
+    assert all("nested deeper than 200 levels" in line for line in failed)
+    there = {line.split("\t")[0] for line in run(deep, "ls", "past").out.splitlines()}
+    assert there == ({"p", "q"} if dry_run else {"p", "q", "r"})
+
+
+def test_templates(deep: Session, no_profile: None) -> None:
+    """Those that are well are listed and rendered beside it; it is listed and deleted."""
+    deep.save(Template(name="motd", source="Hello"), Template(name="other", source="x"))
+    put_template(deep, "odd.j2", "Bye", text_of(300))
+    assert run(deep, "template", "list").out.splitlines() == ["motd", "other", "odd.j2"]
+    assert run(deep, "template", "render", "motd").out == "Hello"
+    for act in (("get",), ("render",)):
+        ran = run(deep, "template", *act, "odd.j2")
+        assert (ran.status, ran.out) == (1, "")
+        (line,) = ran.err.splitlines()
+        assert "Template 'odd.j2'" in line
+        assert "nested deeper than 200 levels" in line
+    assert run(deep, "template", "del", "odd.j2").status == 0
+    assert run(deep, "template", "list").out.splitlines() == ["motd", "other"]
+    assert run(deep, "template", "del", "odd.j2").status == 1
+
+
+def test_keys(deep: Session, no_profile: None) -> None:
+    """They are listed, read, changed and deleted as they are stored."""
+    deep.kv["well"] = 1
+    put_value(deep, "odd", f'{{"v": {text_of(440)}}}')
+    assert run(deep, "kv", "list").out.splitlines() == ["odd", "well"]
+    told = map(json.loads, run(deep, "kv", "list", "--values", "--json").out.splitlines())
+    assert [each["value"] for each in told] == [{"v": nested(440)}, 1]
+    assert json.loads(run(deep, "kv", "get", "odd").out) == {"v": nested(440)}
+    assert run(deep, "kv", "set", "odd/w", "2").status == 0
+    assert run(deep, "kv", "get", "odd/w").out == "2\n"
+    ran = run(deep, "kv", "set", "copy", "-", input=json.dumps(nested(300)))
+    assert (ran.status, "nested deeper than 200 levels" in ran.err) == (1, True)
+    assert run(deep, "kv", "del", "odd/v").status == 0
+    assert run(deep, "kv", "del", "odd").status == 0

@@ -8,9 +8,6 @@ from typing import Any
 import pytest
 
 from kinto_orm import Bucket, Collection, Everyone, Group, Record, Session
-from kinto_orm.cli.past import Past
-from kinto_orm.cli.restoring import in_order, put_back
-from kinto_orm.cli.targets import target_of
 from program import Run, filled
 
 
@@ -137,19 +134,28 @@ def test_restoring_a_bucket(scope: Session, program: Run) -> None:
     assert f"left, empty: /buckets/{scope.bucket}/collections/more" in ran.err
 
 
-def test_what_changes_meanwhile_stays(scope: Session) -> None:
-    """What somebody writes after the history was read is not overwritten."""
-    begin = int(now(scope))
-    change(scope)
-    differences = [*Past(target_of("todos", scope), scope).between(begin, None)]
-    scope.get(Record, "a").assign(n=77).save()
-    Record(id="b", n=77).save(session=scope)
-    scope.get(Record, "c").assign(n=77).save()
-    back = in_order(differences)
-    assert [put_back(each, scope, force=False) for each in back] == [1, 1, 1]
-    assert records(scope) == {"a": 77, "b": 77, "c": 77}
-    assert [put_back(each, scope, force=True) for each in back] == [0, 0, 0]
-    assert records(scope) == {"a": 1, "b": 1}
+def test_restoring_a_group(scope: Session, program: Run) -> None:
+    """Alone; with force it is the same where nobody else writes."""
+    Group(id="g", members=["account:ada"]).save(session=scope)
+    begin = now(scope)
+    scope.get(Group, "g").assign(members=[]).save()
+    scope.get(Record, "a").assign(n=2).save()
+    target = f"/buckets/{scope.bucket}/groups/g"
+    ran = program("restore", target, begin, "--force", "--json")
+    fields = {"members": {"before": [], "after": ["account:ada"]}}
+    assert json.loads(ran.out) == {"action": "update", "target": target, "fields": fields}
+    assert (scope.get(Group, "g").members, records(scope)["a"]) == (["account:ada"], 2)
+    assert "restored 0" in program("restore", target, begin).err
+
+
+def test_a_record_without_its_collection(scope: Session, program: Run) -> None:
+    """It cannot come back alone, and that is said."""
+    begin = now(scope)
+    scope.get(Collection, "todos").delete()
+    ran = program("restore", "todos/a", begin)
+    assert (ran.status, ran.out) == (1, "")
+    assert "collection 'todos'" in ran.err
+    assert "restored 0" in ran.err
 
 
 def test_where_the_history_does_not_reach(scope: Session, program: Run) -> None:
@@ -164,5 +170,7 @@ def test_where_the_history_does_not_reach(scope: Session, program: Run) -> None:
     collection.save()
     ran = program("diff", f"/buckets/{scope.bucket}", begin)
     assert "does not reach back so far" in ran.err
-    assert program("restore", "todos/a", begin).status == 1
+    for target, status in {"todos/a": 1, "todos": 1, f"/buckets/{scope.bucket}": 0}.items():
+        ran = program("restore", target, begin)
+        assert (ran.status, "does not reach back so far" in ran.err) == (status, True)
     assert records(scope)["a"] == 3

@@ -183,6 +183,7 @@ def restoring(session: Session) -> None:
     for deletion in Todo.deleted(session=session):
         assert_type(deletion.object, Todo | None)
     assert_type(Todo.restore("x", at=5), Todo)
+    Bucket.get("work").restore(5, within="collections/todos", force=True)
     restored = Bucket.get("work").restore(5, dry_run=True, workers=2)
     assert_type(restored, RestorePlan)
     assert_type(restored.changes, list[SyncChange])

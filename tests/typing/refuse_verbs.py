@@ -39,6 +39,7 @@ session.sync(Todo, [todo], existing="skip")  # refused: mypy pyright
 print(session.sync(Todo, [todo]).create)  # refused: mypy pyright
 Bucket.get("work").restore("yesterday")  # refused: mypy pyright
 Bucket.get("work").restore(5, True)  # refused: mypy pyright
+Bucket.get("work").restore(5, within=3)  # refused: mypy pyright
 Todo.restore(3)  # refused: mypy pyright
 Todo.restore("x", at="yesterday")  # refused: mypy pyright
 print([each.object.title for each in Todo.deleted()])  # refused: mypy pyright

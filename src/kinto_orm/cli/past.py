@@ -13,6 +13,7 @@ from pydantic import JsonValue
 from kinto_orm import Bucket, Condition, HistoryEntry, Query, Session, any_of, col
 from kinto_orm.cli.printing import Output, Row
 from kinto_orm.cli.targets import NOT_DATA, Target, path_of
+from kinto_orm.cli.unfit import Told, Unfit
 
 Act = Literal["create", "update", "delete"]
 
@@ -33,11 +34,6 @@ class State:
 
     data: dict[str, Any]
     permissions: dict[str, list[str]]
-
-    @property
-    def last_modified(self) -> int | None:
-        """Its timestamp."""
-        return self.data.get("last_modified")
 
     def parts(self) -> dict[str, Any]:
         """Its fields by name, and its permissions; each as a text that is equal where it is."""
@@ -73,6 +69,11 @@ class Difference:
         new = self.after.parts() if self.after else {}
         names = [*old, *(name for name in new if name not in old)]
         return {name: (old.get(name), new.get(name)) for name in names if _unlike(old, new, name)}
+
+    @property
+    def back(self) -> Difference:
+        """What leads back."""
+        return Difference(self.target, self.after, self.before)
 
     def show(self, output: Output) -> None:
         """Print it."""
@@ -115,11 +116,17 @@ class Past:
         self._bucket = Bucket(id=target.id_of("buckets") or "")
         self._session = session
         self._deletions: dict[tuple[str, int], int] = {}
+        self._unfit = Unfit()
         self.unknown: list[str] = []
 
     def entries(self) -> Query[HistoryEntry]:
         """All entries, the newest first."""
         return self._history(self._about(str(self._target)))
+
+    def told(self, most: int | None = None) -> Iterator[Told]:
+        """The same, each with what it shows; the newest so many."""
+        found = self.entries()
+        return self._unfit.told(found if most is None else found.limit(most))
 
     def between(self, begin: int | datetime, end: int | datetime | None) -> Iterator[Difference]:
         """What is different between two times; an end of None is now.
@@ -140,10 +147,10 @@ class Past:
 
     def at(self, uri: str, when: int | datetime) -> State | None:
         """An object as it was at a time; None: it was not there, or the history does not say."""
-        entry = self._last(uri, when)
-        if entry is None or _made(entry) <= self._emptied(_collection_of(uri), when):
+        last = self._last(uri, when)
+        if last is None or _made(last.entry) <= self._emptied(_collection_of(uri), when):
             return None
-        return _state(entry)
+        return _state(last)
 
     def _traces(self, begin: int | datetime, end: int | datetime | None) -> dict[str, _Trace]:
         """The objects to which something was done, by their paths."""
@@ -151,11 +158,11 @@ class Past:
         since = _modified() > milliseconds(begin)
         traces: dict[str, _Trace] = {}
         emptied: set[str] = set()
-        for entry in self.entries().where(since, *until).page_size(_PAGE):
-            uri = entry.object_uri
+        for told in self._unfit.told(self.entries().where(since, *until).page_size(_PAGE)):
+            entry, uri = told.entry, told.entry.object_uri
             if uri not in traces:
                 is_gone = _collection_of(uri) in emptied
-                traces[uri] = _Trace(None if is_gone else _state(entry), entry.action)
+                traces[uri] = _Trace(None if is_gone else _state(told), entry.action)
             traces[uri].first = entry.action
             if entry.action == "delete" and entry.resource_name == "collection":
                 emptied.add(uri)
@@ -169,14 +176,16 @@ class Past:
         """The paths of records that a collection had until a time."""
         inside = f"{collection}/records/"
         path = col(HistoryEntry.object_uri)
-        for entry in self._history(path.like(f"{inside}*"), _modified() <= milliseconds(when)):
+        found = self._history(path.like(f"{inside}*"), _modified() <= milliseconds(when))
+        for entry in self._unfit.kept(found):
             if entry.object_uri.startswith(inside):
                 yield entry.object_uri
 
-    def _last(self, uri: str, when: int | datetime, *more: Condition | bool) -> HistoryEntry | None:
+    def _last(self, uri: str, when: int | datetime, *more: Condition | bool) -> Told | None:
         """The last entry of an object until a time."""
         until = _modified() <= milliseconds(when)
-        return self._history(HistoryEntry.object_uri == uri, until, *more).first()
+        found = self._history(HistoryEntry.object_uri == uri, until, *more)
+        return next(self._unfit.told(found.limit(1)), None)
 
     def _emptied(self, collection: str | None, when: int | datetime) -> int:
         """When a collection was deleted for the last time until then, with its records; or 0."""
@@ -184,8 +193,8 @@ class Past:
             return 0
         key = collection, milliseconds(when)
         if key not in self._deletions:
-            entry = self._last(collection, when, HistoryEntry.action == "delete")
-            self._deletions[key] = 0 if entry is None else _made(entry)
+            last = self._last(collection, when, HistoryEntry.action == "delete")
+            self._deletions[key] = 0 if last is None else _made(last.entry)
         return self._deletions[key]
 
     def _history(self, *conditions: Condition | bool) -> Query[HistoryEntry]:
@@ -204,10 +213,10 @@ def _modified() -> Any:
     return col(HistoryEntry.target)["data"]["last_modified"]
 
 
-def change_of(entry: HistoryEntry, older: HistoryEntry) -> dict[str, tuple[Any, Any]]:
+def change_of(told: Told, older: Told) -> dict[str, tuple[Any, Any]]:
     """What an update changed, by name; see Difference.fields."""
-    target = path_of(entry.object_uri)
-    return Difference(target, _state(older), _state(entry)).fields()
+    target = path_of(told.entry.object_uri)
+    return Difference(target, _state(older), _state(told)).fields()
 
 
 def milliseconds(when: int | datetime) -> int:
@@ -225,13 +234,13 @@ def _collection_of(uri: str) -> str | None:
     return collection if records else None
 
 
-def _state(entry: HistoryEntry) -> State | None:
+def _state(told: Told) -> State | None:
     """The object after an entry."""
-    data, sets = entry.target.get("data"), entry.target.get("permissions")
-    if entry.action == "delete" or not isinstance(data, dict):
+    data, sets = told.target.get("data"), told.target.get("permissions")
+    if told.entry.action == "delete" or not isinstance(data, dict):
         return None
     found = sets if isinstance(sets, dict) else {}
-    return State(data, {name: list(map(str, who)) for name, who in found.items() if who})  # type: ignore[arg-type]
+    return State(data, {name: list(map(str, who)) for name, who in found.items() if who})
 
 
 def _unlike(old: dict[str, Any], new: dict[str, Any], name: str) -> bool:

@@ -10,23 +10,15 @@ from typing import Annotated, Any
 from pydantic import JsonValue
 from typer import Argument, Context, Exit, Option
 
-from kinto_orm import Bucket, Conflict, HistoryEntry, KintoError, NotFound, Session, TransportError
+from kinto_orm import Bucket, NotFound, RestorePlan, SyncChange
 from kinto_orm.cli.arguments import TargetText
 from kinto_orm.cli.failing import REFUSED, Misuse, failure_of
 from kinto_orm.cli.past import SIGNS, Difference, Past, change_of, milliseconds
-from kinto_orm.cli.printing import moment, tell
-from kinto_orm.cli.replacing import made_of, write
-from kinto_orm.cli.settings import Settings, settings_of
-from kinto_orm.cli.targets import (
-    Stored,
-    Target,
-    inside_of,
-    model_of,
-    real,
-    single,
-    target_of,
-)
+from kinto_orm.cli.printing import Output, Row, moment, tell
+from kinto_orm.cli.settings import settings_of
+from kinto_orm.cli.targets import Target, real, single, stored, target_of
 from kinto_orm.cli.times import Time, time_of
+from kinto_orm.cli.unfit import Told
 
 # So much, in milliseconds, the clocks of a server and of this computer may differ.
 _CLOCKS = 60 * 1000
@@ -52,15 +44,14 @@ def history(
         wanted = real(single(target_of(target, session)), session)
         past = Past(wanted, session)
         _refuse_unknown(past, wanted)
-        found: Any = past.entries() if limit is None else past.entries().limit(limit)
+        found = past.told(limit)
         if settings.as_json:
-            settings.output.rows(
-                (each.model_dump(mode="json", by_alias=True) for each in found), ()
-            )
+            rows = (stored(each.entry) | {"target": each.target} for each in found)
+            settings.output.rows(rows, ())
             return
         alone = wanted.kind in ("groups", "records")
         pairs = _with_older(found) if alone else ((each, None) for each in found)
-        cells = (_cells(each, older) for each, older in pairs)
+        cells = (_cells(told, older) for told, older in pairs)
         settings.output.table(cells, ("time", "action", "who", "target", "changed"))
 
 
@@ -89,7 +80,7 @@ def diff(
         for each in past.between(begin, end):
             found = True
             each.show(settings.output)
-        _tell_unknown(past)
+        _tell_unknown(past.unknown)
         if not found:
             _refuse_unknown(past, wanted)
             tell("no difference")
@@ -123,100 +114,51 @@ def restore(
     settings = settings_of(ctx)
     with settings.session() as session:
         wanted = real(single(target_of(target, session)), session)
-        past = Past(wanted, session)
-        if past.at(str(wanted), when) is None:
-            raise NotFound(
-                f"{wanted} was not there at {moment(milliseconds(when))}, by the history"
-            )
-        if wanted.kind == "buckets" and not force:
-            raise Exit(
-                _restore_bucket(session.get(Bucket, wanted.id or ""), when, settings, dry_run)
-            )
-        status, count = 0, 0
-        for back in in_order(past.between(when, None)):
-            failed = 0 if dry_run else put_back(back, session, force=force)
-            status = max(status, failed)
-            count += not failed
-            if not failed:
-                back.show(settings.output)
-        tell(f"{'would restore' if dry_run else 'restored'} {count}")
-        _tell_unknown(past)
-    if status:
-        raise Exit(status)
+        above, below = Bucket(id=wanted.id_of("buckets") or ""), wanted.inside("buckets")
+        # Read before anything is written: of a whole bucket it may be too much to be kept.
+        shown = _differences(Past(wanted, session), when) if below else {}
+        plan = above.restore(when, within=below, dry_run=dry_run, force=force, session=session)
+        for each in _in_order(plan.changes, shown):
+            _show(each, above.uri, shown, settings.output)
+        tell(f"{'would restore' if dry_run else 'restored'} {len(plan.changes)}")
+        _tell_left(plan, above.uri)
+    status = max((failure_of(each.error) or REFUSED for each in plan.failed), default=0)
+    if status or below in plan.unknown:
+        raise Exit(status or REFUSED)
 
 
-def _restore_bucket(bucket: Bucket, when: int | datetime, settings: Settings, dry_run: bool) -> int:
-    """Put a whole bucket back; the exit status."""
-    plan = bucket.restore(when, dry_run=dry_run)
-    for each in plan.changes:
-        told = {"action": each.action, "target": f"{bucket.uri}/{each.id}".rstrip("/")}
-        if settings.as_json:
-            settings.output.rows([{**told, "fields": list(each.fields)}], ())
-        else:
-            sign, names = SIGNS[each.action], ", ".join(each.fields)
-            settings.output.fields(f"{sign} {told['target']}", *([names] if names else []))
-    tell(f"{'would restore' if dry_run else 'restored'} {len(plan.changes)}")
-    for uri in plan.left:
-        tell(f"left, empty: {bucket.uri}/{uri} (created since; kinto-orm rm deletes it)")
-    for uri in plan.unknown:
-        tell(f"left as it is, for the history does not reach back so far: {bucket.uri}/{uri}")
-    return max((failure_of(each.error) or REFUSED for each in plan.failed), default=0)
+def _differences(past: Past, when: int | datetime) -> dict[str, Difference]:
+    """What leads back to a time, by the path in the bucket."""
+    found = (each.back for each in past.between(when, None))
+    return {each.target.inside("buckets"): each for each in found}
 
 
-def put_back(back: Difference, session: Session, *, force: bool) -> int:
-    """Make an object what it is to be; the exit status."""
-    model, scope = model_of(back.target, session)
-    try:
-        there = model.get_or_none(back.target.id or "", session=scope)
-        if not force:
-            _check_unchanged(back, there)
-        _write(back, there, model, scope, force=force)
-    except TransportError:
-        raise
-    except KintoError as error:
-        status = failure_of(error)
-        return REFUSED if status is None else status
-    return 0
+def _in_order(changes: list[SyncChange], shown: Iterable[str]) -> list[SyncChange]:
+    """What was done: what is written from the outside in; then what is deleted."""
+    places = {path: place for place, path in enumerate(shown)}
+    changes = sorted(changes, key=lambda each: (places.get(each.id, len(places)), each.id))
+    written = [each for each in changes if each.action != "delete"]
+    return written + [each for each in reversed(changes) if each.action == "delete"]
 
 
-def _write(
-    back: Difference, there: Stored | None, model: type[Stored], scope: Session, *, force: bool
-) -> None:
-    if back.after is None:
-        if there is not None:
-            _refuse_full(there)
-            there.delete(force=force, missing_ok=True)
+def _show(done: SyncChange, bucket: str, shown: dict[str, Difference], output: Output) -> None:
+    """Print one change."""
+    if done.id in shown:
+        shown[done.id].show(output)
         return
-    made = made_of(model, back.target.id, back.after.data)
-    write(there, made, back.after.permissions, scope, force=force)
+    target = f"{bucket}/{done.id}".rstrip("/")
+    if output.as_json:
+        told: Row = {"action": done.action, "target": target, "fields": list(done.fields)}
+        output.rows([told], ())
+    else:
+        names = ", ".join(done.fields)
+        output.fields(f"{SIGNS[done.action]} {target}", *([names] if names else []))
 
 
-def _refuse_full(there: Stored) -> None:
-    """Refuse to delete what has something inside by now.
-
-    Raises:
-        Conflict: It has.
-    """
-    if any(each.exists() for each in inside_of(there).values()):
-        raise Conflict(f"{there.uri} is not empty, and stays.")
-
-
-def _check_unchanged(back: Difference, there: Stored | None) -> None:
-    """Refuse to overwrite what was changed since the history was read.
-
-    Raises:
-        Conflict: It was.
-    """
-    expected = None if back.before is None else back.before.last_modified
-    if expected != (None if there is None else there.last_modified):
-        raise Conflict(f"{back.target} was changed meanwhile, and stays as it is.")
-
-
-def in_order(found: Iterable[Difference]) -> list[Difference]:
-    """What leads back: first what is written, from the outside in; then what is deleted."""
-    back = [Difference(each.target, each.after, each.before) for each in found]
-    written = [each for each in back if each.after is not None]
-    return written + [each for each in reversed(back) if each.after is None]
+def _tell_left(plan: RestorePlan, bucket: str) -> None:
+    for uri in plan.left:
+        tell(f"left, empty: {bucket}/{uri} (created since; kinto-orm rm deletes it)")
+    _tell_unknown(f"{bucket}/{uri}".rstrip("/") for uri in plan.unknown)
 
 
 def _refuse_unknown(past: Past, target: Target) -> None:
@@ -229,22 +171,22 @@ def _refuse_unknown(past: Past, target: Target) -> None:
         raise NotFound(f"the history does not know {target}")
 
 
-def _tell_unknown(past: Past) -> None:
-    for uri in past.unknown:
+def _tell_unknown(unknown: Iterable[str]) -> None:
+    for uri in unknown:
         tell(f"left as it is, for the history does not reach back so far: {uri}")
 
 
-def _cells(entry: HistoryEntry, older: HistoryEntry | None) -> list[JsonValue]:
+def _cells(told: Told, older: Told | None) -> list[JsonValue]:
     """What an entry says, and of an update what was changed."""
-    data = entry.target.get("data")
+    entry, data = told.entry, told.target.get("data")
     stamp = data.get("last_modified") if isinstance(data, dict) else None
     when = moment(stamp if isinstance(stamp, int) else entry.last_modified)
     fields: list[str] = []
     if older is not None and entry.action == "update":
-        fields = [*change_of(entry, older)]
+        fields = [*change_of(told, older)]
     return [when, entry.action, entry.user_id, entry.object_uri, ", ".join(fields)]
 
 
-def _with_older(entries: Iterable[HistoryEntry]) -> Iterator[tuple[HistoryEntry, Any]]:
+def _with_older(entries: Iterable[Told]) -> Iterator[tuple[Told, Any]]:
     """Each entry, with the one before it."""
     yield from pairwise(chain(entries, [None]))

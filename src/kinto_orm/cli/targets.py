@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from kinto_orm import Bucket, Collection, Group, Query, Record, Session
+from kinto_orm import Bucket, Collection, Group, HistoryEntry, Query, Record, Session
 from kinto_orm.cli.failing import Misuse
 
 Stored = Bucket | Collection | Group | Record
@@ -60,6 +60,10 @@ class Target:
     def id_of(self, kind: str) -> str | None:
         """The id of what it lives in, or its own."""
         return dict(self.steps).get(kind)
+
+    def inside(self, kind: str) -> str:
+        """The path in what it lives in; empty for that itself."""
+        return str(self).partition(f"/{kind}/{self.id_of(kind)}")[2].lstrip("/")
 
     @property
     def parent(self) -> Target | None:
@@ -172,7 +176,7 @@ def inside_of(found: Stored) -> dict[str, Query[Any]]:
     return {"records": found.records.find()} if isinstance(found, Collection) else {}
 
 
-def stored(found: Stored) -> dict[str, Any]:
+def stored(found: Stored | HistoryEntry) -> dict[str, Any]:
     """An object's data as it is stored."""
     return found.model_dump(mode="json", by_alias=True)
 

@@ -8,12 +8,13 @@ from typing import Annotated, Literal
 from pydantic import JsonValue
 from typer import Argument, Context, Option
 
-from kinto_orm import Template
+from kinto_orm import InvalidData, Template
 from kinto_orm.cli import completing
 from kinto_orm.cli.failing import Misuse
 from kinto_orm.cli.given import json_of, text_of, value_of
 from kinto_orm.cli.printing import tell
 from kinto_orm.cli.settings import settings_of
+from kinto_orm.cli.unfit import Unfit, is_unfit
 
 Name = Annotated[
     str,
@@ -34,7 +35,9 @@ def list_(ctx: Context) -> None:
     """
     settings = settings_of(ctx)
     with settings.session():
-        settings.output.rows(({"name": each.name} for each in Template.find()), ("name",))
+        # One that cannot be loaded is there, too.
+        found = Unfit().kept(Template.find())
+        settings.output.rows(({"name": each.name} for each in found), ("name",))
 
 
 def get(ctx: Context, name: Name) -> None:
@@ -81,7 +84,18 @@ def delete(ctx: Context, name: Name) -> None:
         kinto-orm template del motd
     """
     with settings_of(ctx).session():
-        Template.get(name).delete()
+        _found(name).delete()
+
+
+def _found(name: str) -> Template:
+    """A template; one that cannot be loaded has its id only."""
+    try:
+        return Template.get(name)
+    except InvalidData as error:
+        if not is_unfit(error):
+            raise
+    id = Template(name=name, source="").id
+    return Template.find(Template.id == id).only("id").one()
 
 
 def render(

@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeAlias
 
 from kinto_orm.bulk.jobs import Job, Outcome
 from kinto_orm.bulk.summary import Bulk, OnError, Progress
-from kinto_orm.errors import KintoError, NotFound, ResponseError, again
+from kinto_orm.errors import InvalidData, KintoError, NotFound, ResponseError, again
 from kinto_orm.models.asking import ask_about, home_of, loaded, refuse_foreign, scope_of
 from kinto_orm.models.conflicts import conflict_of, conflict_with
 from kinto_orm.models.getting import is_missing
@@ -31,7 +31,7 @@ from kinto_orm.models.state import permissions_of
 from kinto_orm.models.traces import Then, Trace
 from kinto_orm.wire.clock import milliseconds
 from kinto_orm.wire.flows import Flow
-from kinto_orm.wire.messages import Request
+from kinto_orm.wire.messages import Reply, Request, segment
 from kinto_orm.wire.places import Place, bucket_id, info_of, is_absent
 from kinto_orm.wire.scope import Scope
 
@@ -59,6 +59,7 @@ class RestorePlan(Plan):
     Attributes:
         bucket: The bucket's id.
         when: The time, in milliseconds.
+        within: The path in the bucket that was put back; empty for all of it.
         dry_run: Whether nothing was written.
         changes: What was created, updated and deleted, or would be.
         unknown: Paths of what was there, and changed since, where the history does not reach back
@@ -70,12 +71,13 @@ class RestorePlan(Plan):
 
     bucket: str = ""
     when: int = 0
+    within: str = ""
     unknown: list[str] = field(default_factory=list)
 
     @property
     def subject(self) -> str:
-        """The bucket, and the time."""
-        return f"{self.bucket} at {self.when}"
+        """The bucket or what is in it, and the time."""
+        return f"{'/'.join(filter(None, (self.bucket, self.within)))} at {self.when}"
 
     @property
     def left_alone(self) -> list[str]:
@@ -96,7 +98,9 @@ class PuttingBack:
         given: Where it lives; None: where it is known to live.
         when: The time: milliseconds, or a datetime.
         models: The classes of what is in it.
+        within: The path in the bucket of what is to be put back; empty for all of it.
         dry_run: Write nothing.
+        force: Undo also what is changed after the history was read.
         workers: How many chunks are written at the same time.
         on_error: As in `save_all`.
         progress: As in `save_all`.
@@ -112,18 +116,24 @@ class PuttingBack:
         when: int | datetime,
         models: Models,
         *,
+        within: str,
         dry_run: bool,
+        force: bool,
         workers: int,
         on_error: OnError,
         progress: Progress | None,
     ) -> None:
-        self.plan = RestorePlan(bucket=bucket.id, when=milliseconds(when), dry_run=dry_run)
+        _check_within(within)
+        self.plan = RestorePlan(
+            bucket=bucket.id, when=milliseconds(when), within=within, dry_run=dry_run
+        )
         self._bucket = bucket
         self._given = given
         self._scope = scope = scope_of(bucket, given)
         self._models = models
         self._options: Any = (workers, on_error, progress, self.plan)
         self._traces: dict[str, Trace] = {}
+        self._force = force
         self._jobs = _PutsBack(Then(scope, bucket.id, self.plan.when), models, self.plan)
         Bulk(scope, self._jobs, *self._options)  # refuses wrong options before anything is sent
 
@@ -131,19 +141,31 @@ class PuttingBack:
         """Find what was done since.
 
         Raises:
-            NotFound: The bucket was not there at that time.
+            NotFound: It was not there at that time.
             Unsupported: The server lacks the history plugin.
         """
         yield from refuse_foreign(self._bucket, self._given)
-        bucket, when = self.plan.bucket, self.plan.when
-        then = Then(self._scope, (yield from bucket_id(self._scope, bucket)), when)
+        plan = self.plan
+        id = yield from bucket_id(self._scope, plan.bucket)
+        then = Then(self._scope, id, plan.when, plan.within)
         user = (yield from info_of(self._scope)).user or {}
-        self._jobs = _PutsBack(then, self._models, self.plan, str(user.get("id", Everyone)))
+        me = str(user.get("id", Everyone))
+        self._jobs = _PutsBack(then, self._models, plan, me, force=self._force)
         self._traces = yield from then.tracing()
-        own = self._traces.get(then.path)
-        if own is not None and not own.was_there:
-            raise NotFound(f"the bucket {bucket!r} was not there at {when}", status=404)
+        if not (yield from self._was_there(then)):
+            what = plan.within or f"the bucket {plan.bucket!r}"
+            raise NotFound(f"{what} was not there at {plan.when}", status=404)
         yield from then.looking_ahead(uri for uri, each in self._traces.items() if each.was_there)
+
+    def _was_there(self, then: Then) -> Flow[bool]:
+        """Whether what is to be put back was there; what was not changed since is there now."""
+        own = self._traces.get(then.root)
+        if own is not None or not then.within:
+            return own is None or own.was_there
+        plural, _, id = then.root.rpartition("/")
+        model = self._models[plural.rpartition("/")[2].removesuffix("s")]
+        place = (yield from home_of(model, self._scope, plural)).explaining()
+        return (yield from _asking(model, place, id)) is not None
 
     def parts(self) -> Iterator[Part]:
         """What is to be written, part after part; the next is asked for when one is done."""
@@ -172,15 +194,19 @@ class _PutsBack:
         models: The classes of what is in it.
         plan: Notes what changes.
         me: The principal of the user, whom the server lets write what the user writes.
+        force: Whether to undo also what is changed after the history was read.
     """
 
     at_once = _AT_ONCE
 
-    def __init__(self, then: Then, models: Models, plan: RestorePlan, me: str = "") -> None:
+    def __init__(
+        self, then: Then, models: Models, plan: RestorePlan, me: str = "", *, force: bool = False
+    ) -> None:
         self._then = then
         self._models = models
         self._plan = plan
         self._me = me
+        self._force = force
 
     def making(self, objects: list[tuple[str, Trace]]) -> Flow[list[Job]]:
         """Look how these were, and make the job of each."""
@@ -227,7 +253,8 @@ class _PutsBack:
         old = None
         if entry is not None:
             old = shown_by(model, entry, place, id, f"{model.__name__} {id!r}")
-        _refuse_changed(there, old, trace, place)
+        if not self._force:
+            _refuse_changed(there, old, trace, place)
         if old is None or entry is None:
             return (yield from self._deleting(there, self._path_of(uri)))
         permissions = _permissions_in(entry)
@@ -287,17 +314,45 @@ def _skipping() -> Flow[Done]:
     return "skipped"
 
 
+def _check_within(within: str) -> None:
+    """Refuse what is no path in a bucket.
+
+    Raises:
+        InvalidData: It is none.
+    """
+    plural, *ids = within.split("/")
+    kinds = {
+        ("groups", 1): ("group",),
+        ("collections", 1): ("collection",),
+        ("collections", 3): ("collection", "records", "record"),
+    }.get((plural, len(ids)))
+    if not within:
+        return
+    if kinds is None or (len(ids) == 3 and ids[1] != "records"):
+        raise InvalidData(
+            "within= is a path in the bucket, such as 'collections/todos', "
+            f"'collections/todos/records/x' or 'groups/writers', not {within!r:.80}"
+        )
+    for id, kind in zip(ids[::2], kinds[::2], strict=True):
+        segment(id, kind)
+
+
 def _looking(model: type[Resource], place: Place, id: str) -> Flow[Resource | None]:
-    """What is there (`GET`)."""
+    """What is there."""
+    reply = yield from _asking(model, place, id)
+    return None if reply is None else loaded(model, reply, place, id)
+
+
+def _asking(model: type[Resource], place: Place, id: str) -> Flow[Reply | None]:
+    """What the server says of an object (`GET`); None where there is none."""
     request = Request("GET", place.of(id, model.__kinto_kind__))
     doing = f"look for {model.__name__} {id!r} in {place.path}"
     try:
-        reply = yield from ask_about(model, request, doing, place.parents)
+        return (yield from ask_about(model, request, doing, place.parents))
     except ResponseError as error:
         if not (is_missing(model, error) or is_absent(error, place)):
             raise
         return None
-    return loaded(model, reply, place, id)
 
 
 def _permissions_in(entry: HistoryEntry) -> Permissions:

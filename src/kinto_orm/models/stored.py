@@ -126,7 +126,7 @@ class Stored(DescribedModel, BaseModel, metaclass=ResourceMeta):
     @classmethod
     def __kinto_named__(cls, raw: Mapping[str, Any]) -> str:
         """How messages call what the server sent, and no object can be made of."""
-        return f"{cls.__name__} {raw.get('id')!r}"
+        return f"{cls.__name__} {raw.get(cls.__kinto_title__, raw.get('id'))!r}"
 
     @classmethod
     def __kinto_id_of__(cls, title: str) -> str:

@@ -68,7 +68,9 @@ class Bucket(Resource):
         self,
         when: int | datetime,
         *,
+        within: str = "",
         dry_run: bool = False,
+        force: bool = False,
         workers: int = 1,
         on_error: OnError = "collect",
         progress: Progress | None = None,
@@ -88,7 +90,12 @@ class Bucket(Resource):
 
         Args:
             when: Milliseconds, as in `last_modified`, or a datetime.
+            within: The path in the bucket of what is to be put back, such as "collections/todos":
+                this collection with its schema, its permissions and all records;
+                "collections/todos/records/x" and "groups/writers" for one object. By default all.
             dry_run: Only say what would be done.
+            force: Undo also what somebody changes after the history was read. Each write has the
+                precondition of what was read right before it.
             workers: As in `save_all`.
             on_error: As in `save_all`.
             progress: As in `save_all`.
@@ -98,15 +105,17 @@ class Bucket(Resource):
             What was done, or would be. Print it.
 
         Raises:
-            NotFound: The bucket was not there at that time.
+            NotFound: The bucket, or what is `within`, was not there at that time.
             Unsupported: The server lacks the history plugin.
+            InvalidData: `within` is no path.
             Interrupted: Ctrl-C; it has the summary of what was done until then.
         """
         from kinto_orm.bulk.many import in_chunks
 
         scope = scope_of(self, session)
-        options: Any = {"workers": workers, "on_error": on_error, "progress": progress}
-        restoring = _restoring(self, session, when, dry_run=dry_run, **options)
+        what: Any = {"within": within, "dry_run": dry_run, "force": force}
+        how: Any = {"workers": workers, "on_error": on_error, "progress": progress}
+        restoring = _restoring(self, session, when, **what, **how)
         run(scope, restoring.opening())
         for objects, bulk in restoring.parts():
             in_chunks(scope, objects, bulk)
@@ -116,7 +125,9 @@ class Bucket(Resource):
         self,
         when: int | datetime,
         *,
+        within: str = "",
         dry_run: bool = False,
+        force: bool = False,
         workers: int = 1,
         on_error: OnError = "collect",
         progress: Progress | None = None,
@@ -126,8 +137,9 @@ class Bucket(Resource):
         from kinto_orm.bulk.twins import in_chunks
 
         scope = scope_of(self, session)
-        options: Any = {"workers": workers, "on_error": on_error, "progress": progress}
-        restoring = _restoring(self, session, when, dry_run=dry_run, **options)
+        what: Any = {"within": within, "dry_run": dry_run, "force": force}
+        how: Any = {"workers": workers, "on_error": on_error, "progress": progress}
+        restoring = _restoring(self, session, when, **what, **how)
         await arun(scope, restoring.opening())
         for objects, bulk in restoring.parts():
             await in_chunks(scope, objects, bulk)

@@ -8,7 +8,7 @@ Entries are read from the newest to the oldest, so that what others write meanwh
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -22,6 +22,7 @@ from kinto_orm.models.history import (
     near,
     newest_of,
 )
+from kinto_orm.queries.alternatives import any_of
 from kinto_orm.queries.conditions import Condition, col
 from kinto_orm.queries.pager import Page, Pages, reading_all
 from kinto_orm.wire.flows import ANEW, Flow
@@ -65,12 +66,14 @@ class Then:
         scope: Where.
         bucket: Its real id.
         when: Milliseconds.
+        within: The path in the bucket to which it is limited; empty for all of it.
         unreadable: The entries that cannot be loaded.
     """
 
     scope: Scope
     bucket: str
     when: int
+    within: str = ""
     unreadable: Unreadable = field(default_factory=Unreadable, repr=False, compare=False)
     _known: dict[str, HistoryEntry] = field(default_factory=dict, repr=False, compare=False)
 
@@ -78,6 +81,11 @@ class Then:
     def path(self) -> str:
         """The path of the bucket."""
         return f"/buckets/{self.bucket}"
+
+    @property
+    def root(self) -> str:
+        """The path of what is looked at: the bucket, or something in it."""
+        return f"{self.path}/{self.within}" if self.within else self.path
 
     def tracing(self) -> Flow[dict[str, Trace]]:
         """Find what was done since, by the path of the object.
@@ -98,7 +106,10 @@ class Then:
             yield ANEW
         for uri in [uri for uri, each in traces.items() if each.emptied_at is not None]:
             yield from self._finding_records(traces, uri)
-        return traces
+        inside = f"{self.root}/"
+        return {
+            uri: each for uri, each in traces.items() if uri == self.root or uri.startswith(inside)
+        }
 
     def _note(self, traces: dict[str, Trace], done: set[str], entry: HistoryEntry) -> None:
         """Note an entry; those that were noted are newer, and the first until then is the last."""
@@ -189,8 +200,17 @@ class Then:
         return near(self.when)[1]
 
     def _entries(self, *conditions: Condition) -> Flow[Pages[Page[HistoryEntry]]]:
-        history = yield from self._history()
-        return (yield from history.where(*conditions).page_size(_ENTRIES_IN_A_PAGE).opening())
+        history = (yield from self._history()).where(*self._of_root(), *conditions)
+        return (yield from history.page_size(_ENTRIES_IN_A_PAGE).opening())
+
+    def _of_root(self) -> Iterator[Condition]:
+        """What finds the entries of what is looked at, and of the collection that it is in."""
+        path = col(HistoryEntry.object_uri)
+        above, records, _ = self.root.rpartition("/records/")
+        if records:
+            yield path.in_([self.root, above])
+        elif self.within:
+            yield any_of(path == self.root, path.like(f"{self.root}/*"))
 
 
 def _nothing() -> Flow[dict[str, bool]]:
