@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from both import AnySession, do, either
-from kinto_orm import InvalidData, Record
+from kinto_orm import Conflict, InvalidData, Record
 
 session = either
 
@@ -72,6 +72,21 @@ async def test_a_bar_of_what_has_no_length(
     last = said(capsys.readouterr())
     assert "60" in last
     assert "60 created" in last
+
+
+async def test_a_bar_is_true_at_an_error(
+    session: AnySession, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It counts what was done until then, the error with it."""
+    await do(Todo(id="t3").save)
+    with pytest.raises(Conflict) as caught:
+        await do(session.save_all, [*todos()], progress=True, on_error="raise")
+    (note,) = caught.value.__notes__
+    counted = note.removeprefix("until then: ")
+    assert "1 failed" in counted
+    last = said(capsys.readouterr())
+    assert counted in last
+    assert re.search(r"\b25( of |/)60\b", last)
 
 
 async def test_all_bulk_work_has_one(

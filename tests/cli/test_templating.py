@@ -116,3 +116,16 @@ def test_as_a_process(tmp_path: Path) -> None:
     )
     ran = as_process("template", "render", "t", "--var", "x=1", "--server", server)
     assert (ran.status, ran.out, ran.err) == (0, "1\n", "")
+
+
+@pytest.mark.parametrize("source", ["", "x"])
+def test_an_empty_source(program: Run, source: str) -> None:
+    """It is a template that renders as nothing; no name of a file is none."""
+    assert program("template", "set", "t", "-", input=source).status == 0
+    ran = program("template", "set", "t", "")
+    assert (ran.status, "no file is named" in ran.err) == (2, True)
+    assert program("template", "get", "t").out == source
+    assert program("template", "set", "t", "/dev/null").status == 0
+    assert program("template", "render", "t").out == ""
+    assert program("template", "list").out == "t\n"
+    assert program("kv", "set", "k", "--file", "").status == 2

@@ -275,7 +275,10 @@ class Bulk:
             yield
             return
         with bar(objects, self.summary) as self._tell:
-            yield
+            try:
+                yield
+            finally:
+                self._tell(self.summary)  # an error comes before its chunk is told
 
 
 class Jobs(Protocol):

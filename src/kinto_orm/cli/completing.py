@@ -102,5 +102,6 @@ def _session(settings: Settings, found: Profile) -> Session:
         auth=auth if auth and (":" in auth or " " in auth) else None,
         bucket=settings.bucket or found.bucket or "default",
         timeout=_TIMEOUT,
+        dry_run=not found.server.startswith("kvp"),  # Tab makes no collection
         retry=None,
     )

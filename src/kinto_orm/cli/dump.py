@@ -21,7 +21,7 @@ from kinto_orm.cli.failing import Misuse
 from kinto_orm.cli.printing import tell
 from kinto_orm.cli.progress import progress_bars
 from kinto_orm.cli.settings import settings_of
-from kinto_orm.cli.targets import target_of
+from kinto_orm.cli.targets import require_there, target_of
 
 _FORMATS = ", ".join(FORMATS)
 _WHAT = "Collections of the bucket, or paths such as /buckets/blog; all of the bucket by default"
@@ -51,7 +51,7 @@ def dump(
     output = None if str(output) == "-" else output
     notes, parts = Notes(), Parts.named(only or ())
     shown = output is not None or not sys.stdout.isatty()
-    with settings.session() as session, progress_bars(shown=shown) as progress:
+    with settings.session(reads=True) as session, progress_bars(shown=shown) as progress:
         wanted = _wanted(collections or _default(session), session)
         bars = _Bars(progress)
         fetching = Fetching(session, parts, workers, bars.begin, notes)
@@ -86,6 +86,8 @@ def _wanted(given: list[str], session: Session) -> Wanted:
     for target in (target_of(each, session) for each in given):
         if target.kind not in ("buckets", "collections"):
             raise Misuse(f"{target} is no bucket and no collection: those are dumped")
+        if target.id is not None:
+            require_there(target if target.kind == "collections" else target.bucket, session)
         bucket = target.id_of("buckets")
         ids = [bucket] if bucket else [each.id for each in session.find(Bucket)]
         for each in ids:

@@ -11,7 +11,7 @@ from kinto_orm.cli.arguments import TargetText
 from kinto_orm.cli.failing import Misuse
 from kinto_orm.cli.objects import show
 from kinto_orm.cli.settings import settings_of
-from kinto_orm.cli.targets import inside, model_of, target_of
+from kinto_orm.cli.targets import listed, model_of, target_of
 from kinto_orm.cli.wording import said_of
 
 
@@ -46,8 +46,8 @@ def find(
     conditions, orders = _read(condition or [], sort or "")
     names = tuple(each.strip() for each in (fields or "").split(",") if each.strip())
     settings = settings_of(ctx)
-    with settings.session() as session:
-        model, scope = model_of(inside(target_of(collection, session)), session)
+    with settings.session(reads=True) as session:
+        model, scope = model_of(listed(target_of(collection, session), session), session)
         found: Query[Any] = scope.find(model).where(*conditions).order_by(*orders)
         if count:
             settings.output.value(found.count())

@@ -20,6 +20,8 @@ def text_of(source: str) -> str:
     Raises:
         Misuse: It cannot be read, or is no UTF-8.
     """
+    if not source:
+        raise Misuse("no file is named: give its name, or - for standard input. Nothing was sent")
     try:
         found = sys.stdin.buffer.read() if source == STDIN else Path(source).read_bytes()
         return found.decode("utf-8")

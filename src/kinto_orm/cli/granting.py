@@ -57,7 +57,7 @@ def perms(
         kinto-orm perms articles --json
     """
     settings = settings_of(ctx)
-    with settings.session() as session:
+    with settings.session(reads=not (grant or revoke)) as session:
         wanted = single(target_of(target, session))
         model, scope = model_of(wanted, session)
         who = _Who(scope, PERMISSIONS[wanted.kind])

@@ -21,7 +21,7 @@ def info(ctx: Context) -> None:
         kinto-orm info --json | jq .capabilities
     """
     settings = settings_of(ctx)
-    with settings.session() as session:
+    with settings.session(reads=True) as session:
         told = _of_kvp(session) if session.dialect == "kvp" else _of_kinto(session)
         settings.output.facts({"server": session.server_url, **told})
     known = settings.found()
@@ -38,7 +38,7 @@ def account(ctx: Context) -> None:
         kinto-orm account --server kvp+https://api.kvp.io --json | jq .reads
     """
     settings = settings_of(ctx)
-    with settings.session() as session:
+    with settings.session(reads=True) as session:
         settings.output.facts(who(session))
 
 

@@ -29,7 +29,7 @@ def list_(
         kinto-orm kv list --values --json
     """
     settings = settings_of(ctx)
-    with settings.session() as session:
+    with settings.session(reads=True) as session:
         if values:
             pairs = ({"key": key, "value": value} for key, value in session.kv.items(prefix))
             settings.output.rows(pairs, ("key", "value"))
@@ -45,7 +45,7 @@ def get(ctx: Context, path: Path) -> None:
         kinto-orm kv get site --json | jq .host
     """
     settings = settings_of(ctx)
-    with settings.session() as session:
+    with settings.session(reads=True) as session:
         value = session.kv[path]
         if isinstance(value, str) and not settings.as_json:
             settings.output.line(value)

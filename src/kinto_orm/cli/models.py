@@ -13,6 +13,7 @@ from kinto_orm.cli.modelling.shapes import Shape
 from kinto_orm.cli.modelling.source import Module
 from kinto_orm.cli.printing import tell
 from kinto_orm.cli.settings import settings_of
+from kinto_orm.cli.targets import require_there, target_of
 from kinto_orm.cli.wording import said_of
 from kinto_orm.wire.jsonvalues import is_deep
 
@@ -39,10 +40,11 @@ def models(
         kinto-orm models --sample 0     from the schemas alone
     """
     settings = settings_of(ctx)
-    with settings.session() as session:
+    with settings.session(reads=True) as session:
         ids = collections or _all(session)
         module = Module(f"Models of the bucket {session.bucket}.")
         for each in ids:
+            require_there(target_of(each, session), session)
             _add(module, session.get(Collection, each), session, sample)
     settings.output.line(str(module).removesuffix("\n"))
 

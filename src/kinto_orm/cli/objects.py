@@ -15,7 +15,7 @@ from kinto_orm.cli.settings import settings_of
 from kinto_orm.cli.targets import (
     Stored,
     Target,
-    inside,
+    listed,
     model_of,
     single,
     stored,
@@ -50,17 +50,18 @@ def ls(
         kinto-orm ls articles --json | jq .id   each as a line of JSON
     """
     settings = settings_of(ctx)
-    with settings.session() as session:
-        listed = inside(_by_default(session) if target is None else target_of(target, session))
-        model, scope = model_of(listed, session)
+    with settings.session(reads=True) as session:
+        given = _by_default(session) if target is None else target_of(target, session)
+        within = listed(given, session)
+        model, scope = model_of(within, session)
         found: Query[Any] = scope.find(model)
         listing = found if limit is None else found.limit(limit)
-        if settings.as_json or not (count and listed.kind in ("buckets", "collections")):
+        if settings.as_json or not (count and within.kind in ("buckets", "collections")):
             show(settings.output, listing)
         else:
             _show_counted(settings.output, listing)
-        if settings.output.is_terminal and listed.kind == "collections":
-            _tell_groups(listed, scope)
+        if settings.output.is_terminal and within.kind == "collections":
+            _tell_groups(scope)
 
 
 def get(
@@ -82,7 +83,7 @@ def get(
         kinto-orm get articles/first > a.json   then change it, and: kinto-orm put articles/first -
     """
     settings = settings_of(ctx)
-    with settings.session() as session:
+    with settings.session(reads=True) as session:
         wanted = single(target_of(target, session))
         model, scope = model_of(wanted, session)
         found = _whole(model, wanted, scope)
@@ -166,7 +167,7 @@ def _by_default(session: Session) -> Target:
     return Target((("buckets", None if session.bucket == "default" else session.bucket),))
 
 
-def _tell_groups(listed: Target, scope: Session) -> None:
+def _tell_groups(scope: Session) -> None:
     bucket = Bucket(id=scope.bucket)
     if bucket.groups.find().exists():
         tell(f"and groups: kinto-orm ls /buckets/{scope.bucket}/groups")

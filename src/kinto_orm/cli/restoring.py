@@ -10,13 +10,13 @@ from typing import Annotated, Any
 from pydantic import JsonValue
 from typer import Argument, Context, Exit, Option
 
-from kinto_orm import Bucket, NotFound, RestorePlan, SyncChange
+from kinto_orm import Bucket, NotFound, RestorePlan, Session, SyncChange
 from kinto_orm.cli.arguments import TargetText
 from kinto_orm.cli.failing import REFUSED, Misuse, failure_of
 from kinto_orm.cli.past import SIGNS, Difference, Past, change_of, milliseconds
 from kinto_orm.cli.printing import Output, Row, moment, tell
 from kinto_orm.cli.settings import settings_of
-from kinto_orm.cli.targets import Target, real, single, stored, target_of
+from kinto_orm.cli.targets import Target, real, require_there, single, stored, target_of
 from kinto_orm.cli.times import Time, time_of
 from kinto_orm.cli.unfit import Told
 
@@ -40,8 +40,8 @@ def history(
         kinto-orm history todos --json | jq 'select(.action == "delete")'
     """
     settings = settings_of(ctx)
-    with settings.session() as session:
-        wanted = real(single(target_of(target, session)), session)
+    with settings.session(reads=True) as session:
+        wanted = _wanted(target, session)
         past = Past(wanted, session)
         _refuse_unknown(past, wanted)
         found = past.told(limit)
@@ -73,8 +73,8 @@ def diff(
     """
     begin, end = time_of(time), None if until is None else time_of(until)
     settings = settings_of(ctx)
-    with settings.session() as session:
-        wanted = real(single(target_of(target, session)), session)
+    with settings.session(reads=True) as session:
+        wanted = _wanted(target, session)
         past = Past(wanted, session)
         found = False
         for each in past.between(begin, end):
@@ -112,8 +112,8 @@ def restore(
     if milliseconds(when) > milliseconds(datetime.now(UTC)) + _CLOCKS:
         raise Misuse(f"{time} is still to come: nobody knows what will be. Nothing was restored")
     settings = settings_of(ctx)
-    with settings.session() as session:
-        wanted = real(single(target_of(target, session)), session)
+    with settings.session(reads=dry_run) as session:
+        wanted = _wanted(target, session)
         above, below = Bucket(id=wanted.id_of("buckets") or ""), wanted.inside("buckets")
         # Read before anything is written: of a whole bucket it may be too much to be kept.
         shown = _differences(Past(wanted, session), when) if below else {}
@@ -125,6 +125,13 @@ def restore(
     status = max((failure_of(each.error) or REFUSED for each in plan.failed), default=0)
     if status or below in plan.unknown:
         raise Exit(status or REFUSED)
+
+
+def _wanted(text: str, session: Session) -> Target:
+    """The object of which the past is wanted; it may be gone, and its bucket is there."""
+    wanted = single(target_of(text, session))
+    require_there(wanted.bucket, session)
+    return real(wanted, session)
 
 
 def _differences(past: Past, when: int | datetime) -> dict[str, Difference]:

@@ -93,7 +93,9 @@ class Settings:
         return by_environment
 
     @contextmanager
-    def session(self, *, makes: bool = False, plans: bool = False) -> Iterator[Session]:
+    def session(
+        self, *, makes: bool = False, plans: bool = False, reads: bool = False
+    ) -> Iterator[Session]:
         """The session that these settings mean, as the current one.
 
         Args:
@@ -101,20 +103,25 @@ class Settings:
                 put into it. It is said then. For all else the name is wrong.
             plans: Whether it is only to be said what would be put into it: an empty Kinto in memory
                 takes the place of a file that is not there.
+            reads: Whether nothing is written: Kinto would make the personal bucket, and
+                collections in it, for whoever only looks into them.
 
         Raises:
             Misuse: No server is given, or the profile cannot be used; or there is no such file.
         """
-        with self.resolved().opened(makes=makes, plans=plans) as session:
+        with self.resolved().opened(makes=makes, plans=plans, reads=reads) as session:
             yield session
 
     @contextmanager
-    def opened(self, *, makes: bool = False, plans: bool = False) -> Iterator[Session]:
+    def opened(
+        self, *, makes: bool = False, plans: bool = False, reads: bool = False
+    ) -> Iterator[Session]:
         """The session that these settings mean as they are, once they are resolved.
 
         Args:
             makes: As of `session`.
             plans: As of `session`.
+            reads: As of `session`.
         """
         missing = _missing(self.server or "")
         if missing and not (makes or plans):
@@ -128,10 +135,12 @@ class Settings:
                 bucket=self.bucket or "default",
                 collection=self.collection,
                 on_request=Waiting(),
+                # A key's server makes nothing for who looks, and cannot be pretended to.
+                dry_run=reads and not (self.server or "").startswith("kvp"),
             ) as session:
                 yield session
         finally:
-            if missing and missing.exists():
+            if missing and missing.exists() and not _removed(missing):
                 tell(f"made {missing}, which was not there")
 
 
@@ -162,6 +171,15 @@ def _missing(server: str) -> Path | None:
     if parts.scheme not in IN_FILES or not path or Path(path).exists():
         return None
     return Path(path)
+
+
+def _removed(made: Path) -> bool:
+    """Remove a file again into which nothing was put, because that was refused."""
+    if not made.is_file():
+        return False  # a directory with a PostgreSQL in it
+    from kinto_orm.server.sqlite.files import remove_unused
+
+    return remove_unused(made)
 
 
 def _no_file(missing: Path) -> Misuse:

@@ -6,7 +6,17 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from kinto_orm import Bucket, Collection, Group, HistoryEntry, Query, Record, Session
+from kinto_orm import (
+    Bucket,
+    Collection,
+    Forbidden,
+    Group,
+    HistoryEntry,
+    NotFound,
+    Query,
+    Record,
+    Session,
+)
 from kinto_orm.cli.failing import Misuse
 
 Stored = Bucket | Collection | Group | Record
@@ -64,6 +74,11 @@ class Target:
     def inside(self, kind: str) -> str:
         """The path in what it lives in; empty for that itself."""
         return str(self).partition(f"/{kind}/{self.id_of(kind)}")[2].lstrip("/")
+
+    @property
+    def bucket(self) -> Target:
+        """The bucket that it lives in, or itself."""
+        return Target(self.steps[:1])
 
     @property
     def parent(self) -> Target | None:
@@ -138,6 +153,19 @@ def model_of(target: Target, session: Session) -> tuple[type[Stored], Session]:
     return model, session.scoped(bucket=bucket, collection=target.id_of("collections"))
 
 
+def listed(target: Target, session: Session) -> Target:
+    """All that lives in a target; it has to be there where it is a collection.
+
+    Raises:
+        Misuse: Nothing lives in it.
+        NotFound: There is no such collection in the personal bucket.
+    """
+    found = inside(target)
+    if found.kind == "records" and found.parent:
+        require_there(found.parent, session)
+    return found
+
+
 def inside(target: Target) -> Target:
     """All that lives in a target: collections in a bucket, records in a collection.
 
@@ -167,6 +195,31 @@ def real(target: Target, session: Session) -> Target:
     if target.id_of("buckets") != "default":
         return target
     return Target((("buckets", session.resolve_bucket("default")), *target.steps[1:]))
+
+
+def require_there(holder: Target, session: Session) -> None:
+    """Refuse what is not there of the personal bucket (`GET`); of others the server says so.
+
+    Of it Kinto says that one may not look, and the library makes what is missing at its first
+    use: whoever only looks would be shown nothing where the name is wrong.
+
+    Args:
+        holder: A bucket or a collection.
+        session: Of the server.
+
+    Raises:
+        NotFound: It is not there.
+    """
+    if holder.id_of("buckets") != "default":
+        return
+    try:
+        session.request("GET", str(real(holder, session)))
+    except (NotFound, Forbidden):
+        raise NotFound(
+            f"there is no collection {holder.id!r} in your personal bucket"
+            if holder.kind == "collections"
+            else "nothing was ever put into your personal bucket"
+        ) from None
 
 
 def inside_of(found: Stored) -> dict[str, Query[Any]]:

@@ -34,7 +34,7 @@ def list_(ctx: Context) -> None:
         kinto-orm template list --json
     """
     settings = settings_of(ctx)
-    with settings.session():
+    with settings.session(reads=True):
         # One that cannot be loaded is there, too.
         found = Unfit().kept(Template.find())
         settings.output.rows(({"name": each.name} for each in found), ("name",))
@@ -47,7 +47,7 @@ def get(ctx: Context, name: Name) -> None:
         kinto-orm template get nginx.conf > nginx.conf.j2
     """
     settings = settings_of(ctx)
-    with settings.session():
+    with settings.session(reads=True):
         source = Template.get(name).source
         settings.output.value(source) if settings.as_json else settings.output.text(source)
 
@@ -61,6 +61,9 @@ def set(
     ] = False,
 ) -> None:
     """Store a template; its syntax is checked first.
+
+    An empty source is one, too: it renders as nothing, and what was there before stays in the
+    history.
 
     Examples:
         kinto-orm template set nginx.conf nginx.conf.j2
@@ -127,7 +130,7 @@ def render(
     settings = settings_of(ctx)
     given = _overrides(overrides) | _variables(var or ())
     written = None if file is None else text_of(file)
-    with settings.session():
+    with settings.session(reads=True):
         template = Template.get(name) if written is None else Template(name=name, source=written)
         isolation: Literal["none", "process"] = "none" if trusted else "process"
         text = template.render(given, undefined=undefined, isolation=isolation)

@@ -11,7 +11,7 @@ from kinto_orm.cli.arguments import TargetText
 from kinto_orm.cli.failing import Misuse
 from kinto_orm.cli.printing import Output, Row, moment, tell
 from kinto_orm.cli.settings import settings_of
-from kinto_orm.cli.targets import inside, model_of, target_of
+from kinto_orm.cli.targets import listed, model_of, target_of
 from kinto_orm.cli.unfit import Unfit
 
 
@@ -40,8 +40,8 @@ def watch(
     settings = settings_of(ctx)
     token = None
     try:
-        with settings.session() as session:
-            model, scope = model_of(inside(target_of(collection, session)), session)
+        with settings.session(reads=True) as session:
+            model, scope = model_of(listed(target_of(collection, session), session), session)
             begin = since if since or everything else "now"
             unfit = Unfit()
             for change in unfit.kept(scope.find(model)).follow(begin, interval=interval):

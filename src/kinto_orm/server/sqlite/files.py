@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -143,6 +143,25 @@ def remove_empty(path: Path) -> None:
     with suppress(OSError):
         if path.stat().st_size == 0:
             path.unlink()
+
+
+def remove_unused(path: Path) -> bool:
+    """Remove a file into which nothing was ever put, if nobody has it open; whether it was.
+
+    Whoever opens it meanwhile waits for the lock, and then writes nothing into what is gone.
+    """
+    url = f"{path.resolve().as_uri()}?mode=rw"  # of none that is not there
+    with suppress(sqlite3.Error, OSError), closing(sqlite3.connect(url, uri=True)) as connection:
+        connection.isolation_level = None
+        # It takes the log away, and does that only where nobody else has the file open.
+        (mode,) = connection.execute("PRAGMA journal_mode = DELETE").fetchone()
+        if mode != "delete":
+            return False
+        connection.execute("BEGIN EXCLUSIVE")
+        if connection.execute("SELECT 1 FROM objects LIMIT 1").fetchone() is None:
+            path.unlink()
+            return True
+    return False
 
 
 def connect(path: Path, *, durable: bool) -> sqlite3.Connection:
