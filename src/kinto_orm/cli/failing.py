@@ -67,6 +67,8 @@ def failure_of(error: BaseException) -> int | None:
 
 def _told(error: BaseException) -> str:
     """What an error says; of a conflict also where, and what to do."""
+    if isinstance(error, OSError) and error.errno in _NO_ROOM and error.filename is None:
+        return f"not all of it could be written: {error.strerror}"
     if isinstance(error, Unauthorized) and os.environ.get("KINTO_ORM_AUTH"):
         return f"{said_of(error)}\n{WHOSE}"
     if not isinstance(error, Conflict):

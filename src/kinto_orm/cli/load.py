@@ -146,8 +146,13 @@ class _Report:
     def end(self, loading: Loading) -> None:
         """Tell how many objects became what."""
         counts = {name: loading.counts[name] for name in _COUNTED if loading.counts[name]}
-        if self.output.as_json and not self.dry_run:
-            self.output.value({name: loading.counts[name] for name in _COUNTED})
+        try:
+            if self.output.as_json and not self.dry_run:
+                self.output.value({name: loading.counts[name] for name in _COUNTED})
+        finally:  # done it is, whether or not it can be printed
+            self._say(counts, loading)
+
+    def _say(self, counts: dict[str, int], loading: Loading) -> None:
         said = ", ".join(f"{count} {name}" for name, count in counts.items()) or "nothing there"
         say(self.progress, f"{said} (a dry run: nothing was written)" if self.dry_run else said)
         if loading.ids is not None and loading.counts["failed"] and not loading.deletes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Literal
@@ -121,8 +122,18 @@ def complain(text: str) -> None:
 
 def tell(text: str) -> None:
     """Say on standard error what is going on."""
-    sys.stdout.flush()
+    shown_so_far()
     Console(stderr=True, soft_wrap=True).print(Text(text))
+
+
+def shown_so_far() -> None:
+    """Let what was printed before be seen before what is said now.
+
+    Where it cannot be, that is said when the command ends: what was done has to be said all the
+    same.
+    """
+    with suppress(OSError):
+        sys.stdout.flush()
 
 
 def moment(stamp: int | None) -> str | None:

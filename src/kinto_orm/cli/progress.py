@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
+
+from kinto_orm.cli.printing import shown_so_far
 
 
 def progress_bars(*, shown: bool = True) -> Progress:
@@ -31,5 +31,5 @@ def progress_bars(*, shown: bool = True) -> Progress:
 
 def say(progress: Progress, text: str) -> None:
     """Say something on standard error, above the bars, and after what is printed already."""
-    sys.stdout.flush()
+    shown_so_far()
     progress.console.print(Text(text), soft_wrap=True)

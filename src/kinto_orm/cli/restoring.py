@@ -118,10 +118,12 @@ def restore(
         # Read before anything is written: of a whole bucket it may be too much to be kept.
         shown = _differences(Past(wanted, session), when) if below else {}
         plan = above.restore(when, within=below, dry_run=dry_run, force=force, session=session)
-        for each in _in_order(plan.changes, shown):
-            _show(each, above.uri, shown, settings.output)
-        tell(f"{'would restore' if dry_run else 'restored'} {len(plan.changes)}")
-        _tell_left(plan, above.uri)
+        try:
+            for each in _in_order(plan.changes, shown):
+                _show(each, above.uri, shown, settings.output)
+        finally:  # done it is, whether or not it can be printed
+            tell(f"{'would restore' if dry_run else 'restored'} {len(plan.changes)}")
+            _tell_left(plan, above.uri)
     status = max((failure_of(each.error) or REFUSED for each in plan.failed), default=0)
     if status or below in plan.unknown:
         raise Exit(status or REFUSED)

@@ -58,7 +58,8 @@ def entries(file: IO[bytes], collection: Target) -> Iterator[Entry | Unreadable]
     except (csv.Error, UnicodeDecodeError) as error:
         raise Unreadable(f"line {rows.line_num + 1} is no CSV: {error}") from None
     finally:
-        text.detach()
+        if not file.closed:  # as it is when the command failed elsewhere
+            text.detach()
 
 
 def _once(entry: Entry | Unreadable, seen: dict[str, int], rows: Any) -> Entry | Unreadable:
