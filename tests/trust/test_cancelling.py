@@ -28,6 +28,8 @@ MANY_ROUNDS = 100
 # No request meets it: the task is cancelled by what is around it.
 STOPPED = Fault("stopped", "cancelled", hang, cancels=True)
 AUTH = ("alice", "of-no-importance")
+# On `memory://`, and through the proxy.
+SIDES = ("memory", "proxy")
 
 
 class Todo(Record, collection="todos"):
@@ -38,7 +40,7 @@ class Todo(Record, collection="todos"):
 # Every operation, at every point
 
 
-@pytest.fixture(scope="module", params=["http", "memory"])
+@pytest.fixture(scope="module")
 def laboratory(request: pytest.FixtureRequest) -> Iterator[Laboratory]:
     laboratory = Laboratory("AsyncSession", embedded=request.param == "memory")
     yield laboratory
@@ -47,10 +49,23 @@ def laboratory(request: pytest.FixtureRequest) -> Iterator[Laboratory]:
 
 @pytest.fixture(scope="module")
 def share(request: pytest.FixtureRequest) -> int:
-    return 1 if request.config.getoption("--rounds") > MANY_ROUNDS else SHARE
+    return SHARE if _is_a_part(request.config) else 1
 
 
-@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: each.name)
+def _is_a_part(config: pytest.Config) -> bool:
+    return bool(config.getoption("--rounds") <= MANY_ROUNDS)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Try each operation on both sides; of a part only on one, which its name says."""
+    if "laboratory" not in metafunc.fixturenames:
+        return
+    one_in = len(SIDES) if _is_a_part(metafunc.config) else 1
+    tried = [(o, side) for o in OPERATIONS for side in share_of(SIDES, one_in, o.name)]
+    names = [f"{operation.name}-{side}" for operation, side in tried]
+    metafunc.parametrize(("operation", "laboratory"), tried, indirect=["laboratory"], ids=names)
+
+
 def test_any_wait_may_be_cancelled(
     operation: Operation, laboratory: Laboratory, share: int
 ) -> None:
