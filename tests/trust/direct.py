@@ -19,6 +19,7 @@ LISTS = (
     "collections/todos/records",
     "collections/kv/records",
     "collections/templates/records",
+    "collections/copies/records",
 )
 
 

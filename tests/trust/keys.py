@@ -214,6 +214,28 @@ async def template_render_lenient(world: World, template: Template) -> Any:
     return await world.do(template).render(undefined="lenient")
 
 
+def _template_of_json(world: World) -> Any:
+    world.template("page", '{"c": {{ a.b.c }}, "more": {{ more }}}')
+    _keys(world)
+    return world.do(Template).get("page", session=world.session)
+
+
+@operation(prepare=_template_of_json)
+async def template_render_json(world: World, template: Template) -> Any:
+    return await world.do(template).render_json(more=2)
+
+
+async def _outdated_template(world: World) -> Template:
+    template = await _template(world)
+    world.template("page", "theirs")
+    return template
+
+
+@operation(prepare=_outdated_template)
+async def template_refresh(world: World, template: Template) -> Any:
+    return seen(await world.do(template).refresh())
+
+
 @operation(prepare=_template)
 async def template_variables(world: World, template: Template) -> Any:
     return seen(await world.do(template).variables())

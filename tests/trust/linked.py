@@ -78,6 +78,23 @@ async def link_backlinks(world: World, _: None) -> Any:
     return seen(await world.do(Page.find(*found.conditions, session=world.session)).all())
 
 
+async def _author(world: World) -> Author:
+    _linked(world)
+    return await world.do(Author).get("ada", session=world.session)  # type: ignore[no-any-return]
+
+
+@operation(prepare=_author)
+async def link_backlinks_of_lists(world: World, author: Author) -> Any:
+    return seen(await world.do(author.backlinks(Page.readers)).all())
+
+
+@operation(prepare=_linked, skips=1)
+async def get_many_prefetch(world: World, _: None) -> Any:
+    links = (Page.author, Page.readers)
+    found = await world.do(world.session).get_many(Page, ["p0", "p1", "none"], prefetch=links)
+    return [_authors(each) for each in found.values()]
+
+
 @operation(ONE, prepare=_linked)
 async def link_save(world: World, _: None) -> Any:
     page = Page(id="one", title="x", author="bob", readers=["ada"])

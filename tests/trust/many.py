@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import Any
 
 from kinto_orm import Everyone, Query, any_of, col
@@ -131,6 +132,29 @@ async def changes_since(world: World, token: str) -> Any:
     found = world.do(Todo.find(session=world.session)).changes(token)
     kinds = {f"{type(each).__name__} {each.id}" async for each in found}
     return sorted(kinds - {"Updated t4"})
+
+
+@operation(prepare=only_stored, skips=2)
+async def follow(world: World, _: None) -> Any:
+    found = Todo.find(session=world.session)
+    return await _first_of(5, world.do(found).follow(interval=0.01))
+
+
+@operation(prepare=_followed, skips=2)
+async def follow_since(world: World, token: str) -> Any:
+    found = Todo.find(session=world.session)
+    return await _first_of(2, world.do(found).follow(token, interval=0.01))
+
+
+async def _first_of(count: int, changes: Any) -> list[str]:
+    """So many changes; an object may come twice when it changed twice."""
+    seen_: set[str] = set()
+    async with aclosing(aiter(changes)) as found:
+        async for each in found:
+            seen_ |= {f"{type(each).__name__} {each.id}"} - {"Updated t4"}
+            if len(seen_) == count:
+                break
+    return sorted(seen_)
 
 
 # Batches and many objects

@@ -37,6 +37,8 @@ class Operation:
         undoes: Whether doing it again takes what others did since for what is to be undone.
         keeps: Whether the object keeps changes that are not saved.
         steps: Whether it writes one object in several steps, so that an error may come between.
+        dry: Whether it runs dry, so that nothing that writes may be sent.
+        longer: Seconds by which the server's own work may take longer than that of others.
         skips: How many of its first requests meet no fault: other operations have the same.
         personal: Whether it works in the user's personal bucket.
         excused: Faults, or what other writers may do, that are left out, and why.
@@ -54,6 +56,8 @@ class Operation:
     undoes: bool = False
     keeps: bool = False
     steps: bool = False
+    dry: bool = False
+    longer: float = 0.0
     skips: int = 0
     personal: bool = False
     excused: Mapping[str, str] = field(default_factory=dict)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from kinto_orm import Bucket
-from trust.operation import KEY, ONE, nothing, operation
+from kinto_orm import Bucket, Collection, Template
+from trust.operation import KEY, ONE, TEMPLATE, nothing, operation
 from trust.world import Todo, World, seen
 
 T1 = "collections/todos/records/t1"
@@ -61,6 +61,62 @@ async def _first(world: World) -> int | None:
 @operation(ONE, prepare=_first, undoes=True)
 async def restore_at(world: World, when: int) -> Any:
     return seen(await world.do(Todo).restore("one", at=when, session=world.session))
+
+
+async def _first_and_changes(world: World) -> Collection:
+    when = await _first(world)
+    world.put("collections/todos/records/new", {"title": "new"})
+    return Collection(id="todos", bucket=world.bucket, when=when)
+
+
+@operation(prepare=_first_and_changes, skips=1)
+async def snapshot(world: World, collection: Collection) -> Any:
+    found = world.do(collection).snapshot(collection["when"], session=world.session)
+    return sorted(seen(each)["title"] for each in await found)
+
+
+# The history itself is nothing that Kinto has a past of: what is left of it is looked at.
+
+
+async def _past_bucket(world: World) -> Bucket:
+    for number in range(3):
+        world.put(f"collections/todos/records/t{number}", {"title": f"t{number}"})
+    return await _bucket(world)
+
+
+def _entries(world: World) -> int:
+    return len(world.direct.ask("GET", f"/buckets/{world.bucket}/history")[1]["data"])
+
+
+@operation(prepare=_past_bucket)
+async def history_purge(world: World, bucket: Bucket) -> Any:
+    await world.do(await world.do(bucket).history()).delete()
+    return _entries(world)
+
+
+# Templates
+
+
+async def _template(world: World) -> tuple[Template, int]:
+    world.template("page", "first")
+    when = _at(world)
+    world.template("page", "second")
+    return await world.do(Template).get("page", session=world.session), when
+
+
+@operation(TEMPLATE, prepare=_template, skips=2)
+async def template_revert(world: World, subject: tuple[Template, int]) -> Any:
+    return seen(await world.do(subject[0]).revert(subject[1]))
+
+
+def _deleted_template(world: World) -> None:
+    world.template("page", "first")
+    _delete(world, TEMPLATE)
+
+
+@operation(TEMPLATE, prepare=_deleted_template, skips=3)
+async def template_restore(world: World, _: None) -> Any:
+    return seen(await world.do(Template).restore("page", session=world.session))
 
 
 # A whole bucket

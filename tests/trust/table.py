@@ -113,8 +113,11 @@ def _excused() -> Iterator[str]:
     yield "Left out:"
     yield ""
     for operation in OPERATIONS:
+        faults: dict[str, list[str]] = {}
         for fault, reason in operation.excused.items():
-            yield f"- {operation.name} and {fault}: {reason}."
+            faults.setdefault(reason, []).append(fault)
+        for reason, names in faults.items():
+            yield f"- {operation.name} and {', '.join(names)}: {reason}."
 
 
 def _head(names: Sequence[str]) -> Iterator[str]:

@@ -145,6 +145,20 @@ async def sync_delete_missing(world: World, _: None) -> Any:
     return _told(world, plan)
 
 
+@operation("collections/todos/records/t0", prepare=_there, makes=True, overwrites=True, skips=2)
+async def sync_replace(world: World, _: None) -> Any:
+    plan = await world.do(world.session).sync(Todo, _given(), existing="replace")
+    return _told(world, plan)
+
+
+@operation(T1, prepare=_there, undoes=True, skips=6, claims=nothing)
+async def sync_replace_delete_missing(world: World, _: None) -> Any:
+    plan = await world.do(world.session).sync(
+        Todo, _given(), existing="replace", delete_missing=True
+    )
+    return _told(world, plan)
+
+
 @operation(prepare=_there)
 async def sync_dry_run(world: World, _: None) -> Any:
     plan = await world.do(world.session).sync(Todo, _given(), delete_missing=True, dry_run=True)

@@ -18,6 +18,7 @@ from kinto_orm import (
     TransportError,
 )
 from kinto_orm.models.resource import Resource
+from trust.answers import is_write
 from trust.direct import Stored
 from trust.faults import Fault
 from trust.operations import Operation
@@ -105,7 +106,7 @@ class Judge:
     def all(self, subject: Any, outcome: Outcome) -> None:
         """Put all that is wrong into the outcome."""
         try:
-            for look in (self.errors, self.result, self.stored):
+            for look in (self.errors, self.sent, self.result, self.stored):
                 outcome.wrong += look(outcome)
             outcome.wrong += self.belief(subject, outcome)
             outcome.wrong += self.going_on(subject, outcome)
@@ -124,11 +125,17 @@ class Judge:
             for each in leaves(outcome.error):
                 if not isinstance(each, KintoError):
                     yield f"foreign error {type(each).__name__}: {str(each)[:80]}"
-        if outcome.seconds > PATIENCE:
+        if outcome.seconds > PATIENCE + self.operation.longer:
             yield f"hangs: {outcome.seconds:.1f} s with a deadline of {DEADLINE} s"
         for where, text in _texts(outcome):
             if any(secret in text for secret in self.world.secrets):
                 yield f"secret in the {where}"
+
+    def sent(self, outcome: Outcome) -> Iterator[str]:
+        """Nothing that writes is sent in a dry run."""
+        for each in outcome.received if self.operation.dry else ():
+            if is_write(each):
+                yield f"a dry run has sent {each}"
 
     def result(self, outcome: Outcome) -> Iterator[str]:
         """What is returned is what is so."""
@@ -269,7 +276,7 @@ class Judge:
             yield f"wrong result later: {result!r:.100}"
         if self.fault.other:
             yield from self._still_theirs(found, result, merged=merged)
-        elif writes and found != self.plain.after:
+        elif found != self.plain.after:
             yield f"later stored: {_differing(found, self.plain.after)}"
 
     def _still_theirs(self, found: Stored, result: Any, *, merged: bool) -> Iterator[str]:

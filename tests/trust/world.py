@@ -7,6 +7,7 @@ import base64
 import itertools
 import json
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from kinto_orm import Bucket, Collection, Record, Retry, Summary, Tombstone
@@ -32,7 +33,6 @@ class World:
     """One bucket, one user.
 
     Attributes:
-        session: What is tested.
         face: By which verbs it is used.
         direct: The way around it.
         bucket: The real id of its bucket.
@@ -64,14 +64,30 @@ class World:
                     retry_after_max=0.05,
                 ),
             }
-        self.session = face.open(
-            url, auth=direct.auth, bucket="default" if personal else self.bucket, **patience
-        )
+        place = "default" if personal else self.bucket
+        self._opening = partial(face.open, url, bucket=place, **patience)
+        self._sessions = [self._opening(auth=direct.auth)]
         self.done: set[str] = set()
         self.read: dict[str, Any] = {}
 
+    @property
+    def session(self) -> Any:
+        """What is tested."""
+        return self._sessions[0]
+
+    def dry(self) -> Any:
+        """A session that runs dry: nothing was pretended in it yet."""
+        return self.opened(auth=self.direct.auth, dry_run=True)
+
+    def opened(self, *, auth: tuple[str, str] | None, **options: Any) -> Any:
+        """Another session, by the same way; what says who asks in it is a secret, too."""
+        self.secrets |= _secrets(auth) if auth else frozenset()
+        self._sessions.append(self._opening(auth=auth, **options))
+        return self._sessions[-1]
+
     def close(self) -> None:
-        self.run(self.do(self.session).close())
+        for each in self._sessions:
+            self.run(self.do(each).close())
         if self.personal:
             self.direct.close()
 
