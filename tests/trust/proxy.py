@@ -19,6 +19,7 @@ HOST = "127.0.0.1"
 _HOP_BY_HOP = frozenset({"connection", "transfer-encoding", "content-length", "keep-alive"})
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with a reset instead of an orderly end
 _LONGEST_HOLD = 8.0
+_GLANCE = 0.01
 
 
 @dataclass(frozen=True)
@@ -150,8 +151,12 @@ class Exchange:
         self.proxy.interrupt()
 
     def hold(self, seconds: float = _LONGEST_HOLD) -> bool:
-        """Wait; ends sooner, with True, when the fault is over."""
-        return self.proxy.calm.wait(seconds)
+        """Wait; ends sooner, with True, when the fault is over or the client has gone away."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            if self.proxy.calm.wait(min(left, _GLANCE)) or _has_more(self._connection.client):
+                return True
+        return False
 
 
 class Connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
@@ -33,3 +34,23 @@ def test_what_another_writes_is_waited_for() -> None:
         assert not done
         proxy.disarm()
         assert done == ["theirs"]
+
+
+def test_what_is_held_ends_when_the_client_has_gone_away() -> None:
+    """Whoever waits until all has settled does not wait for an answer that nobody awaits."""
+    ended = threading.Event()
+
+    def play(exchange: Exchange) -> None:
+        if exchange.hold(60.0):
+            ended.set()
+        exchange.close()
+
+    with open_memory() as kinto, serve(kinto) as served, Proxy(served.url) as proxy:
+        proxy.arm(lambda number, request: play)
+        with (
+            Session(proxy.url, auth=("a", "b"), timeout=(1.0, 0.05), retry=Retry(0)) as session,
+            pytest.raises(Timeout),
+        ):
+            session.server_info()
+        proxy.settle()
+        assert ended.wait(30)
