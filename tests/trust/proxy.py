@@ -93,8 +93,9 @@ class Exchange:
 
     def forward(self) -> Answer:
         """Let the real server do the work; then comes what is to come `after` it."""
-        answer = self._connection.forward(self.request)
-        self.let(self.after)
+        with self.proxy.working():
+            answer = self._connection.forward(self.request)
+            self.after()
         return answer
 
     def let(self, another: Callable[[], None]) -> None:
