@@ -221,11 +221,16 @@ class Connection:
 
 
 class _Working:
-    """Counts what the real server is doing."""
+    """Counts what the real server has to do, and gives it one thing after the other.
+
+    Who is slower than a client's patience is no later than what the client sends again: another
+    writer who came first is done first, too.
+    """
 
     def __init__(self) -> None:
         self._count = 0
         self._change = threading.Condition()
+        self._turn = threading.RLock()
 
     @property
     def count(self) -> int:
@@ -234,8 +239,10 @@ class _Working:
     def __enter__(self) -> None:
         with self._change:
             self._count += 1
+        self._turn.acquire()
 
     def __exit__(self, *exc: object) -> None:
+        self._turn.release()
         with self._change:
             self._count -= 1
             self._change.notify_all()

@@ -54,3 +54,33 @@ def test_what_is_held_ends_when_the_client_has_gone_away() -> None:
             session.server_info()
         proxy.settle()
         assert ended.wait(30)
+
+
+def test_what_is_sent_later_is_done_later() -> None:
+    """Another writer who is slow has written before the server sees what a client sends again."""
+    done = []
+    begun = threading.Event()
+
+    def write_late() -> None:
+        with proxy.working():
+            begun.set()
+            client.join(0.3)
+            done.append("theirs")
+
+    def ask() -> None:
+        begun.wait(30)
+        session.server_info()
+        done.append("ours")
+
+    with (
+        open_memory() as kinto,
+        serve(kinto) as served,
+        Proxy(served.url) as proxy,
+        Session(proxy.url, auth=("a", "b")) as session,
+    ):
+        client, another = threading.Thread(target=ask), threading.Thread(target=write_late)
+        client.start()
+        another.start()
+        another.join()
+        client.join()
+        assert done == ["theirs", "ours"]
