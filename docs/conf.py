@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 import tomllib
 from html import escape
 from pathlib import Path
@@ -11,6 +12,8 @@ from docutils import nodes
 from sphinx.ext.intersphinx import missing_reference
 
 from kinto_orm import __version__
+
+sys.path.append(str(Path(__file__).parent))  # an extension is here
 
 project = "kinto-orm"
 author = "the kinto-orm contributors"
@@ -23,6 +26,7 @@ extensions = [
     "sphinx.ext.intersphinx",
     "sphinx_copybutton",
     "sphinx_inline_tabs",
+    "section_index",
 ]
 exclude_patterns = ["_build", "inventories"]
 
@@ -32,6 +36,16 @@ pygments_dark_style = "github-dark"
 html_static_path = ["_static"]
 html_css_files = ["pages.css"]
 html_show_copyright = False
+# The page whose questions are also those of the sections that answer them, and what pages count
+# that have many words and few answers: all others count 1.
+search_questions = "questions"
+search_weights = {
+    "questions": 0.5,
+    "changelog": 0.4,
+    "architecture": 0.6,
+    "coming-from-kinto-client": 0.7,
+    "coming-from-kvpio": 0.7,
+}
 html_title = f"kinto-orm {__version__}"
 # Where the pages will stand, with a slash at the end, such as https://docs.example.org/kinto-orm/.
 URLS = tomllib.loads(Path(__file__).parents[1].joinpath("pyproject.toml").read_text())[
