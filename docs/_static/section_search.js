@@ -38,24 +38,24 @@
         }
         const stem = stemmer.stemWord(lower);
         const much = WEAK.has(stem) ? SMALL : 1;
-        const same = (alike[stem] ?? []).filter((name) => name in words);
-        const longer = stem.length > 4 ? known.filter((name) => name.startsWith(stem)) : [];
-        const names = [
-            ...longer.map((name) => [name, PART]),
-            ...same.map((name) => [name, ALIKE]),
-            ...(stem in words ? [[stem, 1]] : []),
-        ];
-        return (names.length ? names : guesses(stem)).map(([name, part]) => [name, much * part]);
+        const others = (alike[stem] ?? []).filter((name) => name in words);
+        const names = others.map((name) => [name, ALIKE]);
+        if (stem in words) {
+            const longer = stem.length > 4 ? known.filter((name) => name.startsWith(stem)) : [];
+            names.push(...longer.map((name) => [name, name === stem ? 1 : PART]));
+            if (!longer.length) names.push([stem, 1]);
+        } else {
+            names.push(...guess(stem).map((name) => [name, PART]));
+        }
+        return names.map(([name, part]) => [name, much * part]);
     }
 
-    // Names that begin so, else the most frequent one that is spelt nearly so.
-    function guesses(stem) {
-        if (stem.length < 3 || /^\d+$/.test(stem)) return [];
-        const longer = known.filter((name) => name.startsWith(stem));
-        if (longer.length || stem.length < 5) return longer.map((name) => [name, PART]);
-        const near = known.filter((name) => isMeant(stem, name));
-        near.sort((one, other) => words[other].length - words[one].length);
-        return near.slice(0, 1).map((name) => [name, PART]);
+    // The most frequent name that begins so, else that is spelt nearly so.
+    function guess(stem) {
+        if (stem.length < 4 || /^\d+$/.test(stem)) return [];
+        let near = known.filter((name) => name.startsWith(stem));
+        if (!near.length && stem.length > 4) near = known.filter((name) => isMeant(stem, name));
+        return near.sort((one, other) => words[other].length - words[one].length).slice(0, 1);
     }
 
     // Of a misspelt word an ending may be left: `pagnat` was to be `pagin`.
