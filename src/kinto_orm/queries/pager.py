@@ -59,11 +59,7 @@ class Listing(Generic[M]):
 
 
 class Page(Rows[M]):
-    """One page of objects, in the order of the server.
-
-    Attributes:
-        position: Where the next page starts, for `Query.resume`; None on the last page.
-    """
+    """One page of objects, in the order of the server."""
 
     def __init__(
         self, objects: Sequence[M], position: str | None, *, is_secret: bool = False
