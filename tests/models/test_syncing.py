@@ -272,6 +272,50 @@ async def test_the_bucket_by_both_of_its_names(place: Place) -> None:
             assert mine.id not in [c.id for c in plan.changes if c.action == "delete"]
 
 
+@pytest.mark.parametrize("existing", ["update", "replace"])
+async def test_a_dry_run_calls_no_hook_of_any_kind(wire: Wire, existing: str) -> None:
+    """Not of what is new, there, changed, gone or elsewhere, not of mappings and deletions."""
+    called: list[str] = []
+
+    class Hooked(Record, collection="todos"):
+        title: str = ""
+
+        def before_save(self) -> None:
+            called.append(f"before_save {self.id}")
+
+        def after_save(self) -> None:
+            called.append(f"after_save {self.id}")
+
+        def before_delete(self) -> None:
+            called.append(f"before_delete {self.id}")
+
+        def after_delete(self) -> None:
+            called.append(f"after_delete {self.id}")
+
+    session = wire.session
+    await do(session.save_all, [Todo(id=name, title=name) for name in "abcde"])
+    changed, gone = await do(Hooked.get, "b"), await do(Hooked.get, "c")
+    changed.title = "mine"
+    await do((await do(Todo.get, "c")).delete)
+    other = session.scoped(bucket="other")
+    await do(other.sync_schema, Todo)
+    await do(other.save_all, [Todo(id=name, title=name) for name in "fg"])
+    moved = await do(Hooked.find(session=other).all)
+    called.clear()
+    wire.clear()
+    given: list[Any] = [Hooked(id="a", title="n"), changed, gone, *moved]
+    given += [{"id": "d", "title": "n"}, {"id": "h"}]
+    plan = await do(
+        session.sync, Hooked, given, delete_missing=True, dry_run=True, existing=existing
+    )
+    assert (plan.created, plan.updated, plan.deleted) == (4, 3, 1)
+    assert (called, writes(wire)) == ([], [])
+    await do(session.sync, Hooked, given, delete_missing=True, existing=existing)
+    acts = [("save", id) for id in "abcdfgh"] + [("delete", "e")]
+    hooks = [f"{time}_{act} {id}" for act, id in acts for time in ("before", "after")]
+    assert sorted(called) == sorted(hooks)
+
+
 async def test_a_dry_run_calls_no_hooks(wire: Wire) -> None:
     """They might write; and nothing that was given is changed, down to its lists."""
 

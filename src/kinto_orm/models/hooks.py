@@ -121,11 +121,15 @@ def around_save(stored: Stored, given: Scope | None, saving: Flow[Saved]) -> Flo
         given: The session of the call.
         saving: The save, which was not begun.
     """
-    model = type(stored)
-    has_hooks = has_hook(model, "before_save") or has_hook(model, "after_save")
-    if not has_hooks or state_of(stored).rehearsed:
+    if not _calls(stored, _SAVING):
         return saving
     return _around_save(stored, given, saving)
+
+
+def _calls(stored: Stored, names: tuple[str, ...]) -> bool:
+    """Whether hooks are called: of what is only rehearsed none is, for it might write."""
+    has_hooks = any(has_hook(type(stored), name) for name in names)
+    return has_hooks and not state_of(stored).rehearsed
 
 
 def _around_save(stored: Stored, given: Scope | None, saving: Flow[Saved]) -> Flow[Saved]:
@@ -149,8 +153,7 @@ def around_delete(
         deleting: The deletion, which was not begun.
         force: Whether an object may be deleted that was never seen.
     """
-    model = type(stored)
-    if not (has_hook(model, "before_delete") or has_hook(model, "after_delete")):
+    if not _calls(stored, _DELETING):
         return deleting
     return _around_delete(stored, given, deleting, force)
 

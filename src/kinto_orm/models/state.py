@@ -67,7 +67,7 @@ class State:
         self.planned = planned
         # The timestamp of what was seen under its id, and is to be overwritten.
         self.seen = seen
-        # It is saved to see what that would do: no hook is called, which might write.
+        # It is written to see what that would do: no hook is called, which might write.
         self.rehearsed = rehearsed
 
     def replaced(self, **changes: Any) -> State:
