@@ -48,6 +48,12 @@ class Made(Record, collection="todos"):
     tags: list[str] = Field(default_factory=list)
 
 
+class Renamed(Record, collection="todos"):
+    """Another class of the same records."""
+
+    title: str
+
+
 def rows(count: int, **fields: Any) -> Iterator[Todo]:
     return (Todo(**{"id": f"t{n:04}", "title": f"Todo {n}", **fields}) for n in range(count))
 
@@ -139,6 +145,45 @@ async def test_two_of_one_id(session: AnySession) -> None:
     assert (await do(Todo.get, "a")).title == "2"
     again = [Todo(id="a", title="3"), Todo(id="a", title="4")]
     assert str(await do(session.save_all, again, existing="skip")) == "2 skipped"
+
+
+@pytest.mark.parametrize(
+    ("how", "workers"),
+    [("update", 1), *((how, 4) for how in ("update", "replace", "skip", "force", "sync"))],
+)
+async def test_one_address_is_written_in_the_order_that_was_given(
+    session: AnySession, how: str, workers: int
+) -> None:
+    """However far two of one id are from each other, and whatever their classes."""
+    classes: tuple[type[Any], ...] = (Todo,) if how == "sync" else (Todo, Renamed)
+    order = [f"k{n}" for n in range(101)] + ["k3", *(f"w{n % 7}" for n in range(30)), "k0", "k0"]
+
+    def given(classes: tuple[type[Any], ...]) -> list[Any]:
+        return [classes[n % len(classes)](id=id, title=f"{id} {n}") for n, id in enumerate(order)]
+
+    options = {"force": True} if how == "force" else {"existing": how}
+    if how == "sync":
+        summary = await do(session.sync, Todo, given(classes), workers=workers)
+    else:
+        summary = await do(session.save_all, given(classes), workers=workers, **options)
+    ids = sorted(set(order))
+    assert (summary.created, summary.failed) == (len(ids), [])
+    assert (summary.skipped if how == "skip" else summary.updated) == len(order) - len(ids)
+    numbered = list(enumerate(order))
+    places = {id: n for n, id in (reversed(numbered) if how == "skip" else numbered)}
+    found = {each.id: each.title for each in await do(Todo.find().all)}
+    assert found == {id: f"{id} {n}" for id, n in places.items()}
+
+
+async def test_one_address_in_a_batch(session: AnySession) -> None:
+    """What is queued for one id is done in that order, whatever it asks first."""
+    async with entered(session.batch()) as batch:
+        batch.save(Todo(id="a", title="1"), Renamed(id="a", title="2"), existing="update")
+        batch.save(Todo(id="a", title="3"), Todo(id="b", title="4"), existing="update")
+        batch.save(Todo(id="b", title="5"), existing="skip")
+    found = [each.status for each in batch.outcomes]
+    assert found == ["created", "updated", "updated", "created", "skipped"]
+    assert [each.title for each in await do(Todo.find().all)] == ["3", "4"]
 
 
 async def test_objects_of_other_classes_and_places(session: AnySession, place: Place) -> None:

@@ -19,6 +19,7 @@ from kinto_orm.bulk.jobs import (
     check_existing,
     savable,
     storable,
+    subject_of,
 )
 from kinto_orm.bulk.together import together
 from kinto_orm.errors import BatchError, ConfigurationError
@@ -104,7 +105,7 @@ class Queue(Shown):
             if existing != "fail" and owner is each:
                 upsertable: Any = each
                 make = partial(upsertable.__kinto_upsert__, self._session, existing)
-            self._add("save", each, make, id(owner))
+            self._add("save", each, make, subject_of(owner, self._session))
 
     def delete(self, *objects: Any, missing_ok: bool = False, force: bool = False) -> None:
         """Queue `delete()` of each object.
@@ -116,13 +117,15 @@ class Queue(Shown):
         """
         for each in storable(*objects):
             options = {"missing_ok": missing_ok, "force": force}
-            self._add("delete", each, partial(each.__kinto_delete__, self._session, **options))
+            make = partial(each.__kinto_delete__, self._session, **options)
+            self._add("delete", each, make, subject_of(each, self._session))
 
     def refresh(self, *objects: Any, keep_changes: bool = False) -> None:
         """Queue `refresh()` of each object; see there for `keep_changes`."""
         for each in storable(*objects):
             options = {"keep_changes": keep_changes, "whole": True}
-            self._add("refresh", each, partial(each.__kinto_refresh__, self._session, **options))
+            make = partial(each.__kinto_refresh__, self._session, **options)
+            self._add("refresh", each, make, subject_of(each, self._session))
 
     def get(self, model: Gettable[M], id: str) -> Outcome[M]:
         """Queue `Model.get(id)`; the object is in the outcome's `result` after the block."""
@@ -201,8 +204,8 @@ class Batch(Queue):
     """A queue of operations, sent in requests of `batch_max_requests` when the block ends.
 
     Objects are updated in place. What succeeded stays succeeded when something else fails.
-    Operations on one object are sent in the order in which they were queued. An exception
-    inside the block sends nothing.
+    Operations on one object, by its id, are sent in the order in which they were queued. An
+    exception inside the block sends nothing.
 
     Attributes:
         outcomes: Of all that was queued, in order.

@@ -126,6 +126,19 @@ def storable(*objects: object) -> tuple[Storable, ...]:
     return objects  # type: ignore[return-value]
 
 
+def subject_of(target: Any, scope: Scope) -> Hashable:
+    """What a write works on: equal for all that is stored under one address.
+
+    Args:
+        target: An object, or its permissions; of anything else, that alone.
+        scope: Over which it is written.
+    """
+    owner = getattr(target, "__kinto_owner__", target)
+    address = getattr(owner, "__kinto_address__", None)
+    known = None if address is None or isinstance(owner, type) else address(scope)
+    return id(owner) if known is None else known
+
+
 def checked_objects(*objects: T) -> tuple[T, ...]:
     """The same objects, if all of them can be saved; see `storable`."""
     storable(*objects)

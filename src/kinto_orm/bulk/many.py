@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 from kinto_orm.bulk.jobs import Existing
 from kinto_orm.bulk.summary import (
     Bulk,
+    Chunk,
     Failure,
     OnError,
     Progress,
@@ -86,16 +87,21 @@ def in_chunks(scope: Scope, objects: Iterable[Any], bulk: Bulk) -> Summary:
             bulk.shown(objects),
             _Here() if bulk.workers == 1 else _threads(bulk.workers) as pool,
         ):
-            pending: set[Future[list[Failure]]] = set()
+            pending: dict[Future[list[Failure]], Chunk] = {}
             queue = chunked(iter(objects), run(scope, bulk.opening()))
             # No more than can begin at once: so the summary is of the first objects given. And
             # nothing is read of an iterable, which may have no end, when it cannot be sent.
-            while not bulk.is_in_vain and (chunk := next(queue, None)):
+            while not bulk.is_in_vain and (given := next(queue, None)):
+                chunk = bulk.chunk(given)
+                while not bulk.is_in_vain and (first := chunk.before(pending)):
+                    _tell(bulk, _done_of(pending, first))
+                if bulk.is_in_vain:
+                    break
                 # What is current here is current to the hooks of models, too.
-                pending.add(pool.submit(copy_context().run, run, scope, bulk.writing(chunk)))
+                flow = bulk.writing(chunk)
+                pending[pool.submit(copy_context().run, run, scope, flow)] = chunk
                 if len(pending) == bulk.workers:
-                    done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                    _tell(bulk, done)
+                    _tell(bulk, _done_of(pending, pending))
             _tell(bulk, as_completed(pending))
     except KeyboardInterrupt:
         raise Interrupted(bulk.summary) from None
@@ -103,6 +109,16 @@ def in_chunks(scope: Scope, objects: Iterable[Any], bulk: Bulk) -> Summary:
         error.add_note(f"until then: {bulk.summary.counted}")
         raise
     return bulk.summary
+
+
+def _done_of(
+    pending: dict[Future[list[Failure]], Chunk], some: Iterable[Future[list[Failure]]]
+) -> set[Future[list[Failure]]]:
+    """Wait for one of some chunks; those that are done, which are no longer pending."""
+    done, _ = wait(some, return_when=FIRST_COMPLETED)
+    for each in done:
+        del pending[each]
+    return done
 
 
 def _threads(workers: int) -> ThreadPoolExecutor:

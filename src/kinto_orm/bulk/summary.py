@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -21,6 +21,7 @@ from kinto_orm.bulk.jobs import (
     Outcome,
     check_existing,
     storable,
+    subject_of,
 )
 from kinto_orm.bulk.together import most_in_a_batch, together
 from kinto_orm.errors import KintoError, again, wrong_option
@@ -33,6 +34,7 @@ OnError = Literal["collect", "raise"] | Callable[[Any, Exception], object]
 Progress = Callable[["Summary"], object] | bool
 """Who is told of the summary after each chunk; True: a bar on standard error."""
 JobOf: TypeAlias = Callable[[Any], Job]
+T = TypeVar("T")
 
 # Of so many objects one request tells whether they are there.
 _AT_ONCE = 100
@@ -240,9 +242,13 @@ class Bulk:
         """Find out how many objects make a chunk."""
         return max((yield from most_in_a_batch(self._scope)), self._jobs.at_once)
 
-    def writing(self, objects: list[Any]) -> Flow[list[Failure]]:
+    def chunk(self, given: list[Any]) -> Chunk:
+        """Read what is to be written of what was given."""
+        return Chunk(self._jobs.reading(given))
+
+    def writing(self, chunk: Chunk) -> Flow[list[Failure]]:
         """Write a chunk; what of it failed."""
-        jobs = yield from self._jobs.making(objects)
+        jobs = yield from self._jobs.making(chunk.objects)
         try:
             yield from together(self._scope, jobs)
         except BaseException:
@@ -281,6 +287,31 @@ class Bulk:
                 self._tell(self.summary)  # an error comes before its chunk is told
 
 
+class Chunk:
+    """Objects that are written together.
+
+    Args:
+        objects: The objects.
+
+    Attributes:
+        objects: As given.
+        ids: Their ids, wherever they live.
+    """
+
+    def __init__(self, objects: list[Any]) -> None:
+        self.objects = objects
+        ids = (getattr(each, "id", None) for each in objects)
+        self.ids = frozenset(id for id in ids if isinstance(id, str))
+
+    def before(self, others: Mapping[T, Chunk]) -> set[T]:
+        """Which of others, that are under way, have to be done before this one is begun.
+
+        What is written to one address is written in the order in which it was given. That these
+        live in different collections is rare, and nobody knows it without asking.
+        """
+        return {each for each, other in others.items() if not self.ids.isdisjoint(other.ids)}
+
+
 class Jobs(Protocol):
     """Makes the jobs of a chunk.
 
@@ -289,6 +320,9 @@ class Jobs(Protocol):
     """
 
     at_once: int
+
+    def reading(self, given: list[Any]) -> list[Any]:
+        """What is to be written of what was given; called in the order in which it was given."""
 
     def making(self, objects: list[Any]) -> Flow[list[Job]]:
         """Make the job of each object."""
@@ -305,6 +339,10 @@ class _Plain:
 
     def __init__(self, job_of: JobOf) -> None:
         self._job_of = job_of
+
+    def reading(self, given: list[Any]) -> list[Any]:
+        """The objects."""
+        return given
 
     def making(self, objects: list[Any]) -> Flow[list[Job]]:
         """Make the job of each object."""
@@ -329,6 +367,10 @@ class Upserts:
         self._existing = existing
         self._equal = equal
 
+    def reading(self, given: list[Any]) -> list[Any]:
+        """The objects."""
+        return given
+
     def making(self, objects: list[Any]) -> Flow[list[Job]]:
         """Look what is there, and make the job of each object."""
         there: dict[int, Any] = {}
@@ -336,7 +378,14 @@ class Upserts:
             same = [each for each in objects if type(each) is model]
             if hasattr(model, "__kinto_there__"):
                 there |= yield from self._looking(model, same)
-        return [self._job(each, there.get(id(each))) for each in objects]
+        seen, jobs = set[Hashable](), list[Job]()
+        for each in objects:
+            job = self._job(each, there.get(id(each)))
+            if job.subject in seen and not job.sent:
+                job = self._job(each, None)  # it may be of another class than the first
+            seen.add(job.subject)
+            jobs.append(job)
+        return jobs
 
     def _looking(self, model: Any, objects: list[Any]) -> Flow[Mapping[int, Any]]:
         """What is there of each, as far as it was asked for; or why that is not known."""
@@ -350,7 +399,7 @@ class Upserts:
 
     def _job(self, target: Any, there: Any) -> Job:
         # Two objects of one id are never under way at once: the second finds what the first wrote.
-        subject = (type(target), getattr(target, "id", id(target)))
+        subject = subject_of(target, self._scope)
         job = Job(Outcome("save", target), partial(self.flow, target, there), subject)
         job.sent = isinstance(there, KintoError)
         return job
@@ -390,7 +439,7 @@ def _job(act: Act, verb: str, scope: Scope, options: dict[str, Any], target: Any
         storable(target)  # its own outcome, when it is something else
         return getattr(target, verb)(scope, **options)
 
-    return Job(Outcome(act, target), make)
+    return Job(Outcome(act, target), make, subject_of(target, scope))
 
 
 def refuse_single(objects: object) -> None:

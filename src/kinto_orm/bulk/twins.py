@@ -14,6 +14,7 @@ from kinto_orm.bulk.batch import Queue
 from kinto_orm.bulk.jobs import Existing, Outcome
 from kinto_orm.bulk.summary import (
     Bulk,
+    Chunk,
     Failure,
     OnError,
     Progress,
@@ -98,16 +99,21 @@ async def delete_all(
 async def in_chunks(scope: Scope, objects: AnyIterable, bulk: Bulk) -> Summary:
     """Write objects, chunk by chunk, as the iterable gives them."""
     refuse_single(objects)
-    pending: set[asyncio.Task[list[Failure]]] = set()
+    pending: dict[asyncio.Task[list[Failure]], Chunk] = {}
     try:
         with bulk.shown(objects):
             async with aclosing(_chunked(objects, await arun(scope, bulk.opening()))) as queue:
-                while not bulk.is_in_vain and (chunk := await anext(queue, None)):
-                    pending.add(asyncio.create_task(arun(scope, bulk.writing(chunk))))
+                while not bulk.is_in_vain and (given := await anext(queue, None)):
+                    chunk = bulk.chunk(given)
+                    while not bulk.is_in_vain and (first := chunk.before(pending)):
+                        await _tell(bulk, pending, first)
+                    if bulk.is_in_vain:
+                        break
+                    pending[asyncio.create_task(arun(scope, bulk.writing(chunk)))] = chunk
                     if len(pending) == bulk.workers:
-                        pending = await _told(bulk, pending)
+                        await _tell(bulk, pending, pending)
             while pending:
-                pending = await _told(bulk, pending)
+                await _tell(bulk, pending, pending)
     except BaseException as error:
         if isinstance(error, asyncio.CancelledError):
             for each in pending:
@@ -119,16 +125,19 @@ async def in_chunks(scope: Scope, objects: AnyIterable, bulk: Bulk) -> Summary:
     return bulk.summary
 
 
-async def _told(
-    bulk: Bulk, pending: set[asyncio.Task[list[Failure]]]
-) -> set[asyncio.Task[list[Failure]]]:
-    """Wait for a chunk, and tell the caller of it; what is still under way."""
-    done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+async def _tell(
+    bulk: Bulk,
+    pending: dict[asyncio.Task[list[Failure]], Chunk],
+    some: Iterable[asyncio.Task[list[Failure]]],
+) -> None:
+    """Wait for one of some chunks, and tell the caller of it; then it is no longer pending."""
+    done, _ = await asyncio.wait({*some}, return_when=asyncio.FIRST_COMPLETED)
+    for each in done:
+        del pending[each]
     for each in done:
         for said in bulk.telling(each.result()):
             if isawaitable(said):
                 await said
-    return pending
 
 
 async def _chunked(objects: AnyIterable, size: int) -> AsyncGenerator[list[Any]]:

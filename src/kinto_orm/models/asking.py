@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from kinto_orm.errors import ConfigurationError, InvalidData, ResponseError
@@ -102,6 +103,16 @@ def uri_of(stored: Stored) -> str:
         scope = scope_of(stored)
         plural = known_path(scope, stored.__kinto_path__(scope))
     return f"{plural}/{segment(stored.id, stored.__kinto_kind__)}"
+
+
+def address_in(stored: Stored, scope: Scope) -> tuple[str, str] | None:
+    """The plural path and the id of what a save over a scope writes, as far as they are known."""
+    plural = state_of(stored).plural
+    if plural is None or not is_new(stored):
+        # Of one that lives nowhere its own save says why.
+        with suppress(ConfigurationError, InvalidData):
+            plural = known_path(scope, stored.__kinto_path__(scope))
+    return None if plural is None else (plural, stored.id)
 
 
 def refuse_foreign(stored: Stored, given: Scope | None) -> Flow[None]:

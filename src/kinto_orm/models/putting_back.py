@@ -208,6 +208,10 @@ class _PutsBack:
         self._me = me
         self._force = force
 
+    def reading(self, given: list[tuple[str, Trace]]) -> list[tuple[str, Trace]]:
+        """The paths, with what is known of them; each is there once."""
+        return given
+
     def making(self, objects: list[tuple[str, Trace]]) -> Flow[list[Job]]:
         """Look how these were, and make the job of each."""
         uris = [uri for uri, each in objects if each.was_there]

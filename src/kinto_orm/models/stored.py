@@ -194,6 +194,10 @@ class Stored(DescribedModel, BaseModel, metaclass=ResourceMeta):
         """What the class says of where its objects are; two that say the same share a place."""
         return (cls.__kinto_kind__,)
 
+    def __kinto_address__(self, given: Scope) -> tuple[str, str] | None:
+        """Where it is written over a session: the plural path and the id; None: not known."""
+        return None
+
     @classmethod
     def __kinto_path_of_copies__(cls, scope: Scope) -> str | None:
         """The plural path that a scope names more clearly than the class; None: the class's."""

@@ -193,12 +193,16 @@ class _Saves(Upserts):
         self._plan = plan
         self._ids = ids
 
+    def reading(self, given: list[Any]) -> list[Any]:
+        """The objects, and those that mappings are made to."""
+        return [self._made(each) for each in given]
+
     def making(self, objects: list[Any]) -> Flow[list[Job]]:
-        """Make the job of each object, or of the object that a mapping is made to."""
-        jobs = yield from super().making([self._made(each) for each in objects])
-        for job, given in zip(jobs, objects, strict=True):
+        """Make the job of each object; a failure shows the mapping of which none was made."""
+        jobs = yield from super().making(objects)
+        for job in jobs:
             if isinstance(job.outcome.target, _Unfit):
-                job.outcome.target = given
+                job.outcome.target = job.outcome.target.given
         return jobs
 
     def _made(self, given: Any) -> Any:
@@ -209,7 +213,7 @@ class _Saves(Upserts):
         try:
             made = of_fields(self._model, of_a_client(self._model, given), {})
         except Exception as error:  # noqa: BLE001  (whatever a validator raises: its own failure)
-            return _Unfit(error)
+            return _Unfit(error, given=given)
         return _rehearsing(made) if self._plan.dry_run else made
 
     def flow(self, target: Any, there: Any) -> Flow[Any]:
@@ -257,6 +261,7 @@ class _Unfit:
 
     error: Exception
     id: object = None
+    given: object = None
 
 
 class _Deletes:
@@ -267,6 +272,10 @@ class _Deletes:
     def __init__(self, scope: Scope, plan: SyncPlan) -> None:
         self._scope = scope
         self._plan = plan
+
+    def reading(self, given: list[Any]) -> list[Any]:
+        """The objects."""
+        return given
 
     def making(self, objects: list[Any]) -> Flow[list[Job]]:
         """Make the job of each object."""

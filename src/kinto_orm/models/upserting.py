@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from kinto_orm.bulk.jobs import Existing, check_existing
 from kinto_orm.errors import Conflict, InvalidData, KintoError, ResponseError
 from kinto_orm.models.asking import (
+    address_in,
     ask_about,
     from_raw,
     home_of,
@@ -95,6 +96,9 @@ class Upserting(_Base):
         return upserting(
             self, given, existing, last_modified=last_modified, there=there, equal=equal
         )
+
+    def __kinto_address__(self, given: Scope) -> tuple[str, str] | None:
+        return address_in(self, given)
 
     @classmethod
     def __kinto_there__(
