@@ -18,6 +18,7 @@ from kinto_orm import (
     Everyone,
     Group,
     InvalidData,
+    Link,
     NotFound,
     NotLoaded,
     Record,
@@ -52,6 +53,17 @@ class Renamed(Record, collection="todos"):
     """Another class of the same records."""
 
     title: str
+
+
+class Author(Record, collection="authors"):
+    name: str = ""
+
+
+class Post(Record, collection="posts"):
+    title: str = ""
+    author: Link[Author]
+    others: list[Link[Author]] = []
+    by: dict[str, Link[Author]] = {}
 
 
 def rows(count: int, **fields: Any) -> Iterator[Todo]:
@@ -337,7 +349,7 @@ async def test_what_a_factory_makes_is_for_new_objects(session: AnySession) -> N
 
 
 async def test_what_the_object_leaves_out_is_taken_away(session: AnySession) -> None:
-    """A field that the model declares is as the object has it, also when it has none."""
+    """A field that the object was given is as it has it, also when it has none."""
 
     class Short(Record, collection="todos"):
         title: str
@@ -348,9 +360,9 @@ async def test_what_the_object_leaves_out_is_taken_away(session: AnySession) -> 
             return {name: value for name, value in handler(self).items() if value is not None}
 
     await do(Short(id="a", title="x", note="n").save)
-    assert str(await do(session.save_all, [Short(id="a", title="x")], existing="update")) == (
-        "1 updated"
-    )
+    given = [Short(id="a", title="x"), Short(id="a", title="x", note=None)]
+    summary = await do(session.save_all, given, existing="update")
+    assert str(summary) == "1 updated, 1 unchanged"
     assert "note" not in await do(Record.get, "a", session=session.scoped(collection="todos"))
 
 
@@ -369,6 +381,90 @@ async def test_inside_of_models_what_is_not_declared_stays(session: AnySession) 
     assert outer.last_modified
     await do(Outer(id="a", inner=Inner(a=5)).save, existing="update")
     assert (await do(Record.get, "a", session=untyped))["inner"] == {"a": 5, "b": 2}
+
+
+class Stamped(Record, collection="todos"):
+    title: str
+    created_at: datetime | None = None
+    made_by: str = ""
+    removed_at: datetime | None = None
+
+    def before_save(self) -> None:
+        if self.created_at is None:
+            self.created_at = datetime.now(UTC)
+        if self.is_new:
+            self.made_by = f"me {datetime.now(UTC)}"
+
+
+@pytest.mark.parametrize("way", ["save_all", "save", "batch", "sync", "sync objects"])
+async def test_what_was_not_given_is_as_it_is_there(wire: Wire, way: str) -> None:
+    """Before the hook is called: what it makes for new objects is made once, and marks stay."""
+    session = wire.session
+
+    async def load() -> str:
+        given = Stamped(id="a", title="x")
+        if way == "save_all":
+            return str(await do(session.save_all, [given], existing="update"))
+        if way == "save":
+            wire.clear()
+            await do(given.save, existing="update")
+            return ", ".join(each.method for each in wire.requests if each.method != "GET")
+        if way == "batch":
+            async with entered(session.batch()) as batch:
+                batch.save(given, existing="update")
+            return f"1 {batch.outcomes[0].status}"
+        rows: list[Any] = [given] if way == "sync objects" else [{"id": "a", "title": "x"}]
+        plan = await do(session.sync, Stamped, rows)
+        return str(plan.counts)
+
+    await load()
+    first = await do(Stamped.get, "a")
+    assert None not in (first.created_at, first.made_by or None)
+    assert await load() in ("1 unchanged", "")
+    await do(first.assign(removed_at=datetime.now(UTC)).save)
+    assert await load() in ("1 unchanged", "")
+    assert await do(Stamped.get, "a") == first
+
+
+@pytest.mark.parametrize("existing", ["update", "replace"])
+async def test_copies_with_links(session: AnySession, existing: str) -> None:
+    """Links are ids: a copy's lead to what is there, when it is created and when it is compared."""
+    there = session.scoped(bucket=f"{session.bucket}-copy")
+    for each in (session, there):
+        await do(each.sync_schema, Author, Post)
+    ada = await do(Author(id="ada").save)
+    await do(Post(id="p", author=ada, others=[ada], by={"x": ada}).save)
+    for said in ("1 created", "1 unchanged", "1 unchanged"):
+        found = await do(Post.find().prefetch(Post.author).all)
+        assert str(await do(there.save_all, found, existing=existing)) == said
+        assert found[0].author.loaded is None
+    for given in (
+        await do(Post.find().prefetch(Post.author).all),
+        [each.model_dump() for each in await do(Post.find().all)],
+        [each.model_dump(mode="json") for each in await do(Post.find().all)],
+    ):
+        plan = await do(there.sync, Post, given, existing=existing)
+        assert plan.counts == "1 unchanged"
+    held = await do(Post.get, "p")
+    held.title = "new"
+    await do(held.save, session=there, existing=existing)
+    assert (await do(Post.get, "p", session=there)).title == "new"
+    await do(Author(id="ada", name="there").save, session=there)
+    assert (await do(held.author.fetch)).name == "there"
+
+
+async def test_links_of_what_fails_lead_where_they_led(session: AnySession) -> None:
+    """What cannot be saved elsewhere is as it was."""
+    there = session.scoped(bucket=f"{session.bucket}-copy")
+    for each in (session, there):
+        await do(each.sync_schema, Author, Post)
+    ada = await do(Author(id="ada", name="here").save)
+    post = await do(Post(id="p", author=ada).save)
+    await do(there.save_all, await do(Post.find().all))
+    post.title = "a\0b"
+    summary = await do(there.save_all, [post], existing="update")
+    assert len(summary.failed) == 1
+    assert (await do(post.author.fetch)).name == "here"
 
 
 async def test_deleted_ones(session: AnySession) -> None:

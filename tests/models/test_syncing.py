@@ -297,7 +297,7 @@ async def test_a_dry_run_calls_no_hook_of_any_kind(wire: Wire, existing: str) ->
     changed, gone = await do(Hooked.get, "b"), await do(Hooked.get, "c")
     changed.title = "mine"
     await do((await do(Todo.get, "c")).delete)
-    other = session.scoped(bucket="other")
+    other = session.scoped(bucket=f"{session.bucket}-copy")
     await do(other.sync_schema, Todo)
     await do(other.save_all, [Todo(id=name, title=name) for name in "fg"])
     moved = await do(Hooked.find(session=other).all)
@@ -336,7 +336,7 @@ async def test_a_dry_run_calls_no_hooks(wire: Wire) -> None:
     wire.clear()
     loaded = await do(Hooked.get, "a")
     loaded.tags.append("mine")
-    given: list[Any] = [loaded, Hooked(id="b"), Hooked(id="c"), {"id": "d"}]
+    given: list[Any] = [loaded, Hooked(id="b", tags=[]), Hooked(id="c"), {"id": "d"}]
     for existing in ("update", "replace"):
         plan = await do(session.sync, Hooked, given, dry_run=True, existing=existing)
         assert sorted(each.id for each in plan.changes) == ["a", "b", "c", "d"]

@@ -174,7 +174,9 @@ def test_two_thousand_that_are_there_take_twenty_reads(existing: Existing) -> No
         ids = {f"t{n}": n for n in range(start, start + 100)}
         there = [object_of(id, NOW, title="x", n=n, Note=None) for id, n in ids.items()]
         given = [Todo(id=id, title="x", n=n) for id, n in ids.items()]
-        failed, steps = feed(requests_of(bulk.writing(given)), says(200, {"data": there}))
+        failed, steps = feed(
+            requests_of(bulk.writing(bulk.chunk(given))), says(200, {"data": there})
+        )
         assert failed == []
         sent += asked(steps)
     assert len(sent) == 20
@@ -328,16 +330,25 @@ def test_a_chunk_is_as_many_as_are_looked_for_at_once() -> None:
     assert feed(upserts().opening(), root(500))[0] == 500
 
 
+def writing_two(many: Bulk) -> Any:
+    """The requests of writing two objects."""
+    return requests_of(many.writing(many.chunk([new(), new(id="b")])))
+
+
 def test_a_look_that_fails() -> None:
     """Each object fails with its reason, and when nobody answered that is the end."""
     many = upserts()
-    failures, _ = feed(requests_of(many.writing([new(), new(id="b")])), no_answer(), root(25))
+    failures, _ = feed(
+        requests_of(many.writing(many.chunk([new(), new(id="b")]))), no_answer(), root(25)
+    )
     assert [type(each.error) for each in failures] == [Timeout, Timeout]
     assert "cannot save Todo 'b'" in str(failures[1].error)
     assert many.is_in_vain
     assert many.summary.stopped is not None
     many = upserts()
-    failures, _ = feed(requests_of(many.writing([new(), new(id="b")])), forbids(), root(25))
+    failures, _ = feed(
+        requests_of(many.writing(many.chunk([new(), new(id="b")]))), forbids(), root(25)
+    )
     assert [type(each.error) for each in failures] == [Forbidden, Forbidden]
     assert not many.is_in_vain
 

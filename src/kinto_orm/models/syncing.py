@@ -18,6 +18,7 @@ from kinto_orm.errors import ConfigurationError, InvalidData, wrong_option
 from kinto_orm.models.asking import home_of, is_foreign
 from kinto_orm.models.contents import name_of
 from kinto_orm.models.hooks import sees_deletions
+from kinto_orm.models.links import lead_elsewhere, link_fields
 from kinto_orm.models.making import of_fields
 from kinto_orm.models.naming import of_a_client
 from kinto_orm.models.planning import Plan, listed, noting
@@ -211,10 +212,18 @@ class _Saves(Upserts):
         if not isinstance(given, Mapping):
             return given
         try:
-            made = of_fields(self._model, of_a_client(self._model, given), {})
+            made = self._of_fields(given)
         except Exception as error:  # noqa: BLE001  (whatever a validator raises: its own failure)
             return _Unfit(error, given=given)
         return _rehearsing(made) if self._plan.dry_run else made
+
+    def _of_fields(self, given: Mapping[str, Any]) -> Resource:
+        """The object that a mapping is made to; links in a dump are ids, wherever they led."""
+        made = of_fields(self._model, of_a_client(self._model, given), {})
+        if link_fields(type(made)):
+            made = copy.deepcopy(made)
+            lead_elsewhere(made, self._scope)
+        return made
 
     def flow(self, target: Any, there: Any) -> Flow[Any]:
         """Make the flow that saves an object, and notes what it writes."""

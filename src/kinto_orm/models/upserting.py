@@ -1,7 +1,7 @@
 """Saving what may be there already: it is looked at first, and that says what is to be sent.
 
-What is there is read, alone or a hundred with one request. "update": the object takes what it does
-not declare itself, and sends what differs, with a precondition. "replace": what it does not have
+What is there is read, alone or a hundred with one request. "update": the object takes what it was
+not given itself, and sends what differs, with a precondition. "replace": what it does not have
 itself is taken away, too. "skip": what is there is left alone. An object that nobody else can have
 is not looked for.
 """
@@ -25,10 +25,11 @@ from kinto_orm.models.asking import (
     place_of,
     require_id,
 )
-from kinto_orm.models.contents import dump_of, extra_of, name_of, stamp
+from kinto_orm.models.contents import dump_of, extra_of, is_given, name_of, stamp
 from kinto_orm.models.getting import is_missing
 from kinto_orm.models.hooks import around_save
 from kinto_orm.models.kinds import all_kinds_of, refuse_other_kind
+from kinto_orm.models.links import lead_elsewhere, link_fields
 from kinto_orm.models.naming import names_of
 from kinto_orm.models.permissions import Permissions, loaded, wished
 from kinto_orm.models.permitting import fetching_permissions
@@ -235,7 +236,7 @@ class _Write:
         What is known of an object that lives elsewhere stays true when this fails.
 
         Args:
-            names: The stored names of what the object says itself; None: those that it declares.
+            names: The stored names of what the object says itself; None: those it was given.
         """
         stored = self.stored
         if not (yield from _lives_elsewhere(stored, self.given)):
@@ -243,13 +244,24 @@ class _Write:
             _take_over(stored, self.found, held, names)
             yield from _compare_permissions(stored, self.found, equal=self.equal)
             return (yield from self.saving())
-        moved = copy.copy(stored)
+        scope = self.found.place.scope
+        moved = _led_elsewhere(stored, scope)
         _take_over(moved, self.found, None, names)
         saved = yield from replace(self, stored=moved).saving()
         stamp(stored, moved.__dict__)
         adopt(stored, moved, frozenset())
         set_state(stored, state_of(moved))
+        lead_elsewhere(stored, scope)
         return saved
+
+
+def _led_elsewhere(stored: Stored, scope: Scope) -> Stored:
+    """A copy whose links lead to what is in another scope, as those of what is created there."""
+    moved = copy.copy(stored)
+    for name in link_fields(type(stored)):
+        moved.__dict__[name] = copy.deepcopy(stored.__dict__[name])
+    lead_elsewhere(moved, scope)
+    return moved
 
 
 def _asked_for(stored: Stored) -> Permissions | None:
@@ -284,7 +296,7 @@ def _take_over(
         stored: The object.
         found: What is there.
         held: The permissions that it holds.
-        names: The stored names of what it says itself; None: those that it declares.
+        names: The stored names of what it says itself; None: those that it was given.
 
     Raises:
         InvalidData: What is there does not fit the model, or not together with the rest.
@@ -303,18 +315,13 @@ def _take_over(
 
 
 def _own_names(stored: Stored) -> frozenset[str]:
-    """The stored names of what an object says itself: all that its model declares, and was given.
+    """The stored names of what an object says itself: all that it was given.
 
-    A default that a factory makes is for new objects, such as the time of creation: it says nothing
-    of what is there, unless it was changed.
+    A default is for new objects, and so is what a hook makes where nothing was given: neither says
+    anything of what is there, unless it was changed.
     """
-    names, fields = names_of(type(stored)), type(stored).model_fields
-    made = {
-        name
-        for name, field in names.items()
-        if fields[field].default_factory is not None and field not in stored.model_fields_set
-    }
-    return frozenset(names.keys() - made | extra_of(stored).keys() | unsaved(stored)) - NOT_DATA
+    given = {name for name in names_of(type(stored)) if is_given(stored, name)}
+    return frozenset(given | extra_of(stored).keys() | unsaved(stored)) - NOT_DATA
 
 
 def _stamps(stored: Stored, raw: Mapping[str, Any]) -> frozenset[str]:
