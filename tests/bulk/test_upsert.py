@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
+from uuid import uuid4
 
 import pytest
-from pydantic import BaseModel, Field, model_serializer
+from hypothesis import given as given_by
+from hypothesis import settings
+from hypothesis import strategies as st
+from pydantic import AliasChoices, BaseModel, Field, model_serializer
 
 from both import AnySession, Place, do, either, either_wire, entered, in_a_bucket
 from conftest import Wire
@@ -22,6 +27,7 @@ from kinto_orm import (
     NotFound,
     NotLoaded,
     Record,
+    Session,
     Template,
 )
 
@@ -64,6 +70,15 @@ class Post(Record, collection="posts"):
     author: Link[Author]
     others: list[Link[Author]] = []
     by: dict[str, Link[Author]] = {}
+
+
+NOT_STORED = {"id", "last_modified", "schema"}
+
+
+class Numbers(Record, collection="todos"):
+    number: float = 0
+    many: list[float] = []
+    named: dict[str, float] = {}
 
 
 def rows(count: int, **fields: Any) -> Iterator[Todo]:
@@ -465,6 +480,101 @@ async def test_links_of_what_fails_lead_where_they_led(session: AnySession) -> N
     summary = await do(there.save_all, [post], existing="update")
     assert len(summary.failed) == 1
     assert (await do(post.author.fetch)).name == "here"
+
+
+class Old(Record, collection="todos"):
+    price: float = 0
+    text: str = ""
+    day: str = "2024-05-01"
+    inner: dict[str, Any] = {}
+    tags: list[str] = []
+    big: float = 1e30
+    whole: float = 1e16
+
+
+class Priced(BaseModel):
+    price: Decimal = Decimal(0)
+
+
+class Book(Record, collection="todos"):
+    """The same after a change of the model: it reads the older form, and writes another."""
+
+    price: Decimal = Decimal(0)
+    body: str = Field("", validation_alias=AliasChoices("body", "text"), serialization_alias="body")
+    day: datetime = datetime(2024, 5, 1)
+    inner: Priced = Priced()
+    tags: set[str] = set()
+    big: float = 1e30
+    whole: float = 1e16
+
+
+BOOK: dict[str, Any] = {
+    "price": "1.5",
+    "body": "x",
+    "day": "2024-05-01T00:00:00",
+    "inner": {"price": "2.5"},
+    "big": 1e30,
+    "whole": 1e16,
+}
+WAYS = ["update", "replace", "sync", "sync replace", "force", "loaded force", "loaded replace"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_the_form_of_the_model_is_what_is_stored(wire: Wire, way: str) -> None:
+    """What an older program wrote in another form is a difference, once."""
+    session = wire.session
+    untyped = session.scoped(collection="todos")
+    old = Old(id="a", price=1.5, text="x", inner={"price": 2.5}, tags=["b", "a", "c"])
+    await do(old.save)
+    for again in (False, True):
+        loaded = await do(Book.get, "a")
+        assert not loaded.diff()
+        given: Any = {"id": "a", **BOOK, "tags": ["c", "a", "b"]}
+        wire.clear()
+        if "sync" in way:
+            existing = "replace" if "replace" in way else "update"
+            await do(session.sync, Book, [given], existing=existing)
+        else:
+            book = loaded if "loaded" in way else Book.model_validate(given)
+            options = {"force": True} if "force" in way else {"existing": way.split()[-1]}
+            await do(session.save_all, [book], **options)
+        if "force" not in way:
+            assert len([each for each in lines(wire) if "GET" not in each]) == (not again)
+        there = (await do(Record.get, "a", session=untyped)).model_dump(exclude=NOT_STORED)
+        assert sorted(there.pop("tags")) == ["a", "b", "c"]
+        assert ("text" in there) == (way in ("update", "sync"))
+        there.pop("text", None)
+        there["big"] = float(there["big"])  # PostgreSQL gives it back as an integer
+        assert there == BOOK
+    assert await do(Book.find(Book.price == Decimal("1.5"), Book.body == "x").count) == 1
+
+
+@settings(max_examples=10)
+@given_by(numbers=st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=20))
+@pytest.mark.parametrize("way", ["save", "save_all", "sync"])
+def test_floats_are_compared_as_they_are_stored(
+    blocking: Session, way: str, numbers: list[float]
+) -> None:
+    """A load that is repeated writes nothing, however many digits its numbers have."""
+
+    def load(name: str) -> Numbers:
+        numbered = {"number": numbers[0], "many": numbers, "named": {"x": numbers[1]}}
+        given = Numbers(id=name, **numbered)
+        if way == "save":
+            return given.save(existing="update")
+        if way == "sync":
+            blocking.sync(Numbers, [{"id": name, **numbered}], existing="replace")
+        else:
+            blocking.save_all([given], existing="update")
+        return Numbers.get(name)
+
+    name = uuid4().hex
+    first = load(name)
+    assert load(name).last_modified == first.last_modified
+    first.many = numbers
+    assert not first.diff()
+    first.number = 0.25 if first.number == 0.5 else 0.5
+    assert first.diff()
 
 
 async def test_deleted_ones(session: AnySession) -> None:

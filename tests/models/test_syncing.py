@@ -200,10 +200,10 @@ async def test_replacing(wire: Wire) -> None:
     wire.clear()
     options = {"existing": "replace"}
     plan = await do(session.sync, Todo, given, dry_run=True, **options)
-    assert [str(each) for each in plan.changes] == ["~ a: more"]
+    assert [str(each) for each in plan.changes] == ["~ a: nick, more"]
     assert not writes(wire)
     plan = await do(session.sync, Todo, given, **options)
-    assert [str(each) for each in plan.changes] == ["~ a: more"]
+    assert [str(each) for each in plan.changes] == ["~ a: nick, more"]
     assert (await do(Todo.get, "a")).model_extra == {}
     assert str(await do(session.sync, Todo, given, **options)) == "Todo: 1 unchanged"
     with pytest.raises(ValueError, match="'update' or 'replace'"):

@@ -18,7 +18,8 @@ from kinto_orm.models.naming import names_of
 from kinto_orm.models.state import state_of
 from kinto_orm.models.stored import NOT_DATA, Stored
 from kinto_orm.models.traits import traits_of
-from kinto_orm.wire.jsonvalues import TOO_DEEP, alike, is_beyond
+from kinto_orm.wire.floats import is_kept
+from kinto_orm.wire.jsonvalues import TOO_DEEP, alike, as_stored, is_beyond
 
 _NOT_DATA = set(NOT_DATA)
 # As Pydantic names them in its complaints.
@@ -215,13 +216,16 @@ def _pointer(name: str) -> str:
     return "/data/" + name.replace("~", "~0").replace("/", "~1")
 
 
-def find_changes(now: Stored, load: Callable[[], Stored], raw: dict[str, Any]) -> Changes:
+def find_changes(
+    now: Stored, load: Callable[[], Stored], raw: dict[str, Any], said: frozenset[str]
+) -> Changes:
     """What has to be sent so that the server has what the object has.
 
     Args:
         now: The object.
         load: Loads the same again from what the server sent.
         raw: What the server sent.
+        said: The stored names of which the object's own form is to be stored.
     """
     new = dump_of(now)
     suspects = _unlike(new, raw)
@@ -232,13 +236,16 @@ def find_changes(now: Stored, load: Callable[[], Stored], raw: dict[str, Any]) -
     found = {
         name: restored(value, old.get(name), raw.get(name))
         for name, value in suspects.items()
-        if _newly_given(now, pristine, name, raw)
+        if (name in said and not _is_form(now, pristine, name, value, raw))
+        or _newly_given(now, pristine, name, raw)
         or (
             not (name in old and _same_field(now, pristine, name, old[name], value))
             and not _untouched_default(now, name, value, raw)
         )
     }
-    removed = frozenset(name for name in old if name not in new and name in raw)
+    # What is read as another field is no field of the object.
+    others = said - names_of(type(now)).keys()
+    removed = frozenset(name for name in (*old, *others) if name not in new and name in raw)
     return Changes(_unlike(found, raw), removed)
 
 
@@ -256,7 +263,7 @@ def _unlike(values: dict[str, JsonValue], raw: dict[str, Any]) -> dict[str, Json
     return {
         name: value
         for name, value in values.items()
-        if name not in raw or not same_json(value, raw[name])
+        if name not in raw or not is_kept(value, raw[name])
     }
 
 
@@ -291,6 +298,20 @@ def _same_field(one: Stored, other: Stored, name: str, mine: JsonValue, theirs: 
     return bool(value_of(one, name) == value_of(other, name)) and same_json(
         in_order(mine), in_order(theirs)
     )
+
+
+def _is_form(
+    now: Stored, pristine: Stored, name: str, value: JsonValue, raw: Mapping[str, Any]
+) -> bool:
+    """Whether a value is stored as the object writes it, whatever the server makes of numbers."""
+    if name not in raw:
+        return False
+    there = as_stored(raw[name])
+    if is_kept(value, there, like=True):
+        return True
+    # Sets have no order.
+    is_equal = equal(value_of(now, name), value_of(pristine, name)) is True
+    return is_equal and is_kept(in_order(value), in_order(there), like=True)
 
 
 def _newly_given(now: Stored, pristine: Stored, name: str, raw: dict[str, Any]) -> bool:

@@ -80,6 +80,13 @@ def names_read(info: FieldInfo) -> set[str]:
     return set(map(_first, _read_from(info)))
 
 
+def older_names(model: type[BaseModel]) -> frozenset[str]:
+    """The names in a record that are read as a field which is stored under another name."""
+    fields = model.model_fields
+    read = {each for info in fields.values() for each in _read_from(info) if isinstance(each, str)}
+    return frozenset(read - {stored_name(name, info) for name, info in fields.items()})
+
+
 def _first(alias: str | AliasPath) -> str:
     return str(alias.path[0]) if isinstance(alias, AliasPath) else alias
 

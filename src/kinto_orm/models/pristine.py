@@ -28,27 +28,43 @@ from kinto_orm.models.contents import (
     stamp,
     value_of,
 )
-from kinto_orm.models.fidelity import read_earlier
+from kinto_orm.models.fidelity import older_names, read_earlier
 from kinto_orm.models.links import reach
 from kinto_orm.models.loading import Kept, Source, loader_of, page_of, without
 from kinto_orm.models.naming import names_of, refuse_reserved
 from kinto_orm.models.readback import complaint_of, hidden_changes, load_again, unreadable
 from kinto_orm.models.state import State, is_new, own_state, set_state, state_of
-from kinto_orm.models.stored import Stored
+from kinto_orm.models.stored import NOT_DATA, Stored
 from kinto_orm.models.traits import traits_of
 
 S = TypeVar("S", bound=Stored)
 
 
-def changes_of(stored: Stored) -> Changes:
+def changes_of(stored: Stored, said: frozenset[str] | None = None) -> Changes:
     """What is not saved yet.
+
+    Args:
+        stored: The object.
+        said: The stored names of which its own form is to be stored; None: those of its state.
 
     Raises:
         InvalidData: It cannot be written, or has a name that the server takes for its own.
     """
-    changes = find_changes(stored, lambda: pristine_of(stored), raw_of(stored))
+    said = state_of(stored).said if said is None else said
+    changes = find_changes(stored, lambda: pristine_of(stored), raw_of(stored), said)
     refuse_reserved(type(stored), changes.changed)
     return changes
+
+
+def own_names(stored: Stored) -> frozenset[str]:
+    """The stored names of all that an object writes, and of what is read as a field of it.
+
+    There are none where its own form would be read as something else: then what is stored stays.
+    """
+    names = (dump_of(stored).keys() | older_names(type(stored))) - NOT_DATA
+    changes = changes_of(stored, frozenset(names))
+    odd = unreadable(stored, changes.applied_to(raw_of(stored)), changes.names)
+    return frozenset() if odd else frozenset(names)
 
 
 def pristine_of(stored: S) -> S:

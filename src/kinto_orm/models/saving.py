@@ -36,7 +36,7 @@ from kinto_orm.models.loading import without
 from kinto_orm.models.naming import names_of, refuse_reserved
 from kinto_orm.models.permissions import Permissions
 from kinto_orm.models.permitting import pending_permissions, sending_permissions
-from kinto_orm.models.pristine import adopt, changes_of, plan, settle_unchanged
+from kinto_orm.models.pristine import adopt, changes_of, own_names, plan, settle_unchanged
 from kinto_orm.models.readback import refuse_unreadable
 from kinto_orm.models.state import (
     Doubting,
@@ -123,7 +123,7 @@ def _move(stored: Stored, scope: Scope, asked: Mapping[str, int], *, force: bool
 
     A copy is sent, so that what is known of the original stays true when this fails.
     """
-    data = data_to_send(stored)
+    data = data_to_send(stored, own=force)
     moved = copy.copy(stored)
     plural = yield from plural_in(stored, scope)
     doubt = state_of(stored).doubt
@@ -213,8 +213,10 @@ def changes_to_send(stored: Stored) -> Changes:
     return changes
 
 
-def data_to_send(stored: Stored) -> dict[str, JsonValue]:
+def data_to_send(stored: Stored, *, own: bool = False) -> dict[str, JsonValue]:
     """All data for a PUT, with stored fields that the model leaves out of its dumps.
+
+    With `own` it is as the model writes it, whatever form was stored of what means the same.
 
     Raises:
         InvalidData: Something would not be read back as it is.
@@ -222,7 +224,7 @@ def data_to_send(stored: Stored) -> dict[str, JsonValue]:
     data, raw = dump_of(stored), raw_of(stored)
     refuse_other_kind(stored, data, raw)
     if raw:
-        changes = changes_of(stored)
+        changes = changes_of(stored, own_names(stored) if own else None)
         kept = {name: as_stored(value) for name, value in raw.items()}
         names = changes.names | (data.keys() - raw.keys())
         data = data | changes.applied_to(kept)
@@ -290,7 +292,8 @@ def put(
         asked: The timestamp to be stored, if one was asked for.
         given: Its data, when that is not what is to be sent of it now.
     """
-    data = data_to_send(stored) if given is None else given
+    forced = "If-None-Match" not in precondition
+    data = data_to_send(stored, own=forced) if given is None else given
     body: dict[str, Any] = {"data": {**data, **asked}}
     # Those of an object that is there are changed by their difference, never replaced.
     sent = wished_permissions(stored) if is_new(stored) else None

@@ -27,6 +27,7 @@ class State:
         "planned",
         "plural",
         "rehearsed",
+        "said",
         "scope",
         "seen",
         "shared",
@@ -49,6 +50,7 @@ class State:
         planned: dict[str, Any] | None = None,
         seen: int | None = None,
         rehearsed: bool = False,
+        said: frozenset[str] = frozenset(),
     ) -> None:
         self.scope = scope
         self.plural = plural
@@ -69,6 +71,9 @@ class State:
         self.seen = seen
         # It is written to see what that would do: no hook is called, which might write.
         self.rehearsed = rehearsed
+        # Stored names of which the object's own form is to be stored: another one that means the
+        # same, such as an older program wrote, is a difference.
+        self.said = said
 
     def replaced(self, **changes: Any) -> State:
         """A copy of its own with other values."""

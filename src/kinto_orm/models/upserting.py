@@ -25,15 +25,16 @@ from kinto_orm.models.asking import (
     place_of,
     require_id,
 )
-from kinto_orm.models.contents import dump_of, extra_of, is_given, name_of, stamp
+from kinto_orm.models.contents import extra_of, name_of, stamp
 from kinto_orm.models.getting import is_missing
 from kinto_orm.models.hooks import around_save
-from kinto_orm.models.kinds import all_kinds_of, refuse_other_kind
+from kinto_orm.models.kinds import all_kinds_of
 from kinto_orm.models.links import lead_elsewhere, link_fields
 from kinto_orm.models.naming import names_of
+from kinto_orm.models.overlaying import Saying, stamps_in, take_over
 from kinto_orm.models.permissions import Permissions, loaded, wished
 from kinto_orm.models.permitting import fetching_permissions
-from kinto_orm.models.pristine import adopt, reload, unsaved
+from kinto_orm.models.pristine import adopt, own_names
 from kinto_orm.models.saving import (
     Saved,
     creating_again,
@@ -56,11 +57,6 @@ if TYPE_CHECKING:
 else:
     # For checkers they are methods of a stored object; Pydantic need not know of another model.
     _Base = object
-
-# Milliseconds, of 2001: what a record is stamped with is later, and what it holds hardly is.
-_FIRST_STAMP = 10**12
-
-_HELP = "existing='replace' overwrites what is there. Nothing was sent."
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +156,9 @@ def upserting(
     refuse_partial(stored)
     place = yield from _place_to_look(stored, given, existing, equal=equal)
     if place is None:
-        return (yield from stored.__kinto_save__(given, last_modified=last_modified))
+        known = existing == "replace" and not is_new(stored)
+        with Saying(stored, own_names(stored) if known else frozenset()):
+            return (yield from stored.__kinto_save__(given, last_modified=last_modified))
     found = there or (yield from _looking(stored, place))
     if existing == "skip" and found.raw is not None:
         return "skipped"
@@ -228,7 +226,7 @@ class _Write:
         if type(fresh) is not type(stored):
             return None  # of another kind
         own = names_of(type(stored)).keys() | extra_of(stored).keys()
-        return frozenset(own | raw.keys()) - NOT_DATA - _stamps(stored, raw)
+        return frozenset(own | raw.keys()) - NOT_DATA - stamps_in(stored, raw)
 
     def updating(self, names: frozenset[str] | None = None) -> Flow[Any]:
         """Send what differs from what is there.
@@ -238,20 +236,21 @@ class _Write:
         Args:
             names: The stored names of what the object says itself; None: those it was given.
         """
-        stored = self.stored
+        stored, raw, place = self.stored, self.found.raw or {}, self.found.place
         if not (yield from _lives_elsewhere(stored, self.given)):
             held = state_of(stored).permissions
-            _take_over(stored, self.found, held, names)
+            names = take_over(stored, raw, place, held, names)
             yield from _compare_permissions(stored, self.found, equal=self.equal)
-            return (yield from self.saving())
-        scope = self.found.place.scope
-        moved = _led_elsewhere(stored, scope)
-        _take_over(moved, self.found, None, names)
-        saved = yield from replace(self, stored=moved).saving()
+            with Saying(stored, names):
+                return (yield from self.saving())
+        moved = _led_elsewhere(stored, place.scope)
+        names = take_over(moved, raw, place, None, names)
+        with Saying(moved, names):
+            saved = yield from replace(self, stored=moved).saving()
         stamp(stored, moved.__dict__)
         adopt(stored, moved, frozenset())
         set_state(stored, state_of(moved))
-        lead_elsewhere(stored, scope)
+        lead_elsewhere(stored, place.scope)
         return saved
 
 
@@ -285,60 +284,6 @@ def _compare_permissions(stored: Stored, found: Found, *, equal: bool) -> Flow[N
         held.replace_given(fresh, str(user.get("id")))
     else:
         held.rebase(fresh)
-
-
-def _take_over(
-    stored: Stored, found: Found, held: object, names: frozenset[str] | None = None
-) -> None:
-    """Become what is there, but for all that the object says itself.
-
-    Args:
-        stored: The object.
-        found: What is there.
-        held: The permissions that it holds.
-        names: The stored names of what it says itself; None: those that it was given.
-
-    Raises:
-        InvalidData: What is there does not fit the model, or not together with the rest.
-    """
-    try:
-        fresh = from_raw(type(stored), found.raw or {}, found.place, in_hand=True)
-        refuse_other_kind(stored, dump_of(stored), found.raw or {})
-        kept = held if isinstance(held, Permissions) else None
-        rehearsed = state_of(stored).rehearsed
-        state = state_of(fresh).replaced(permissions=kept, rehearsed=rehearsed)
-        if names is None:
-            names = _own_names(stored) - _stamps(stored, found.raw or {})
-        reload(stored, fresh, state, names)
-    except InvalidData as error:
-        raise InvalidData(f"cannot update {name_of(stored)}: {error} {_HELP}") from error
-
-
-def _own_names(stored: Stored) -> frozenset[str]:
-    """The stored names of what an object says itself: all that it was given.
-
-    A default is for new objects, and so is what a hook makes where nothing was given: neither says
-    anything of what is there, unless it was changed.
-    """
-    given = {name for name in names_of(type(stored)) if is_given(stored, name)}
-    return frozenset(given | extra_of(stored).keys() | unsaved(stored)) - NOT_DATA
-
-
-def _stamps(stored: Stored, raw: Mapping[str, Any]) -> frozenset[str]:
-    """The stored names of what the server wrote into the data, here or where it was loaded.
-
-    Where a collection has a JSON schema, Kinto adds its timestamp to each record, as `schema`. A
-    field that a program stores under this name holds something else.
-    """
-    sides = (extra_of(stored), stored.last_modified or 0), (raw, raw.get("last_modified", 0))
-    made = stored.__kinto_server_made__ - NOT_DATA - names_of(type(stored)).keys()
-    return frozenset(
-        name for name in made for data, latest in sides if _is_stamp(data.get(name), latest)
-    )
-
-
-def _is_stamp(value: object, latest: int) -> bool:
-    return type(value) is int and _FIRST_STAMP < value <= latest
 
 
 # Looking
