@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from enum import Enum
+from decimal import Decimal
+from enum import Enum, Flag, IntFlag, StrEnum
 from typing import Any, Literal
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft7Validator  # type: ignore[import-untyped]
 from pydantic import AliasGenerator, BaseModel, ConfigDict, Field, computed_field, create_model
 from pydantic.alias_generators import to_camel
 
@@ -23,6 +27,7 @@ from kinto_orm import (
     Session,
     Unsupported,
 )
+from kinto_orm.models.fitting import fits_schema
 
 
 class Color(Enum):
@@ -383,3 +388,98 @@ def test_a_field_that_the_server_overwrites(wire: Wire, dry_run: bool) -> None:
     with pytest.raises(ModelError, match=r"overwrites the field 'schema_', which is stored as"):
         wire.session.sync_schema(Drawing, dry_run=dry_run)
     assert wire.methods == []
+
+
+class Right(IntFlag):
+    READ = 1
+    WRITE = 2
+
+
+class Mode(Flag):
+    A = 1
+    B = 2
+
+
+class Growing(StrEnum):
+    """Makes members of what it does not know."""
+
+    X = "x"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Any:
+        made = str.__new__(cls, value)
+        made._name_, made._value_ = str(value), str(value)
+        return made
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [(Right, Right(3)), (Right, Right(0)), (Mode, Mode(3)), (Growing, Growing("y"))],
+)
+@pytest.mark.parametrize("inside", [False, True])
+def test_an_enum_with_more_values_than_names(
+    session: Session, kind: Any, value: Any, inside: bool
+) -> None:
+    """What such a field may hold fits the schema of its model."""
+    held: Any = list[kind] if inside else kind
+    model = create_model("Door", __base__=Todo, kind=(held, ...))
+    session.sync_schema(model)
+    wanted = [value] if inside else value
+    door = model(id="a", title="x", kind=wanted).save()
+    assert model.get(door.id).kind == wanted
+    assert not session.sync_schema(model, dry_run=True)
+
+
+def test_what_another_form_refuses(session: Session) -> None:
+    """A record that can be read, but whose form the schema refuses, is counted."""
+
+    class Old(Record, collection="todos"):
+        price: float = 0
+
+    class New(Record, collection="todos"):
+        price: Decimal = Decimal(0)
+
+    session.sync_schema(Old)
+    session.save_all([Old(id="a", price=1.5), Old(id="b")])
+    assert session.sync_schema(New, dry_run=True)[0].refused == 2
+    assert session.sync_schema(New)[0].refused == 2
+    assert str(session.save_all(New.find(), existing="replace")) == "2 updated"
+    found = New.get("a")
+    found.price += 1
+    assert found.save().price == Decimal("2.5")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.floats(-3, 3) | st.text("ab", max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab"), inner, max_size=2),
+    max_leaves=5,
+)
+TYPES = ["string", "integer", "number", "boolean", "array", "object", "null"]
+SIMPLE = st.one_of(
+    st.sampled_from(TYPES).map(lambda name: {"type": name}),
+    st.lists(JSON, min_size=1, max_size=3).map(lambda items: {"enum": items}),
+    st.fixed_dictionaries({"minimum": st.integers(-2, 2), "exclusiveMaximum": st.integers(0, 3)}),
+    st.fixed_dictionaries({"minLength": st.integers(0, 2), "pattern": st.just("^a")}),
+    st.fixed_dictionaries({"maxItems": st.integers(0, 2), "uniqueItems": st.booleans()}),
+    st.just({"multipleOf": 2}),
+)
+SCHEMAS = st.recursive(
+    SIMPLE,
+    lambda inner: st.one_of(
+        st.lists(inner, min_size=1, max_size=2).map(lambda each: {"anyOf": each}),
+        st.lists(inner, min_size=1, max_size=2).map(lambda each: {"oneOf": each}),
+        inner.map(lambda each: {"not": each}),
+        inner.map(lambda each: {"items": each}),
+        inner.map(lambda each: {"properties": {"a": each}, "required": ["a"]}),
+        inner.map(lambda each: {"additionalProperties": each, "properties": {"a": True}}),
+    ),
+    max_leaves=4,
+)
+REFERRING = SCHEMAS.map(lambda each: {"$defs": {"x": each}, "items": {"$ref": "#/$defs/x"}})
+
+
+@settings(max_examples=300)
+@given(value=JSON, schema=SCHEMAS | REFERRING)
+def test_what_fits_is_what_the_server_takes(value: Any, schema: Any) -> None:
+    """Kinto asks jsonschema, draft 7."""
+    assert fits_schema(value, schema) == Draft7Validator(schema).is_valid(value)

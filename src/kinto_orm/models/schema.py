@@ -5,11 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import Enum, Flag
 from typing import Any, cast
+
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import core_schema
 
 from kinto_orm._shown import Described, Shown, Table, table
 from kinto_orm.errors import ConfigurationError, Forbidden, InvalidData, ModelError, NotFound
 from kinto_orm.models.asking import home_of
+from kinto_orm.models.contents import raw_of
+from kinto_orm.models.fitting import fits_schema
 from kinto_orm.models.getting import getting, getting_or_creating
 from kinto_orm.models.kinds import kinds_of
 from kinto_orm.models.loading import loader_of, without
@@ -43,9 +49,9 @@ class SchemaChange(Described):
         changed: Fields whose schema differs, or that become or cease to be required.
         indexed: Fields of which nothing but an index differs (`"x-indexed": true`).
         rest: Something else of the stored schema differs, such as its title.
-        refused: How many stored records do not fit the model (its strict mode is asked);
-            the server would refuse the next change of each. They are read and counted only when
-            fields are added, removed or changed.
+        refused: How many stored records do not fit the schema, or the model (its strict mode is
+            asked); the server would refuse the next change of each. They are read and counted
+            only when fields are added, removed or changed.
         applied: Whether it was done.
     """
 
@@ -131,7 +137,7 @@ def _syncing(scope: Scope, model: type[Record], dry_run: bool) -> Flow[SchemaCha
     if wanted is not None:
         _compare(change, there.json_schema or {}, wanted)
         if change.moves_fields and not change.creates_collection:
-            change.refused = yield from _misfits(scope, change, model)
+            change.refused = yield from _misfits(scope, change, model, wanted)
     if not dry_run:
         yield from _apply(scope, change, there, wanted)
     return change
@@ -182,9 +188,25 @@ def json_schema(model: type[Record]) -> dict[str, Any]:
     return whole | {"anyOf": any_of} | ({"$defs": definitions} if definitions else {})
 
 
+class _AsWritten(GenerateJsonSchema):
+    """Pydantic's schema, but for enums that have more values than those it names."""
+
+    def enum_schema(self, schema: core_schema.EnumSchema) -> dict[str, Any]:
+        found = super().enum_schema(schema)
+        enum: type[Enum] = schema["cls"]
+        if issubclass(enum, Flag):
+            # Flags are joined.
+            return without(found, ("enum", "const")) | {"type": "integer"}
+        if getattr(enum._missing_, "__func__", None) is not Enum._missing_.__func__:  # type: ignore[attr-defined]
+            return without(found, ("enum", "const"))  # it may make any
+        return found
+
+
 def _schema_of(model: type[Stored]) -> dict[str, Any]:
     """The JSON schema of one class."""
-    schema = model.model_json_schema(by_alias=True, mode="serialization")
+    schema = model.model_json_schema(
+        by_alias=True, mode="serialization", schema_generator=_AsWritten
+    )
     definitions: dict[str, Any] = schema.pop("$defs", {})
     if "$ref" in schema:
         # A model that is part of itself has its own schema among the definitions.
@@ -236,11 +258,15 @@ def _references(part: Any) -> set[str]:
     return set(re.findall(r"'#/\$defs/([^']+)'", str(part)))
 
 
-def _misfits(scope: Scope, change: SchemaChange, model: type[Record]) -> Flow[int]:
-    """How many stored records the model refuses in strict mode."""
+def _misfits(
+    scope: Scope, change: SchemaChange, model: type[Record], wanted: dict[str, Any]
+) -> Flow[int]:
+    """How many stored records the server will refuse by the schema, or the model in strict mode."""
     inside = scope.scoped(bucket=change.bucket, collection=change.collection)
     records = yield from reading_all(Record.find(session=inside))
-    return sum(not _fits(model, record) for record in records)
+    return sum(
+        not (fits_schema(raw_of(record), wanted) and _fits(model, record)) for record in records
+    )
 
 
 def _fits(model: type[Record], record: Record) -> bool:
