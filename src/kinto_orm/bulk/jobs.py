@@ -285,6 +285,31 @@ class Job:
         return self.step if isinstance(self.step, Request) else None
 
 
+class Chunk:
+    """Objects that are written together.
+
+    Args:
+        objects: The objects.
+
+    Attributes:
+        objects: As given.
+        ids: Their ids, wherever they live.
+    """
+
+    def __init__(self, objects: list[Any]) -> None:
+        self.objects = objects
+        ids = (getattr(each, "id", None) for each in objects)
+        self.ids = frozenset(id for id in ids if isinstance(id, str))
+
+    def before(self, others: Mapping[T, Chunk]) -> set[T]:
+        """Which of others, that are under way, have to be done before this one is begun.
+
+        What is written to one address is written in the order in which it was given. That these
+        live in different collections is rare, and nobody knows it without asking.
+        """
+        return {each for each, other in others.items() if not self.ids.isdisjoint(other.ids)}
+
+
 def is_outage(error: Exception | None) -> TypeGuard[KintoError]:
     """Whether an error says that nobody is there, or that everybody is busy."""
     busy = isinstance(error, ServerError) and error.status in BUSY

@@ -18,10 +18,9 @@ from contextlib import contextmanager
 from contextvars import copy_context
 from typing import Any, TypeVar
 
-from kinto_orm.bulk.jobs import Existing
+from kinto_orm.bulk.jobs import Chunk, Existing
 from kinto_orm.bulk.summary import (
     Bulk,
-    Chunk,
     Failure,
     OnError,
     Progress,

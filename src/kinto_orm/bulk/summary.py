@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal, Protocol, TypeAlias, TypeVar
+from typing import Any, Literal, Protocol, TypeAlias
 
 from pydantic import BaseModel, ValidationError
 
@@ -15,6 +15,7 @@ from kinto_orm._shown import MOST_ROWS, Described, Shown, Table, line, table
 from kinto_orm.bulk.bars import bar
 from kinto_orm.bulk.jobs import (
     Act,
+    Chunk,
     Existing,
     Job,
     Outage,
@@ -34,7 +35,6 @@ OnError = Literal["collect", "raise"] | Callable[[Any, Exception], object]
 Progress = Callable[["Summary"], object] | bool
 """Who is told of the summary after each chunk; True: a bar on standard error."""
 JobOf: TypeAlias = Callable[[Any], Job]
-T = TypeVar("T")
 
 # Of so many objects one request tells whether they are there.
 _AT_ONCE = 100
@@ -285,31 +285,6 @@ class Bulk:
                 yield
             finally:
                 self._tell(self.summary)  # an error comes before its chunk is told
-
-
-class Chunk:
-    """Objects that are written together.
-
-    Args:
-        objects: The objects.
-
-    Attributes:
-        objects: As given.
-        ids: Their ids, wherever they live.
-    """
-
-    def __init__(self, objects: list[Any]) -> None:
-        self.objects = objects
-        ids = (getattr(each, "id", None) for each in objects)
-        self.ids = frozenset(id for id in ids if isinstance(id, str))
-
-    def before(self, others: Mapping[T, Chunk]) -> set[T]:
-        """Which of others, that are under way, have to be done before this one is begun.
-
-        What is written to one address is written in the order in which it was given. That these
-        live in different collections is rare, and nobody knows it without asking.
-        """
-        return {each for each, other in others.items() if not self.ids.isdisjoint(other.ids)}
 
 
 class Jobs(Protocol):

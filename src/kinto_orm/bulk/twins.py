@@ -11,10 +11,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from kinto_orm.bulk.batch import Queue
-from kinto_orm.bulk.jobs import Existing, Outcome
+from kinto_orm.bulk.jobs import Chunk, Existing, Outcome
 from kinto_orm.bulk.summary import (
     Bulk,
-    Chunk,
     Failure,
     OnError,
     Progress,

@@ -361,16 +361,6 @@ def same_json(one: JsonValue, other: JsonValue) -> bool:
     return one == other
 
 
-def has_name(value: JsonValue, name: str) -> bool:
-    """Whether an object with this name, or a list with this index, is inside of a value."""
-    if isinstance(value, dict):
-        return name in value or any(has_name(each, name) for each in value.values())
-    if isinstance(value, list):
-        index = name.isdecimal() and int(name) < len(value)
-        return index or any(has_name(each, name) for each in value)
-    return False
-
-
 def restored(new: JsonValue, old: JsonValue, stored: JsonValue) -> JsonValue:
     """A value as it is to be sent, with all of the stored one that its model does not show.
 

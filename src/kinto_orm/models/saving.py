@@ -28,7 +28,7 @@ from kinto_orm.models.accepting import GONE, Written, accept, doing, looking
 from kinto_orm.models.access import Access, JsonPatch
 from kinto_orm.models.asking import ask_about, home_in, is_foreign, path_of, place_of, require_id
 from kinto_orm.models.conflicts import conflict_of, existing_of
-from kinto_orm.models.contents import Changes, dump_of, fits, has_name, name_of, raw_of, stamp
+from kinto_orm.models.contents import Changes, dump_of, fits, name_of, raw_of, stamp
 from kinto_orm.models.kinds import refuse_other_kind
 from kinto_orm.models.linking import check_links
 from kinto_orm.models.links import lead_elsewhere
@@ -51,7 +51,7 @@ from kinto_orm.models.state import (
 )
 from kinto_orm.models.stored import Stored
 from kinto_orm.wire.flows import Flow
-from kinto_orm.wire.jsonvalues import as_stored, encode_dumped
+from kinto_orm.wire.jsonvalues import as_stored, encode_dumped, has_name
 from kinto_orm.wire.messages import JSON_PATCH, Request, if_match, if_none_match
 from kinto_orm.wire.places import Place
 from kinto_orm.wire.scope import Scope

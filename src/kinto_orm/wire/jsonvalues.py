@@ -304,6 +304,16 @@ def _check(value: JsonValue) -> None:
         raise InvalidData(f"Kinto turns integers beyond 64 bits into floats: {shown(value)}")
 
 
+def has_name(value: JsonValue, name: str) -> bool:
+    """Whether an object with this name, or a list with this index, is inside of a value."""
+    if isinstance(value, dict):
+        return name in value or any(has_name(each, name) for each in value.values())
+    if isinstance(value, list):
+        index = name.isdecimal() and int(name) < len(value)
+        return index or any(has_name(each, name) for each in value)
+    return False
+
+
 def is_beyond(value: MaybeJson) -> bool:
     """Whether this is an integer that Kinto does not take: PostgreSQL made it of a large float."""
     return isinstance(value, int) and not -(2**63) <= value < 2**64
