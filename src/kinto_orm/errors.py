@@ -73,6 +73,12 @@ def again(error: KintoError, message: str) -> KintoError:
     return made
 
 
+def sentence(said: object) -> str:
+    """A message of an error with the full stop that it may lack, so that another can follow."""
+    text = str(said)
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
 class ConfigurationError(KintoError):
     """The program has to be changed: no session, no collection, a missing extra, a bad URL."""
 
@@ -192,7 +198,12 @@ class Conflict(Shown, ResponseError):
     Attributes:
         base: The object as it was loaded, None when it was new.
         local: The object that was to be written, with its changes.
-        remote: The object as it now is on the server, None when it is gone.
+        remote: The object as it now is on the server, None when it is gone (and where its
+            permissions alone were to be written). Where it does not
+            fit the class of `local`, an object of the class of its own kind, or of the nearest
+            class above that it fits: the last is `Record`.
+        unfit: Why what is there does not fit the class of `local`: an `InvalidData`; None
+            otherwise. Then nothing can be merged.
         fields: The names of the fields that both sides changed to different values. Of objects
             and sets, only where they changed the same in them.
         contested: The same more exactly: the ways to the values that both changed, such as
@@ -212,6 +223,7 @@ class Conflict(Shown, ResponseError):
     contested: frozenset[tuple[str, ...]] = frozenset()
     decided: Mapping[tuple[str, ...], Literal["local", "remote", "both"]] = MappingProxyType({})
     unconfirmed: bool = False
+    unfit: InvalidData | None = None
     merger: Callable[[Conflict, Literal["local", "remote"] | None], Any] | None = None
 
     def __kinto_table__(self) -> Table:
@@ -237,8 +249,9 @@ class Conflict(Shown, ResponseError):
 
         Raises:
             Conflict: This one again, when both sides changed a value and `prefer` is None, when
-                the two changes do not fit the model together, or when the object is gone and
-                `prefer` is not "local". The local object is as it was.
+                the two changes do not fit the model together, when what is there does not fit
+                it (`unfit`), or when the object is gone and `prefer` is not "local". The local
+                object is as it was.
             InvalidData: `prefer` is something else.
         """
         if prefer not in (None, "local", "remote"):

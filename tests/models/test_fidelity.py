@@ -380,7 +380,7 @@ def test_any_name_is_a_field_of_an_untyped_record(backend: Backend) -> None:
 
 
 def test_a_conflict_with_data_that_does_not_fit(untyped: Session) -> None:
-    """It is a conflict all the same, which nothing can merge."""
+    """It is a conflict that nothing can merge, and shows what is there as a plain record."""
 
     class Number(Record, collection="todos"):
         n: int = 0
@@ -393,10 +393,18 @@ def test_a_conflict_with_data_that_does_not_fit(untyped: Session) -> None:
     mine.text = "a"
     with pytest.raises(Conflict, match=r"does not fit the model: n") as raised:
         mine.save()
-    assert raised.value.remote is None
-    with pytest.raises(Conflict):
-        raised.value.merge(prefer="local")
+    conflict = raised.value
+    assert (type(conflict.remote), conflict.remote["n"]) == (Record, "broken")
+    assert "n: Input" in str(conflict.unfit)
+    for prefer in (None, "local", "remote"):
+        with pytest.raises(Conflict, match="force=True") as again:
+            conflict.merge(prefer=prefer)
+        assert again.value is conflict
     assert read(untyped, "x")["n"] == "broken"
+    conflict.remote["n"] = 1
+    conflict.remote.save()
+    mine.save(force=True)
+    assert read(untyped, "x")["n"] == 0
 
 
 # Defaults

@@ -129,6 +129,49 @@ async def test_writing(session: AnySession) -> None:
     assert (await do(dog.refresh)).name == "y"
 
 
+async def test_a_conflict_with_another_class(session: AnySession) -> None:
+    """It shows the object of its own class, which tells it from what is gone, and a way out."""
+    await saved()
+    for verb in ("save", "delete"):
+        mine = await do(Cat.get, "c")
+        mine.name = "mine"
+        await do(Dog(id="c", name="theirs").save, existing="replace")
+        with pytest.raises(Conflict, match=r"is a Dog, not a Cat.*all kinds\. .*force") as caught:
+            await do(getattr(mine, verb))
+        conflict = caught.value
+        assert (type(conflict.remote), conflict.remote.name) == (Dog, "theirs")
+        assert isinstance(conflict.unfit, InvalidData)
+        assert conflict.fields == frozenset()
+        for prefer in (None, "local", "remote"):
+            with pytest.raises(Conflict) as again:
+                conflict.merge(prefer=prefer)
+            assert again.value is conflict
+        assert mine.name == "mine"
+        await do(mine.save, force=True)
+        assert (await do(Animal.get, "c")).name == "mine"
+
+
+async def test_a_conflict_with_an_unknown_kind_that_is_refused(session: AnySession) -> None:
+    """It is a plain record then."""
+    mine = await do(Tiger(id="t").save)
+    plain = Record(id="t", name="theirs", **{"class": "u"})
+    await do(plain.save, session=session.scoped(collection="todos"), force=True)
+    mine.name = "mine"
+    with pytest.raises(Conflict, match=r"not a Tiger: .* all kinds[.] ") as caught:
+        await do(mine.save)
+    assert (type(caught.value.remote), caught.value.remote["class"]) == (Record, "u")
+
+
+async def test_a_patch_of_what_became_of_another_class(session: AnySession) -> None:
+    """The conflict of a patch shows it, too."""
+    made = await saved()
+    known = made["c"].last_modified
+    await do(Dog(id="c", name="theirs").save, existing="replace")
+    with pytest.raises(Conflict) as caught:
+        await do(Animal.patch, "c", name="mine", if_match=known)
+    assert (type(caught.value.remote), caught.value.unfit) == (Dog, None)
+
+
 async def test_another_class_is_asked_for(session: AnySession) -> None:
     """The error says what it is, and how all are got."""
     await saved()

@@ -252,7 +252,7 @@ async def test_a_patch_that_the_whole_model_refuses(session: AnySession) -> None
 
 
 def test_a_patch_in_a_race_by_hand() -> None:
-    """After a lost answer a 412 is unconfirmed; what does not fit, or is another, is not shown."""
+    """After a lost answer a 412 is unconfirmed; what is another object is not shown."""
 
     def flow() -> Any:
         return patching(Todo, nowhere(), "x", {"title": "a"}, NOW)
@@ -260,7 +260,8 @@ def test_a_patch_in_a_race_by_hand() -> None:
     error, _ = fails(flow(), Conflict, after_loss(is_there(object_of("x", NOW + 1, title="a"))))
     assert error.unconfirmed
     error, _ = fails(flow(), Conflict, is_there(object_of("x", NOW + 1, low="?")))
-    assert error.remote is None
+    assert (type(error.remote), error.remote["low"]) == (Record, "?")  # type: ignore[union-attr]
+    assert error.unfit is not None  # type: ignore[union-attr]
     error, _ = fails(flow(), Conflict, is_there(object_of("y", NOW + 1, title="a")))
     assert error.remote is None
 

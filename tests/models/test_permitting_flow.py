@@ -155,6 +155,8 @@ def test_they_keep_changing() -> None:
     assert "keep changing" in str(error)
     assert error.local is todo
     assert todo.permissions.is_changed
+    with pytest.raises(Conflict):
+        error.merge(prefer="local")  # type: ignore[union-attr]  # it is there: it is not to be created
 
 
 def test_a_list_that_is_not_there_is_guarded() -> None:

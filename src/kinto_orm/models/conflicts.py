@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, Literal
 
-from kinto_orm.errors import BadReply, Conflict, InvalidData, ResponseError
+from kinto_orm.errors import BadReply, Conflict, InvalidData, ResponseError, sentence
 from kinto_orm.models.asking import from_raw
 from kinto_orm.models.contents import dump_of, raw_of
 from kinto_orm.models.merging import Merged, Path, put_together
@@ -21,6 +22,10 @@ _CONTESTED = " Contested:"
 # As many paths as a message names.
 _NAMED = 5
 _UNFIT = " The two changes do not fit the model together:"
+_OTHER_CLASS = (
+    "So the two cannot be merged: look at conflict.remote, which is what is there; the option "
+    "force=True goes over it."
+)
 _SAME = (
     "An earlier answer was lost, so that this may be your own write, or somebody else wrote the "
     "same: nothing tells which. Look at the object, or go on from conflict.merge()."
@@ -50,25 +55,50 @@ def conflict_of(
         unconfirmed: An answer was lost: this very write may have been done.
         same: What is there is what was to be written.
     """
-    remote = None
-    if place is not None and error is not None and "existing" in error.details:
-        try:
-            remote = from_raw(type(local), existing_of(local, error), place, in_hand=True)
-        except InvalidData as unfit:
-            conflict = _conflict(local, f"{message} And {unfit}", error)
-            conflict.merger = None
-            conflict.unconfirmed = conflict.lost = unconfirmed
-            conflict.__cause__ = unfit
-            return conflict
     if unconfirmed:
         message = f"{message} {_SAME if same else _OTHER}"
     conflict = _conflict(local, message, error)
-    if remote is not None:
-        conflict.remote = remote
-        if not (unconfirmed and same):
-            _tell(conflict, put_together(local, remote, _own_names(local)))
     conflict.unconfirmed = conflict.lost = unconfirmed
+    if place is not None and error is not None and "existing" in error.details:
+        show(conflict, type(local), existing_of(local, error), place, in_hand=True)
+        if conflict.unfit is None and not (unconfirmed and same):
+            _tell(conflict, put_together(local, conflict.remote, _own_names(local)))
     return conflict
+
+
+def show(
+    conflict: Conflict,
+    model: type[Stored],
+    raw: Mapping[str, Any],
+    place: Place,
+    *,
+    in_hand: bool = False,
+) -> None:
+    """Let a conflict show what is there: also what is of another kind, or does not fit the model.
+
+    Args:
+        conflict: It.
+        model: The class by which it was written.
+        raw: What is there.
+        place: Where it lives.
+        in_hand: There is an object of that very class, which cannot become one of another.
+    """
+    try:
+        conflict.remote = from_raw(model, raw, place, in_hand=in_hand)
+    except InvalidData as unfit:
+        conflict.remote = _by_a_class_above(model, raw, place)
+        conflict.unfit = conflict.__cause__ = unfit
+        conflict.merger = None
+        conflict.args = (f"{conflict} And {sentence(unfit)} {_OTHER_CLASS}",)
+
+
+def _by_a_class_above(model: type[Stored], raw: Mapping[str, Any], place: Place) -> Stored | None:
+    """What is there, by the nearest class that takes it: the last is a record of any fields."""
+    for above in model.__mro__[1:]:
+        if issubclass(above, Stored) and above.__kinto_kind__ == model.__kinto_kind__:
+            with suppress(InvalidData):
+                return from_raw(above, raw, place)
+    return None
 
 
 def conflict_with(stored: Stored, message: str, place: Place) -> Conflict:
@@ -188,7 +218,7 @@ def _merge(conflict: Conflict, prefer: Literal["local", "remote"] | None, since:
     try:
         reload(local, remote, state, merged.keep, merged.mixed)
     except InvalidData as error:
-        conflict.args = (f"{conflict}{_UNFIT} {error} Nothing was changed.",)
+        conflict.args = (f"{conflict}{_UNFIT} {sentence(error)} Nothing was changed.",)
         raise conflict from error
     conflict.decided = merged.decided
     if isinstance(permissions, Permissions):

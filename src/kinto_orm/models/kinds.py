@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import JsonValue
 
-from kinto_orm.errors import InvalidData, ModelError
+from kinto_orm.errors import InvalidData, ModelError, sentence
 from kinto_orm.models.declaring import accepted_names, alternatives, stored_name
 from kinto_orm.models.signatures import MADE
 from kinto_orm.models.stored import Stored
@@ -337,7 +337,7 @@ def refuse_other_kind(stored: Stored, data: Mapping[str, Any], before: Mapping[s
         try:
             kinds.refuse_change(type(stored), stored.id, value, was)
         except InvalidData as error:
-            error.args = (f"{error}. Nothing was sent.",)
+            error.args = (f"{sentence(error)} Nothing was sent.",)
             raise
 
 

@@ -9,9 +9,10 @@ from typing import Any, NoReturn, TypeVar
 from pydantic import JsonValue
 from pydantic_core import PydanticSerializationError
 
-from kinto_orm.errors import BadReply, Conflict, InvalidData, ResponseError
-from kinto_orm.models.asking import ask_about, from_raw, home_of, loaded, require_id
+from kinto_orm.errors import BadReply, Conflict, InvalidData, ResponseError, sentence
+from kinto_orm.models.asking import ask_about, home_of, loaded, require_id
 from kinto_orm.models.assigning import Assignment
+from kinto_orm.models.conflicts import show
 from kinto_orm.models.contents import dump_of, name_of, shows
 from kinto_orm.models.hooks import calling_after, refuse_coroutines
 from kinto_orm.models.kinds import kinds_of
@@ -111,7 +112,7 @@ def _looking(bare: Stored, place: Place, data: Mapping[str, JsonValue]) -> Flow[
     try:
         model.__kinto_kinds__.refuse_part(model, raw, data)
     except InvalidData as error:
-        error.args = (f"cannot patch {name_of(bare)}: {error}. Nothing was written.",)
+        error.args = (f"cannot patch {name_of(bare)}: {sentence(error)} Nothing was written.",)
         raise
     return raw
 
@@ -211,11 +212,8 @@ def _refuse(bare: Stored, place: Place, error: ResponseError) -> NoReturn:
     conflict.unconfirmed = conflict.lost = error.lost
     existing = error.details.get("existing")
     if is_object(existing) and existing["id"] == bare.id:
-        try:
-            conflict.remote = from_raw(type(bare), existing, place)
-        except InvalidData as unfit:
-            raise conflict from unfit
-    raise conflict from error
+        show(conflict, type(bare), existing, place)
+    raise conflict from conflict.unfit or error
 
 
 def modifying(

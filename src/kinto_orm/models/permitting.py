@@ -78,7 +78,11 @@ def sending_permissions(
             if not _may_be_made_anew(error, patch):
                 raise
             wanted.rebase((yield from _fetch(stored, place)), sent)
-    raise conflict_of(stored, f"the permissions of {name_of(stored)} keep changing")
+    conflict = conflict_of(
+        stored, f"the permissions of {name_of(stored)} keep changing: save them again"
+    )
+    conflict.merger = None  # it is there; only its permissions were to be written
+    raise conflict
 
 
 def _may_be_made_anew(error: BaseException, patch: JsonPatch) -> bool:

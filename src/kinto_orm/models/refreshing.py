@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from kinto_orm.errors import InvalidData
+from kinto_orm.errors import InvalidData, sentence
 from kinto_orm.models.accepting import is_late
 from kinto_orm.models.asking import ask_about, loaded, path_of, place_of
 from kinto_orm.models.contents import name_of
@@ -94,6 +94,6 @@ def become(stored: S, fresh: S, state: State, keep: frozenset[str]) -> None:
     except InvalidData as error:
         raise InvalidData(
             f"cannot refresh {name_of(stored)}: what the server has and what is not saved yet do "
-            f"not fit together: {error} The object is as it was: {call_of(stored, 'refresh()')} "
-            "without keep_changes drops what is not saved."
+            f"not fit together: {sentence(error)} The object is as it was: "
+            f"{call_of(stored, 'refresh()')} without keep_changes drops what is not saved."
         ) from error

@@ -8,7 +8,7 @@ from pydantic import JsonValue
 from starlette.responses import Response
 
 from kinto_orm.async_session import AsyncSession
-from kinto_orm.errors import Conflict, NotFound, PathError
+from kinto_orm.errors import Conflict, NotFound, PathError, sentence
 from kinto_orm.kv import keypath
 from kinto_orm.models.contents import same_json
 from kinto_orm.models.record import Record
@@ -100,7 +100,9 @@ async def set_key(call: Call) -> Response:
             raise Conflict(f"there is a value at {path} already")
     except PathError as error:
         raise Refused(
-            422, "This is no key path", f"{error}. Write one such as nginx/port, without quotes."
+            422,
+            "This is no key path",
+            f"{sentence(error)} Write one such as nginx/port, without quotes.",
         ) from error
     except Conflict as error:
         raise Refused(

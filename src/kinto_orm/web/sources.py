@@ -17,6 +17,7 @@ from kinto_orm.errors import (
     NotFound,
     PathError,
     TemplateError,
+    sentence,
 )
 from kinto_orm.kv import keypath
 from kinto_orm.models.record import Record
@@ -184,7 +185,9 @@ async def create_template(call: Call) -> Response:
         id = keypath.record_id(name)
         await Template(name=name, source="").asave(session=_scope(call))
     except PathError as error:
-        raise Refused(422, "This is no name of a template", f"{error}. Go back.") from error
+        raise Refused(
+            422, "This is no name of a template", f"{sentence(error)} Go back."
+        ) from error
     except Conflict as error:
         raise Refused(
             409, "There is a template of this name", "Nothing was changed. Open that one."
