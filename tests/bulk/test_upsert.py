@@ -401,7 +401,7 @@ async def test_inside_of_models_what_is_not_declared_stays(session: AnySession) 
 class Stamped(Record, collection="todos"):
     title: str
     created_at: datetime | None = None
-    made_by: str = ""
+    made_by: str | None = None
     removed_at: datetime | None = None
 
     def before_save(self) -> None:
@@ -434,7 +434,7 @@ async def test_what_was_not_given_is_as_it_is_there(wire: Wire, way: str) -> Non
 
     await load()
     first = await do(Stamped.get, "a")
-    assert None not in (first.created_at, first.made_by or None)
+    assert None not in (first.created_at, first.made_by)
     assert await load() in ("1 unchanged", "")
     await do(first.assign(removed_at=datetime.now(UTC)).save)
     assert await load() in ("1 unchanged", "")

@@ -83,6 +83,25 @@ async def test_nothing_is_deleted_unless_it_is_asked_for(
     assert await ids(session) == ["a", "b", "c"]
 
 
+class Task(Record, collection="todos"):
+    title: str
+    done: bool = False
+    note: str | None = None
+    tags: list[str] = Field(default_factory=list)
+
+
+async def test_an_object_has_its_defaults(session: AnySession) -> None:
+    """What is to be equal to it has them; None, what a factory makes, and a row say nothing."""
+    await do(session.save_all, [Task(id=name, title=name) for name in "ab"])
+    changed = [Task(id=name, title=name, done=True, note="n", tags=["t"]) for name in "ab"]
+    await do(session.save_all, changed, existing="update")
+    plan = await do(session.sync, Task, [Task(id="a", title="a"), {"id": "b", "title": "b"}])
+    assert str(plan) == "Task: 1 updated, 1 unchanged\n  ~ a: done"
+    a, b = await do(Task.find().all)
+    assert (a.done, a.note, a.tags) == (False, "n", ["t"])
+    assert (b.done, b.note, b.tags) == (True, "n", ["t"])
+
+
 async def test_a_dry_run(wire: Wire) -> None:
     """It says the same, writes nothing, and leaves what was given as it was."""
     session = wire.session

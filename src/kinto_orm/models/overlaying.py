@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic_core import PydanticUndefined
+
 from kinto_orm.errors import InvalidData
 from kinto_orm.models.asking import from_raw
 from kinto_orm.models.contents import dump_of, extra_of, is_given, name_of
@@ -85,6 +87,20 @@ def _own_names(stored: Stored) -> frozenset[str]:
     """
     given = {name for name in names_of(type(stored)) if is_given(stored, name)}
     return frozenset(given | extra_of(stored).keys() | unsaved(stored)) - NOT_DATA
+
+
+def say_defaults(stored: Stored) -> None:
+    """Let an object say its defaults, too: a collection that is to be equal to it has them.
+
+    None, and what a factory makes, say nothing of what is there: such a default is for new objects.
+    """
+    stored.__pydantic_fields_set__.update(
+        name
+        for name, field in type(stored).model_fields.items()
+        if name in stored.__dict__
+        and field.default is not None
+        and field.default is not PydanticUndefined
+    )
 
 
 def stamps_in(stored: Stored, raw: Mapping[str, Any]) -> frozenset[str]:

@@ -21,6 +21,7 @@ from kinto_orm.models.hooks import sees_deletions
 from kinto_orm.models.links import lead_elsewhere, link_fields
 from kinto_orm.models.making import of_fields
 from kinto_orm.models.naming import of_a_client
+from kinto_orm.models.overlaying import say_defaults
 from kinto_orm.models.planning import Plan, listed, noting
 from kinto_orm.models.resource import Resource
 from kinto_orm.models.saving import plural_in
@@ -208,7 +209,9 @@ class _Saves(Upserts):
 
     def _made(self, given: Any) -> Any:
         if isinstance(given, Resource):
-            return _rehearsing(copy.deepcopy(given)) if self._plan.dry_run else given
+            given = _rehearsing(copy.deepcopy(given)) if self._plan.dry_run else given
+            say_defaults(given)
+            return given
         if not isinstance(given, Mapping):
             return given
         try:
