@@ -203,21 +203,23 @@ def test_nothing_is_written_into_a_file_that_is_not_there(path: Path, by: str) -
     open_sqlite(path).close()
     copy = path.with_name("copy.db")
     copy.write_bytes(path.read_bytes())
-    with Session(f"sqlite:///{path}", retry=None):
-        Todo(title="x").save()
-        path.unlink()
-        if by == "a copy":
-            copy.rename(path)
-        elif by == "a directory":
-            path.mkdir()
-        for _ in range(2):
-            with pytest.raises(ServerError, match="moved, deleted or exchanged") as caught:
-                Todo(title="y").save()
-            assert caught.value.status == 500
-        with pytest.raises(ConfigurationError, match="moved, deleted or exchanged"):
-            Session(f"sqlite:///{path}")
-        assert str(path.parent) not in str(caught.value.__cause__)
-        assert Todo.find().count() == 1
+    session = Session(f"sqlite:///{path}", retry=None)
+    Todo(title="x").save(session=session)
+    path.unlink()
+    if by == "a copy":
+        copy.rename(path)
+    elif by == "a directory":
+        path.mkdir()
+    for _ in range(2):
+        with pytest.raises(ServerError, match="moved, deleted or exchanged") as caught:
+            Todo(title="y").save(session=session)
+        assert caught.value.status == 500
+    with pytest.raises(ConfigurationError, match="moved, deleted or exchanged"):
+        Session(f"sqlite:///{path}")
+    assert str(path.parent) not in str(caught.value.__cause__)
+    assert Todo.find(session=session).count() == 1
+    with pytest.warns(RuntimeWarning, match=r"only in app\.db-wal"):
+        session.close()
 
 
 def test_damage_that_is_met_later_is_said(path: Path) -> None:
@@ -277,6 +279,55 @@ def test_without_the_right_to_write_nothing_is_done(open_to_all: Path) -> None:
     said = as_nobody(lambda: open_sqlite(path))
     assert said.startswith("ConfigurationError")
     assert "right to write" in said
+
+
+@pytest.mark.parametrize("which", ["app.db", "app.db-shm", "app.db-wal"])
+def test_a_file_that_may_only_be_read_is_named_and_nothing_is_put_beside_it(
+    open_to_all: Path, which: str
+) -> None:
+    """Else what SQLite puts there may only be read, too, and stands in the way ever after."""
+    os.chmod(open_to_all, 0o777)
+    path = open_to_all / "app.db"
+    open_sqlite(path).close()
+    os.chmod(path, 0o666)
+    (open_to_all / which).touch()
+    os.chmod(open_to_all / which, 0o444)
+    before = contents(path)
+    said = as_nobody(lambda: open_sqlite(path))
+    assert f"{which} may not be written to" in said
+    assert contents(path) == before
+    os.chmod(open_to_all / which, 0o666)
+    assert "ConfigurationError" not in as_nobody(lambda: open_sqlite(path).close())
+
+
+@pytest.mark.parametrize("name", ["a#b.db", "a?b.db", "a.db?", "a.db#"])
+def test_what_a_url_has_a_meaning_for_is_written_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The message says how; and that works."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        ConfigurationError, match="%3F for a question mark in its name, and %23 for a #"
+    ):
+        Session(f"sqlite:///{name}")
+    assert not list(tmp_path.iterdir())
+    with Session("sqlite:///" + name.replace("?", "%3F").replace("#", "%23")):
+        assert (tmp_path / name).is_file()
+
+
+def test_what_a_file_leaves_behind_that_was_renamed_while_it_was_open_is_said(path: Path) -> None:
+    """What was written last is in the log, and there again when the file has its name again."""
+    open_sqlite(path).close()
+    session = Session(f"sqlite:///{path}")
+    Todo(id="last", title="x").save(session=session)
+    moved = path.rename(path.with_name("moved.db"))
+    with pytest.raises(ConfigurationError, match="open under another name"):
+        Session(f"sqlite:///{moved}")
+    with pytest.warns(RuntimeWarning, match=r"only in app\.db-wal beside it.* this name again"):
+        session.close()
+    moved.rename(path)
+    with Session(f"sqlite:///{path}"):
+        assert Todo.get("last").title == "x"
 
 
 def limited(size: int) -> None:

@@ -8,6 +8,7 @@ import random
 import sqlite3
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -129,14 +130,20 @@ class Database:
             return schema.secret(connection)
 
     def close(self) -> None:
-        """Let transactions under way end, then close the connections. Idempotent."""
+        """Let transactions under way end, then close the connections. Idempotent.
+
+        SQLite leaves its log where it is when the file is not there any more: that is said by a
+        RuntimeWarning, for what was written last is in the log alone.
+        """
         with self._calm:
-            self._closed = True
+            was_open, self._closed = not self._closed, True
             self._calm.wait_for(lambda: not self._in_use, self._busy_seconds)
             self._close_idle()
         with _opening:
             if _open.get(self.path) is self:
                 del _open[self.path]
+        if was_open and self._is_moved() and files.has_log(self.path):
+            warnings.warn(files.left_behind(self.path), RuntimeWarning, stacklevel=2)
 
     def pause(self) -> None:
         """Close all connections before a fork, when those in use are given back."""

@@ -40,7 +40,8 @@ _REASONS = {
     "SQLITE_CANTOPEN": "the system refuses: you need the right to write to the file and to its "
     "directory, where SQLite puts two files beside it",
     "SQLITE_FULL": "the disk is full",
-    "SQLITE_IOERR": "the disk cannot be read or written: is it full, or gone?",
+    "SQLITE_IOERR": "the disk cannot be read or written: is it full, or gone? Or the file is open "
+    "under another name: close it there, for it cannot have two",
     "SQLITE_BUSY": "another program has locked it",
     "SQLITE_LOCKED": "it is being written to",
 }
@@ -62,7 +63,12 @@ def path_of(url: str) -> Path:
     """
     parts = urlsplit(url)
     name = unquote(parts.path)[1:]
-    if parts.scheme != "sqlite" or parts.netloc or parts.query or parts.fragment or not name:
+    if parts.query or parts.fragment or url.endswith(("?", "#")):
+        raise ConfigurationError(
+            f"{url!r} names no file: write sqlite:///app.db, with %3F for a question mark in its "
+            "name, and %23 for a #"
+        )
+    if parts.scheme != "sqlite" or parts.netloc or not name:
         raise ConfigurationError(
             f"{url!r} names no file: write sqlite:///app.db, or sqlite:////home/me/app.db with "
             "four slashes for an absolute path"
@@ -115,7 +121,8 @@ def make(path: Path) -> bool:
 def _check_file(path: Path) -> None:
     if not path.is_file():
         raise ConfigurationError(f"{path} is no file: give the name of one")
-    log = path.with_name(path.name + "-wal")
+    _check_modes(path)
+    log = _log_of(path)
     size, logged = _size(path), _size(log)
     # SQLite would take the empty file for a new one, and throw away what is in the log.
     if size == 0 and logged > 0:
@@ -129,6 +136,34 @@ def _check_file(path: Path) -> None:
             f"{path} is no SQLite file, or is damaged or cut off: put it back from a copy. "
             "Nothing was changed."
         )
+
+
+def _check_modes(path: Path) -> None:
+    """Look before SQLite does: it makes the two files beside one that is read-only as it is."""
+    for each in (path, _log_of(path), path.with_name(path.name + "-shm")):
+        if each.exists() and not os.access(each, os.W_OK):
+            raise ConfigurationError(
+                f"{path} cannot be opened: {each.name} may not be written to. Give yourself the "
+                "right to write to it. Nothing was changed."
+            )
+
+
+def has_log(path: Path) -> bool:
+    """Whether there is something in the log beside a file."""
+    return _size(_log_of(path)) > 0
+
+
+def left_behind(path: Path) -> str:
+    """Say what to do about a log whose file is elsewhere."""
+    return (
+        f"{path} was moved, deleted or exchanged while it was open, and what was written last is "
+        f"only in {_log_of(path).name} beside it. If you moved the file, give it this name again "
+        "before anything opens it: then all is there."
+    )
+
+
+def _log_of(path: Path) -> Path:
+    return path.with_name(path.name + "-wal")
 
 
 def _size(path: Path) -> int:
