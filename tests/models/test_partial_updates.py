@@ -129,6 +129,19 @@ def test_assign_takes_any_name() -> None:
     assert (record["any name"], record["permissions"], record["b"]) == (2, 3, 4)
 
 
+async def test_what_another_stored_beside_the_fields_may_be_assigned(session: AnySession) -> None:
+    """As it may be set; what the object does not have is a misspelt name."""
+    await do(
+        Record(id="x", title="a", shop="corner").save, session=session.scoped(collection="todos")
+    )
+    todo = await do(Todo.get, "x")
+    todo.assign(shop="market")
+    await do(todo.assign(shop="mall", title="b").save)
+    assert (await do(Todo.get, "x"))["shop"] == "mall"
+    with pytest.raises(ValidationError, match="no such field"):
+        todo.assign(shopp="x")
+
+
 async def test_assigned_fields_are_a_change(session: AnySession) -> None:
     """They are sent by the next save, as if they had been set one by one."""
     todo = await do(Todo(id="x", title="a").save)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -28,14 +28,18 @@ class Assignment:
     Args:
         model: The model.
         values: The new values.
+        held: The names of fields that are not declared, and that the object has: what others
+            stored may be set, as by an assignment.
 
     Raises:
         pydantic.ValidationError: A value is wrong whatever the other fields are, or the model has
             no such field.
     """
 
-    def __init__(self, model: type[Stored], values: Mapping[str, Any]) -> None:
-        model.__kinto_check_names__(values)
+    def __init__(
+        self, model: type[Stored], values: Mapping[str, Any], held: Collection[str] = ()
+    ) -> None:
+        model.__kinto_check_names__({n: value for n, value in values.items() if n not in held})
         self._model = model
         self._values = {_python_name(model, name): value for name, value in values.items()}
         # Validators see the fields that are declared before theirs, as in a constructor.

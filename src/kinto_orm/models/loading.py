@@ -324,12 +324,15 @@ class Loader(Generic[M]):
     def _unfit(
         self, error: ValidationError, raw: Mapping[str, Any], where: Sequence[Any]
     ) -> InvalidData:
-        first = error.errors(include_url=False)[0]
+        errors = error.errors(include_url=False)
+        first = errors[0]
+        record = first["loc"][: len(_location(error)) - len(where)]
+        problems = sum(each["loc"][: len(record)] == record for each in errors)
         said, hint = self._said(first, raw, where), self._hint(first)
         field = self._veiled(".".join(str(part) for part in where), raw) or "the whole object"
         return InvalidData(
             f"the stored {self._model.__kinto_named__(raw)} does not fit the model: "
-            f"{field}: {said} ({error.error_count()} problem(s)). Change the model "
+            f"{field}: {said} ({problems} problem(s)). Change the model "
             "(a default, another type, a validation_alias for a renamed field), or read it as "
             f"a plain Record to mend the data.{hint}",
             status=None,

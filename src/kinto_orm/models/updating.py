@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from kinto_orm.errors import wrong_option
 from kinto_orm.models.asking import scope_for
 from kinto_orm.models.assigning import Assignment
+from kinto_orm.models.contents import extra_of
 from kinto_orm.models.patching import modifying, patching
 from kinto_orm.models.stored import NOT_DATA, Stored
 from kinto_orm.queries.options import given_fields
@@ -45,7 +46,7 @@ class PartialUpdates(_Base):
             TypeError: The id, the timestamp or the permissions are given, or nothing is.
         """
         values = _values(type(self), "assign(", fields, more, {})
-        Assignment(type(self), values).apply(self)
+        Assignment(type(self), values, extra_of(self).keys()).apply(self)
         return self
 
     @classmethod
