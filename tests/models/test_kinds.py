@@ -10,7 +10,18 @@ from pydantic import BaseModel, Field
 
 from both import AnySession, do, either, entered
 from feeding import NOW, asked, fails, feed, nowhere, object_of, requests_of, says, shows
-from kinto_orm import Conflict, InvalidData, Link, ModelError, NotFound, Record, Session, col
+from kinto_orm import (
+    Conflict,
+    InvalidData,
+    Link,
+    ModelError,
+    NotFound,
+    Record,
+    Session,
+    any_of,
+    col,
+    field,
+)
 from kinto_orm.models.getting import getting
 from kinto_orm.models.schema import json_schema
 from kinto_orm.queries.pager import reading_all
@@ -262,6 +273,25 @@ def test_without_a_discriminator() -> None:
 
 
 # Classes that cannot be
+
+
+async def test_the_base_is_asked_by_what_its_kinds_have(session: AnySession) -> None:
+    """By the kind itself, and by a field of one kind, also in orders; a class by its own only."""
+    await saved()
+    await do(Cat(id="c7", lives=7).save)
+
+    async def ids(*conditions: Any, order: Any = Animal.id) -> list[str]:
+        return [each.id for each in await do(Animal.find(*conditions).order_by(order).all)]
+
+    assert await ids(Cat.kind == "cat") == ["c", "c7"]
+    assert await ids(field("kind").in_(["wolf", "dog"])) == ["d", "w"]
+    assert await ids(Cat.lives == 7) == ["c7"]
+    assert await ids(any_of(Cat.lives == 7, Dog.kind == "wolf")) == ["c7", "w"]
+    assert (await ids(Cat.kind == "cat", order=Cat.lives)) == ["c7", "c"]
+    with pytest.raises(InvalidData, match="Cat has no field stored as 'tricks'"):
+        Cat.find(col(Dog.tricks).has("sit"))
+    with pytest.raises(InvalidData, match="Animal has no field stored as 'livs'; did you mean"):
+        Animal.find(field("livs") == 7)
 
 
 def test_refused_classes() -> None:

@@ -96,7 +96,8 @@ def _by_a_class_above(model: type[Stored], raw: Mapping[str, Any], place: Place)
     """What is there, by the nearest class that takes it: the last is a record of any fields."""
     for above in model.__mro__[1:]:
         if issubclass(above, Stored) and above.__kinto_kind__ == model.__kinto_kind__:
-            with suppress(InvalidData):
+            # A program may make errors of warnings: that of an unknown kind must not hide this one.
+            with suppress(InvalidData, UserWarning):
                 return from_raw(above, raw, place)
     return None
 

@@ -112,7 +112,7 @@ def check_stored_name(model: Model, stored: str) -> None:
     Raises:
         InvalidData: It does not declare it.
     """
-    known = names_of(model)
+    known = _names_of_kinds(model)
     first, dot, _ = stored.partition(".")
     if dot and first in known and not model.__kinto_open__:
         raise InvalidData(
@@ -125,6 +125,12 @@ def check_stored_name(model: Model, stored: str) -> None:
             f"{model.__name__} has no field stored as {stored!r}{suggestion(stored, known)}. "
             "Nothing was sent."
         )
+
+
+def _names_of_kinds(model: Model) -> set[str]:
+    """The stored names of a model's fields, and of those of the kinds that it finds."""
+    kinds = [] if model.__kinto_kinds__ is None else model.__kinto_kinds__.classes()
+    return {name for each in (model, *kinds) if issubclass(each, model) for name in names_of(each)}
 
 
 # The guard: what a model takes from outside, and what its JSON schema says of that
