@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
-from both import AnySession, do
+from both import AnySession, Place, do
 from kinto_orm import Bucket, Everyone, Record, RestorePlan, Session
 
 Shown = dict[str, Any]
@@ -86,6 +86,38 @@ async def changed(session: AnySession) -> tuple[Bucket, int, Shown]:
     other = await do(bucket.collections.new(id="other", sort="x").save)
     await do(other.records.new(id="r", n=1).save)
     return bucket, when, before
+
+
+async def much_undone(session: AnySession) -> tuple[Bucket, int]:
+    """A bucket in which all was undone again since a time, and that time."""
+    bucket = await bucket_of(session)
+    group = await do(bucket.groups.new(id="g", members=[]).save)
+    todos = [await do(Todo(id=name, title="1").save) for name in ("a", "b", "gone", "left")]
+    when = await now_in(bucket)
+    await do(group.delete)
+    for each in todos:
+        each.title = "2"
+        await do(each.save)
+    await do(todos[3].delete)
+    await do(Todo(id="new").save)
+    return bucket, when
+
+
+def write_as_another(place: Place, bucket: str) -> bool:
+    """What somebody does once, before the records are looked at; whether it was done now."""
+    with Session(place.url, bucket=bucket, **auth_at(place)):
+        if Todo.get("b").title != "2":
+            return False
+        Todo.get("b").assign(title="theirs").save()
+        Todo.get("new").assign(title="theirs").save()
+        Todo.get("gone").delete()
+        Todo(id="left", title="theirs").save()
+        return True
+
+
+def auth_at(place: Place) -> dict[str, Any]:
+    """The credentials of the session's user, where somebody asks for them."""
+    return {"auth": ("tests", "s3cret")} if place.name == "http" else {}
 
 
 # Any history

@@ -18,15 +18,18 @@ from conftest import Backend
 from done import (
     Shown,
     Todo,
+    auth_at,
     bucket_of,
     changed,
     everything,
+    much_undone,
     now_in,
     step,
     steps,
     steps_like,
     titles,
     without_left,
+    write_as_another,
 )
 from faults import FaultyServer, answer_lost, at_write, gateway, passed_on
 from kinto_orm import (
@@ -168,28 +171,13 @@ async def test_what_is_older_than_the_history(session: AnySession) -> None:
 
 async def test_what_somebody_changes_meanwhile(session: AnySession, place: Place) -> None:
     """It stays, and is a Conflict; the rest is done."""
-    bucket = await bucket_of(session)
-    group = await do(bucket.groups.new(id="g", members=[]).save)
-    todos = [await do(Todo(id=name, title="1").save) for name in ("a", "b", "gone", "left")]
-    when = await now_in(bucket)
-    await do(group.delete)
-    for each in todos:
-        each.title = "2"
-        await do(each.save)
-    await do(todos[3].delete)
-    await do(Todo(id="new").save)
-    await do(bucket.collections.new(id="made").save)
+    bucket, when = await much_undone(session)
+    made = await do(bucket.collections.new(id="made").save)
 
     def meanwhile(summary: object) -> None:
-        """When the group was made again, before the records are looked at."""
-        auth = {"auth": ("tests", "s3cret")} if place.name == "http" else {}
-        with Session(place.url, bucket=session.bucket, **auth) as other:
-            if Todo.get("b").title == "2":
-                Todo.get("b").assign(title="theirs").save()
-                Todo.get("new").assign(title="theirs").save()
-                Todo.get("gone").delete()
-                Todo(id="left", title="theirs").save()
-                other.scoped(collection="made").save(Record(id="r", n=1))
+        if write_as_another(place, bucket.id):
+            with Session(place.url, bucket=bucket.id, collection="made", **auth_at(place)) as other:
+                other.save(Record(id="r", n=1))
 
     plan = await do(bucket.restore, when, progress=meanwhile)
     records = [f"collections/todos/records/{name}" for name in ("b", "gone", "left", "new")]
@@ -199,7 +187,6 @@ async def test_what_somebody_changes_meanwhile(session: AnySession, place: Place
     assert "stays as it is" in str(plan.failed[0].error)
     assert (plan.created, plan.updated, plan.deleted) == (1, 1, 0)
     assert await titles() == {"a": "1", "b": "theirs", "left": "theirs", "new": "theirs"}
-    made = await do(bucket.collections.get, "made")
     assert [each.id for each in await do(made.records.find())] == ["r"]
 
     plan = await do(bucket.restore, when)

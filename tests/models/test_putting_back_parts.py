@@ -15,15 +15,14 @@ from both import AnySession, Place, blocking_from_here, do, either
 from conftest import Backend
 from done import (
     Shown,
-    Todo,
-    bucket_of,
     changed,
     everything,
-    now_in,
+    much_undone,
     step,
     steps,
     steps_like,
     titles,
+    write_as_another,
 )
 from kinto_orm import Bucket, InvalidData, NotFound, Session
 
@@ -97,25 +96,10 @@ async def test_what_was_not_there(changed: tuple[Bucket, int, Shown]) -> None:
 
 async def test_over_what_is_changed_meanwhile(session: AnySession, place: Place) -> None:
     """`force` undoes it, too."""
-    bucket = await bucket_of(session)
-    group = await do(bucket.groups.new(id="g", members=[]).save)
-    todos = [await do(Todo(id=name, title="1").save) for name in ("a", "b", "gone", "left")]
-    when = await now_in(bucket)
-    await do(group.delete)
-    for each in todos:
-        each.title = "2"
-        await do(each.save)
-    await do(todos[3].delete)
-    await do(Todo(id="new").save)
+    bucket, when = await much_undone(session)
 
     def meanwhile(summary: object) -> None:
-        auth = {"auth": ("tests", "s3cret")} if place.name == "http" else {}
-        with Session(place.url, bucket=session.bucket, **auth):
-            if Todo.get("b").title == "2":
-                Todo.get("b").assign(title="theirs").save()
-                Todo.get("new").assign(title="theirs").save()
-                Todo.get("gone").delete()
-                Todo(id="left", title="theirs").save()
+        write_as_another(place, bucket.id)
 
     plan = await do(bucket.restore, when, force=True, progress=meanwhile)
     assert not plan.failed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -11,8 +12,26 @@ from kinto_orm import Retry, Session, Timeout
 from kinto_orm.server import open_memory, serve
 from trust.proxy import Exchange, Proxy
 
+AUTH = ("alice", "of-no-importance")
 
-def test_what_another_writes_is_waited_for() -> None:
+
+@pytest.fixture
+def proxy() -> Iterator[Proxy]:
+    with open_memory() as kinto, serve(kinto) as served, Proxy(served.url) as proxy:
+        yield proxy
+
+
+def give_up(proxy: Proxy, play: Callable[[Exchange], None]) -> None:
+    """Ask what is treated like that, and wait no longer than a moment for the answer."""
+    proxy.arm(lambda number, request: play)
+    with (
+        Session(proxy.url, auth=AUTH, timeout=(1.0, 0.05), retry=Retry(0)) as session,
+        pytest.raises(Timeout),
+    ):
+        session.server_info()
+
+
+def test_what_another_writes_is_waited_for(proxy: Proxy) -> None:
     """The client may have given up by then: the server is looked at when all have ended."""
     done = []
 
@@ -24,19 +43,13 @@ def test_what_another_writes_is_waited_for() -> None:
         exchange.let(write_late)
         exchange.close()
 
-    with open_memory() as kinto, serve(kinto) as served, Proxy(served.url) as proxy:
-        proxy.arm(lambda number, request: play)
-        with (
-            Session(proxy.url, auth=("a", "b"), timeout=(1.0, 0.05), retry=Retry(0)) as session,
-            pytest.raises(Timeout),
-        ):
-            session.server_info()
-        assert not done
-        proxy.disarm()
-        assert done == ["theirs"]
+    give_up(proxy, play)
+    assert not done
+    proxy.disarm()
+    assert done == ["theirs"]
 
 
-def test_what_is_held_ends_when_the_client_has_gone_away() -> None:
+def test_what_is_held_ends_when_the_client_has_gone_away(proxy: Proxy) -> None:
     """Whoever waits until all has settled does not wait for an answer that nobody awaits."""
     ended = threading.Event()
 
@@ -45,18 +58,12 @@ def test_what_is_held_ends_when_the_client_has_gone_away() -> None:
             ended.set()
         exchange.close()
 
-    with open_memory() as kinto, serve(kinto) as served, Proxy(served.url) as proxy:
-        proxy.arm(lambda number, request: play)
-        with (
-            Session(proxy.url, auth=("a", "b"), timeout=(1.0, 0.05), retry=Retry(0)) as session,
-            pytest.raises(Timeout),
-        ):
-            session.server_info()
-        proxy.settle()
-        assert ended.wait(30)
+    give_up(proxy, play)
+    proxy.settle()
+    assert ended.wait(30)
 
 
-def test_what_is_sent_later_is_done_later() -> None:
+def test_what_is_sent_later_is_done_later(proxy: Proxy) -> None:
     """Another writer who is slow has written before the server sees what a client sends again."""
     done = []
     begun = threading.Event()
@@ -72,12 +79,7 @@ def test_what_is_sent_later_is_done_later() -> None:
         session.server_info()
         done.append("ours")
 
-    with (
-        open_memory() as kinto,
-        serve(kinto) as served,
-        Proxy(served.url) as proxy,
-        Session(proxy.url, auth=("a", "b")) as session,
-    ):
+    with Session(proxy.url, auth=AUTH) as session:
         client, another = threading.Thread(target=ask), threading.Thread(target=write_late)
         client.start()
         another.start()
